@@ -1,0 +1,501 @@
+/*
+ * emit.c - steps and kernels as LLVM functions.
+ *
+ *   void step.NAME(struct nn_call *)            loads what it needs of the call, then its tree: calls of kernels, barriers, loops
+ *   void NAME.KERNEL(call, B, thread, threads, counters of the step's loops..., one pointer for each piece of memory that the kernel touches)
+ *
+ * A piece of memory is one buffer, or buffers that overlap (an update in place). Pieces do not overlap, so their pointers are `noalias`: that is all that LLVM has to know
+ * to keep invariant loads out of loops. A kernel without parallel loops is run by thread 0 alone.
+ */
+#include "emit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- types and small things ---- */
+
+LLVMTypeRef emit_elem(Emit *e, Elem elem) {
+    switch (elem) {
+    case F32: return e->f32;
+    case F64: return e->f64;
+    case I32: return e->i32;
+    case I64: return e->i64;
+    case U8: return e->i8;
+    case BOOL: return e->i1;
+    }
+    bug("an element type %d", (int)elem);
+}
+
+LLVMTypeRef emit_memory_elem(Emit *e, Elem elem) { return elem == BOOL ? e->i8 : emit_elem(e, elem); }
+
+LLVMTypeRef emit_vector(LLVMTypeRef t, int lanes) { return lanes == 1 ? t : LLVMVectorType(t, (unsigned)lanes); }
+
+LLVMBasicBlockRef emit_block(Emit *e, const char *name) { return LLVMAppendBasicBlockInContext(e->ctx, e->fn, name); }
+
+LLVMValueRef emit_i64(Emit *e, int64_t k) { return LLVMConstInt(e->i64, (uint64_t)k, 1); }
+
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args) {
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    if (!id) bug("LLVM has no intrinsic %s", name);
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->module, id, types, (size_t)n_types);
+    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, types, (size_t)n_types), fn, args, (unsigned)n, "");
+}
+
+static void add_attribute(Emit *e, LLVMValueRef fn, LLVMAttributeIndex at, const char *name, uint64_t value) {
+    LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(e->ctx, LLVMGetEnumAttributeKindForName(name, strlen(name)), value));
+}
+
+static void add_text_attribute(Emit *e, LLVMValueRef fn, const char *name, const char *value) {
+    LLVMAttributeRef a = LLVMCreateStringAttribute(e->ctx, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
+    LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, a);
+}
+
+LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params) {
+    LLVMValueRef fn = LLVMGetNamedFunction(e->module, name);
+    if (fn) return fn;
+    fn = LLVMAddFunction(e->module, name, LLVMFunctionType(result, params, (unsigned)n, 0));
+    add_attribute(e, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
+    return fn;
+}
+
+/* A place that loads and stores do not cross when instructions are chosen: object.c makes an empty asm of it after LLVM's passes, to which it is a call that
+ * touches no memory of ours. Between the turns of an unrolled loop it keeps loads from gathering at the top, where they would need registers. */
+void emit_order(Emit *e) {
+    LLVMValueRef fn = LLVMGetNamedFunction(e->module, EMIT_ORDER);
+    if (!fn) {
+        enum { INACCESSIBLE_READ_WRITE = 3 << 2 }; /* LLVM's encoding of memory(inaccessiblemem: readwrite) */
+        fn = emit_function(e, EMIT_ORDER, e->void_type, 0, NULL);
+        add_attribute(e, fn, LLVMAttributeFunctionIndex, "memory", INACCESSIBLE_READ_WRITE);
+        add_attribute(e, fn, LLVMAttributeFunctionIndex, "willreturn", 0);
+    }
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, NULL, 0, "");
+}
+
+static LLVMValueRef define(Emit *e, const char *name, int n, LLVMTypeRef *params) {
+    LLVMValueRef fn = LLVMAddFunction(e->module, name, LLVMFunctionType(e->void_type, params, (unsigned)n, 0));
+    LLVMSetLinkage(fn, LLVMInternalLinkage);
+    add_attribute(e, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
+    if (e->target->vector_bytes == 64) add_text_attribute(e, fn, "prefer-vector-width", "512");
+    return fn;
+}
+
+static LLVMValueRef field(Emit *e, LLVMValueRef base, size_t offset, LLVMTypeRef t, const char *name) {
+    LLVMValueRef at = emit_i64(e, (int64_t)offset), p = LLVMBuildGEP2(e->b, e->i8, base, &at, 1, "");
+    return LLVMBuildLoad2(e->b, t, p, name);
+}
+
+/* ---- faults ---- */
+
+/* void nn.fault(call, kind, line, value, bound): sets call->fault unless one is set. */
+static LLVMValueRef fault_function(Emit *e) {
+    LLVMValueRef fn = LLVMGetNamedFunction(e->module, "nn.fault");
+    if (fn) return fn;
+    LLVMTypeRef params[5] = {e->ptr, e->i64, e->i64, e->i64, e->i64};
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMValueRef around = e->fn;
+    e->fn = fn = define(e, "nn.fault", 5, params);
+    add_attribute(e, fn, LLVMAttributeFunctionIndex, "noinline", 0);
+    add_attribute(e, fn, LLVMAttributeFunctionIndex, "cold", 0);
+    LLVMMetadataRef place = LLVMGetCurrentDebugLocation2(e->b);
+    LLVMSetCurrentDebugLocation2(e->b, NULL);
+    LLVMPositionBuilderAtEnd(e->b, emit_block(e, ""));
+    LLVMBasicBlockRef first = emit_block(e, "first"), done = emit_block(e, "done");
+    LLVMValueRef fault = field(e, LLVMGetParam(fn, 0), offsetof(struct nn_call, fault), e->ptr, "fault");
+    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, fault, emit_i64(e, NN_NO_FAULT), LLVMGetParam(fn, 1), LLVMAtomicOrderingMonotonic,
+                                               LLVMAtomicOrderingMonotonic, 0);
+    LLVMBuildCondBr(e->b, LLVMBuildExtractValue(e->b, swap, 1, ""), first, done);
+    LLVMPositionBuilderAtEnd(e->b, first);
+    size_t offset[3] = {offsetof(struct nn_fault, line), offsetof(struct nn_fault, value), offsetof(struct nn_fault, bound)};
+    for (unsigned i = 0; i < 3; i++) {
+        LLVMValueRef at = emit_i64(e, (int64_t)offset[i]);
+        LLVMBuildStore(e->b, LLVMGetParam(fn, i + 2), LLVMBuildGEP2(e->b, e->i8, fault, &at, 1, ""));
+    }
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
+    LLVMBuildRetVoid(e->b);
+    e->fn = around;
+    LLVMPositionBuilderAtEnd(e->b, back);
+    LLVMSetCurrentDebugLocation2(e->b, place);
+    return fn;
+}
+
+void emit_fault(Emit *e, int kind, Loc loc, LLVMValueRef value, LLVMValueRef bound) {
+    LLVMValueRef fn = fault_function(e), args[5] = {e->call, emit_i64(e, kind), emit_i64(e, loc.line), value, bound};
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, 5, "");
+}
+
+/* ---- -g ---- */
+
+void emit_place(Emit *e, Loc loc) {
+    if (!e->di || !loc.line) return;
+    LLVMSetCurrentDebugLocation2(e->b, LLVMDIBuilderCreateDebugLocation(e->ctx, (unsigned)loc.line, (unsigned)loc.col, e->di_scope, NULL));
+}
+
+/* Makes fn a subprogram at loc; statements that follow lie in it. */
+static void begin_subprogram(Emit *e, LLVMValueRef fn, const char *name, Loc loc) {
+    if (!e->di) return;
+    LLVMMetadataRef type = LLVMDIBuilderCreateSubroutineType(e->di, e->di_file, NULL, 0, LLVMDIFlagZero);
+    unsigned line = loc.line > 0 ? (unsigned)loc.line : 1;
+    size_t n = strlen(name);
+    e->di_scope = LLVMDIBuilderCreateFunction(e->di, e->di_file, name, n, name, n, e->di_file, line, type, 1, 1, line, LLVMDIFlagZero, 1);
+    LLVMSetSubprogram(fn, e->di_scope);
+    LLVMSetCurrentDebugLocation2(e->b, LLVMDIBuilderCreateDebugLocation(e->ctx, line, 0, e->di_scope, NULL));
+}
+
+static void end_subprogram(Emit *e) {
+    if (e->di) LLVMSetCurrentDebugLocation2(e->b, NULL);
+}
+
+/* ---- the memory a kernel touches ---- */
+
+typedef Vec(Buffer *) Buffers;
+
+typedef struct Uses {
+    Emit *e;
+    bool *buffer; /* by id */
+    bool *var;    /* by id: variables of the step's loops */
+    Buffers list;
+} Uses;
+
+static void use_buffer(Uses *u, Buffer *b) {
+    if (u->buffer[b->id]) return;
+    u->buffer[b->id] = true;
+    vec_push(u->e->arena, &u->list, b);
+}
+
+static void use_affine(Uses *u, const Affine *x) {
+    for (int i = 0; x && i < x->n; i++) u->var[x->term[i].var->id] = true;
+}
+
+static void use_expr(Uses *u, const Expr *x) {
+    if (x->kind == EXPR_LOAD) use_buffer(u, x->buffer);
+    for (int i = 0; i < x->n_index; i++) use_affine(u, x->index[i]);
+    for (int i = 0; i < x->n_args; i++) use_expr(u, x->args[i]);
+}
+
+static void use_body(Uses *u, const Body *body) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind == STMT_STORE) use_buffer(u, s->buffer);
+        if (s->value) use_expr(u, s->value);
+        for (int i = 0; i < s->n_index; i++) use_affine(u, s->index[i]);
+        for (int i = 0; i < s->n_limits; i++) use_affine(u, s->limits[i]);
+        use_affine(u, s->lo);
+        use_affine(u, s->affine);
+        use_affine(u, s->size);
+        if (s->kind == STMT_FOR || s->kind == STMT_IF) use_body(u, &s->body);
+    }
+}
+
+/* The buffer whose place this one has. */
+static const Buffer *placed(const Buffer *b) {
+    while (b->place == PLACE_NONE && b->same) b = b->same;
+    if (b->place == PLACE_NONE) bug("buffer %s has no place", b->name);
+    return b;
+}
+
+static bool overlap(const Buffer *x, const Buffer *y) {
+    const Buffer *a = placed(x), *b = placed(y);
+    if (a == b) return true;
+    if (a->place != b->place) return false;
+    switch (a->place) {
+    case PLACE_ARENA:
+    case PLACE_THREAD: return a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
+    case PLACE_SLOT:
+    case PLACE_FIELD: return a->slot == b->slot;
+    case PLACE_DATA: return false;
+    case PLACE_NONE: break;
+    }
+    return false;
+}
+
+/* Numbers that the program holds, row-major, in the buffer's element type. */
+static LLVMValueRef data_constant(Emit *e, const Buffer *b) {
+    const char *name = arena_printf(e->arena, "data.%s.%s", e->step->func->name, b->name);
+    LLVMValueRef g = LLVMGetNamedGlobal(e->module, name);
+    if (g) return g;
+    int64_t n = 1;
+    for (int i = 0; i < b->rank; i++) n *= b->dim[i].n;
+    LLVMTypeRef t = emit_memory_elem(e, b->elem);
+    LLVMValueRef *all = arena_make_n(e->arena, LLVMValueRef, (size_t)n + 1);
+    for (int64_t i = 0; i < n; i++) all[i] = emit_all_equal(e, t, 1, b->data[i], b->elem == BOOL ? U8 : b->elem);
+    g = LLVMAddGlobal(e->module, LLVMArrayType2(t, (uint64_t)n), name);
+    LLVMSetInitializer(g, LLVMConstArray2(t, all, (uint64_t)n));
+    LLVMSetGlobalConstant(g, 1);
+    LLVMSetLinkage(g, LLVMInternalLinkage);
+    LLVMSetAlignment(g, 64);
+    return g;
+}
+
+/* The address of a buffer, computed in the step. */
+typedef struct StepState {
+    LLVMValueRef call, frame, arena, fields, batch, thread, threads;
+    const int64_t *slot_offset;
+} StepState;
+
+static LLVMValueRef on(Emit *e, LLVMValueRef p, int64_t bytes) {
+    LLVMValueRef k = emit_i64(e, bytes);
+    return bytes ? LLVMBuildGEP2(e->b, e->i8, p, &k, 1, "") : p;
+}
+
+static LLVMValueRef buffer_address(Emit *e, const StepState *st, const Buffer *b) {
+    b = placed(b);
+    switch (b->place) {
+    case PLACE_ARENA: return on(e, st->arena, b->offset);
+    case PLACE_THREAD: {
+        LLVMValueRef k = LLVMBuildNSWMul(e->b, st->thread, emit_i64(e, b->bytes), "");
+        return LLVMBuildGEP2(e->b, e->i8, on(e, st->arena, b->offset), &k, 1, "");
+    }
+    case PLACE_SLOT: return on(e, st->frame, st->slot_offset[b->slot->index]);
+    case PLACE_FIELD: return LLVMBuildLoad2(e->b, e->ptr, on(e, st->fields, st->slot_offset[b->slot->index] * 8), "");
+    case PLACE_DATA: return data_constant(e, b);
+    case PLACE_NONE: break;
+    }
+    bug("buffer %s has no place", b->name);
+}
+
+static int64_t place_offset(const Buffer *b) {
+    b = placed(b);
+    return b->place == PLACE_ARENA || b->place == PLACE_THREAD ? b->offset : 0;
+}
+
+/* Buffers that overlap, directly or through others, share a piece; its pointer is that of the lowest. */
+static int *pieces(Emit *e, const Buffers *list, int *n) {
+    int *piece = arena_make_n(e->arena, int, list->n + 1);
+    for (size_t i = 0; i < list->n; i++) piece[i] = (int)i;
+    for (size_t i = 0; i < list->n; i++)
+        for (size_t j = 0; j < i; j++) {
+            if (!overlap(list->at[i], list->at[j]) || piece[i] == piece[j]) continue;
+            int from = piece[i], to = piece[j];
+            for (size_t k = 0; k < list->n; k++)
+                if (piece[k] == from) piece[k] = to;
+        }
+    *n = 0;
+    int *number = arena_make_n(e->arena, int, list->n + 1);
+    for (size_t i = 0; i < list->n; i++) number[i] = -1;
+    for (size_t i = 0; i < list->n; i++) {
+        if (number[piece[i]] < 0) number[piece[i]] = (*n)++;
+        piece[i] = number[piece[i]];
+    }
+    return piece;
+}
+
+static const Buffer *lowest(const Buffers *list, const int *piece, int which) {
+    const Buffer *low = NULL;
+    for (size_t i = 0; i < list->n; i++)
+        if (piece[i] == which && (!low || place_offset(list->at[i]) < place_offset(low))) low = list->at[i];
+    return low;
+}
+
+/* ---- kernels ---- */
+
+enum { KERNEL_PARAMS = 4 }; /* call, B, thread, threads */
+
+static void reset_kernel(Emit *e) {
+    memset(e->bind, 0, (size_t)e->step->n_vars * sizeof *e->bind);
+    memset(e->cell, 0, (size_t)e->step->n_temps * sizeof *e->cell);
+    memset(e->buffer, 0, e->step->buffers.n * sizeof *e->buffer);
+    e->known.n = 0;
+    e->facts.n = 0;
+    e->depth = 0;
+    e->lanes = 1;
+    e->mask = NULL;
+    e->shared_out = false;
+    e->frugal = false;
+}
+
+/* The kernel as a function. outer: variables of the step's loops around it, in order. */
+static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u, const int *piece, int n_pieces, const Var **outer, int n_outer) {
+    LLVMTypeRef *params = arena_make_n(e->arena, LLVMTypeRef, (size_t)(KERNEL_PARAMS + n_outer + n_pieces));
+    int n = 0;
+    params[n++] = e->ptr;
+    for (int i = 1; i < KERNEL_PARAMS + n_outer; i++) params[n++] = e->i64;
+    for (int i = 0; i < n_pieces; i++) params[n++] = e->ptr;
+    const char *name = arena_printf(e->arena, "%s.%s", e->step->func->name, node->name);
+    LLVMValueRef fn = define(e, name, n, params);
+    add_attribute(e, fn, LLVMAttributeFunctionIndex, "noinline", 0);
+    for (int i = 0; i < n_pieces; i++) {
+        unsigned at = (unsigned)(KERNEL_PARAMS + n_outer + i + 1);
+        add_attribute(e, fn, at, "noalias", 0);
+        add_attribute(e, fn, at, "nocapture", 0);
+        add_attribute(e, fn, at, "nonnull", 0);
+    }
+    reset_kernel(e);
+    e->fn = fn;
+    e->call = LLVMGetParam(fn, 0);
+    e->thread = LLVMGetParam(fn, 2);
+    e->threads = LLVMGetParam(fn, 3);
+    e->entry = emit_block(e, "");
+    LLVMPositionBuilderAtEnd(e->b, e->entry);
+    begin_subprogram(e, fn, name, node->loc);
+    for (size_t i = 0; i < u->list.n; i++) {
+        const Buffer *b = u->list.at[i];
+        LLVMValueRef p = LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + n_outer + piece[i]));
+        e->buffer[b->id] = on(e, p, place_offset(b) - place_offset(lowest(&u->list, piece, piece[i])));
+    }
+    if (e->step->batch) emit_bind(e, e->step->batch, LLVMGetParam(fn, 1), 0, 1, e->step->batch_bound);
+    for (int i = 0; i < n_outer; i++) emit_bind(e, outer[i], LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + i)), 0, 0, INT64_MAX);
+    LLVMBasicBlockRef body = emit_block(e, "body");
+    LLVMBuildBr(e->b, body);
+    LLVMPositionBuilderAtEnd(e->b, body);
+    emit_variants(e, &node->body, NULL);
+    LLVMBuildRetVoid(e->b);
+    end_subprogram(e);
+    /* the branch stays the last of the entry: allocas were put before it */
+    return fn;
+}
+
+/* ---- steps ---- */
+
+typedef struct Outer {
+    const Var *var[16];
+    LLVMValueRef value[16];
+    int n;
+} Outer;
+
+typedef struct StepEmit {
+    Emit *e;
+    LLVMValueRef fn;
+    StepState st;
+    Outer outer;
+    LLVMBasicBlockRef at;
+} StepEmit;
+
+static void in_step(StepEmit *s) {
+    s->e->fn = s->fn;
+    LLVMPositionBuilderAtEnd(s->e->b, s->at);
+}
+
+static void call_kernel(StepEmit *s, const StepNode *node) {
+    Emit *e = s->e;
+    Uses u = {e, arena_make_n(e->arena, bool, e->step->buffers.n + 1), arena_make_n(e->arena, bool, (size_t)e->step->n_vars + 1), {0}};
+    use_body(&u, &node->body);
+    int n_pieces, *piece = pieces(e, &u.list, &n_pieces);
+    LLVMValueRef fn = kernel_function(e, node, &u, piece, n_pieces, s->outer.var, s->outer.n);
+    in_step(s);
+    LLVMBasicBlockRef mine = NULL, on_ = NULL;
+    if (!emit_has_parallel(&node->body)) {
+        mine = emit_block(e, "first_thread");
+        on_ = emit_block(e, "on");
+        LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, s->st.thread, emit_i64(e, 0), ""), mine, on_);
+        LLVMPositionBuilderAtEnd(e->b, mine);
+    }
+    LLVMValueRef *args = arena_make_n(e->arena, LLVMValueRef, (size_t)(KERNEL_PARAMS + s->outer.n + n_pieces));
+    int n = 0;
+    args[n++] = s->st.call;
+    args[n++] = s->st.batch;
+    args[n++] = s->st.thread;
+    args[n++] = s->st.threads;
+    for (int i = 0; i < s->outer.n; i++) args[n++] = s->outer.value[i];
+    for (int i = 0; i < n_pieces; i++) args[n++] = buffer_address(e, &s->st, lowest(&u.list, piece, i));
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, (unsigned)n, "");
+    if (on_) {
+        LLVMBuildBr(e->b, on_);
+        LLVMPositionBuilderAtEnd(e->b, on_);
+    }
+    s->at = LLVMGetInsertBlock(e->b);
+}
+
+static void call_barrier(StepEmit *s) {
+    Emit *e = s->e;
+    LLVMValueRef fn = emit_function(e, "nn_barrier_wait", e->void_type, 1, &e->ptr);
+    in_step(s);
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, &s->st.call, 1, "");
+}
+
+static void step_nodes(StepEmit *s, StepNode *const *at, size_t n);
+
+/* How many turns a loop of the step makes: a constant, the batch, or a number in memory. */
+static LLVMValueRef trip_count(StepEmit *s, const StepNode *node) {
+    Emit *e = s->e;
+    if (!node->trip) {
+        LLVMValueRef v = LLVMBuildLoad2(e->b, e->i32, buffer_address(e, &s->st, node->count), "");
+        return LLVMBuildSExt(e->b, v, e->i64, "");
+    }
+    LLVMValueRef sum = emit_i64(e, node->trip->constant);
+    for (int i = 0; i < node->trip->n; i++) {
+        const Var *v = node->trip->term[i].var;
+        LLVMValueRef x = v == e->step->batch ? s->st.batch : NULL;
+        for (int j = 0; j < s->outer.n; j++)
+            if (s->outer.var[j] == v) x = s->outer.value[j];
+        if (!x) bug("the turns of a loop of step %s depend on %s", e->step->func->name, v->name);
+        sum = LLVMBuildAdd(e->b, sum, LLVMBuildMul(e->b, x, emit_i64(e, node->trip->term[i].factor), ""), "");
+    }
+    return sum;
+}
+
+/* for turn in 0..trip { nodes }, or while (*count && turn < max) { nodes }: all threads alike. */
+static void step_loop(StepEmit *s, const StepNode *node) {
+    Emit *e = s->e;
+    in_step(s);
+    LLVMValueRef trip = node->kind == STEP_LOOP ? trip_count(s, node) : emit_i64(e, node->max), zero = emit_i64(e, 0);
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b), test = emit_block(e, "test"), body = emit_block(e, "turn"), done = emit_block(e, "done");
+    LLVMBuildBr(e->b, test);
+    LLVMPositionBuilderAtEnd(e->b, test);
+    LLVMValueRef turn = LLVMBuildPhi(e->b, e->i64, "");
+    LLVMAddIncoming(turn, &zero, &from, 1);
+    LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntSLT, turn, trip, "");
+    if (node->kind == STEP_WHILE) {
+        LLVMValueRef yes = LLVMBuildLoad2(e->b, e->i8, buffer_address(e, &s->st, node->count), "");
+        more = LLVMBuildAnd(e->b, more, LLVMBuildICmp(e->b, LLVMIntNE, yes, LLVMConstNull(e->i8), ""), "");
+    }
+    LLVMBuildCondBr(e->b, more, body, done);
+    s->at = body;
+    bool counts = node->var != NULL;
+    if (counts) {
+        if (s->outer.n == 16) bug("loops nested deeper than 16 in step %s", e->step->func->name);
+        s->outer.var[s->outer.n] = node->var;
+        s->outer.value[s->outer.n++] = turn;
+    }
+    step_nodes(s, node->nodes.at, node->nodes.n);
+    if (counts) s->outer.n--;
+    in_step(s);
+    LLVMValueRef next = LLVMBuildNSWAdd(e->b, turn, emit_i64(e, 1), "");
+    LLVMAddIncoming(turn, &next, &s->at, 1);
+    LLVMBuildBr(e->b, test);
+    s->at = done;
+    in_step(s);
+}
+
+static void step_nodes(StepEmit *s, StepNode *const *at, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        switch (at[i]->kind) {
+        case STEP_KERNEL: call_kernel(s, at[i]); break;
+        case STEP_BARRIER: call_barrier(s); break;
+        case STEP_LOOP:
+        case STEP_WHILE: step_loop(s, at[i]); break;
+        }
+    }
+}
+
+/* slot_offset: bytes in the frame; for fields and inputs the index in nn_call.fields. */
+static LLVMValueRef emit_step(Emit *e, const Step *step, const int64_t *slot_offset) {
+    e->step = step;
+    e->bind = arena_make_n(e->arena, Bind, (size_t)step->n_vars + 1);
+    e->cell = arena_make_n(e->arena, Cell, (size_t)step->n_temps + 1);
+    e->loop_of = arena_make_n(e->arena, const Stmt *, (size_t)step->n_vars + 1);
+    e->buffer = arena_make_n(e->arena, LLVMValueRef, step->buffers.n + 1);
+    StepEmit s = {.e = e, .fn = define(e, arena_printf(e->arena, "step.%s", step->func->name), 1, &e->ptr)};
+    e->fn = s.fn;
+    s.at = emit_block(e, "");
+    in_step(&s);
+    LLVMValueRef call = s.st.call = LLVMGetParam(s.fn, 0);
+    s.st.frame = field(e, call, offsetof(struct nn_call, frame), e->ptr, "frame");
+    s.st.arena = field(e, call, offsetof(struct nn_call, arena), e->ptr, "arena");
+    s.st.fields = field(e, call, offsetof(struct nn_call, fields), e->ptr, "fields");
+    s.st.batch = field(e, call, offsetof(struct nn_call, batch), e->i64, "B");
+    s.st.thread = field(e, call, offsetof(struct nn_call, thread), e->i64, "thread");
+    s.st.threads = field(e, call, offsetof(struct nn_call, threads), e->i64, "threads");
+    s.st.slot_offset = slot_offset;
+    step_nodes(&s, step->nodes.at, step->nodes.n);
+    in_step(&s);
+    LLVMBuildRetVoid(e->b);
+    return s.fn;
+}
+
+LLVMValueRef *emit_steps(Emit *e, const int64_t *slot_offset, const char *only) {
+    const LoopsProgram *p = e->program;
+    LLVMValueRef *steps = arena_make_n(e->arena, LLVMValueRef, p->steps.n + 1);
+    for (size_t i = 0; i < p->steps.n; i++)
+        if (!only || !strcmp(only, p->steps.at[i]->func->name)) steps[i] = emit_step(e, p->steps.at[i], slot_offset);
+    return steps;
+}

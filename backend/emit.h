@@ -1,0 +1,188 @@
+/*
+ * emit.h - what the files emit*.c share: the state of one module being emitted, and values in lanes.
+ *
+ * LANES. Inside a loop marked `vector` the body is emitted once for `lanes` values of the loop's variable. A Val is either uniform (lanes 1, a scalar) or has one
+ * element a lane (an LLVM vector). Uniform values stay scalars until they meet a vector, so loads that do not depend on the lane are
+ * single loads and broadcasts. `mask` (NULL: all) says which lanes are there; it matters only where memory or something older is changed.
+ *
+ * VARIABLES are bound to base + offset: `base` an i64 made once (a loop's counter), `offset` a constant known when compiling (the turn of an unrolled loop). Addresses
+ * are pointers advanced by base * stride, outer variables first, then one constant: LICM lifts the outer parts, and the constant goes into
+ * the instruction. What has been computed is remembered by scope, so that a register tile asks for each pointer once.
+ */
+#ifndef NNC_BACKEND_EMIT_H
+#define NNC_BACKEND_EMIT_H
+
+#include "backend.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/DebugInfo.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+
+typedef struct Val {
+    LLVMValueRef v;
+    int lanes; /* 1: uniform */
+} Val;
+
+/* What a Var stands for at this point. */
+typedef struct Bind {
+    bool set;
+    LLVMValueRef base;   /* i64; NULL: none (the variable is the constant `offset`) */
+    int64_t offset;
+    LLVMValueRef vec;    /* an index let that differs by lane: <lanes x i64>; base and offset are not used */
+    LLVMValueRef inside; /* loads use this in place of base + offset: a turn that may not exist reads where the last one reads (emit_loop.c) */
+    int64_t lane_step;   /* the vector loop's variable: lane l is base + offset + l * lane_step; else 0 */
+    int64_t min, max;    /* what it can be, over all turns and lanes */
+    int depth;           /* order of binding: outer variables first */
+    const Stmt *loop;    /* the loop that counts it, where it goes over all its turns; NULL otherwise */
+} Bind;
+
+/* What a Temp stands for. */
+typedef struct Cell {
+    bool set;
+    Val let;
+    LLVMValueRef memory; /* acc: an alloca that becomes registers */
+    int lanes;           /* lanes of each element (declared inside a vector loop) */
+    LLVMValueRef mask;   /* in force when it was declared */
+} Cell;
+
+/* An affine index evaluated: sum of base * factor + constant + lane * lane_factor + vec. */
+typedef struct Lin {
+    int n;
+    struct {
+        LLVMValueRef base;
+        int64_t factor;
+        int depth;
+    } term[32];
+    int64_t constant;
+    int64_t lane_factor;
+    LLVMValueRef vec; /* <lanes x i64> or NULL */
+    int64_t min, max; /* bounds known when compiling; INT64_MIN / INT64_MAX: none */
+} Lin;
+
+/* Pointers and indices already computed: (from, base, factor) -> value, while its scope is open. */
+typedef struct Known {
+    LLVMValueRef from, base;
+    int64_t factor;
+    LLVMValueRef value;
+} Known;
+
+/* What is known of a limit in this variant of the code (emit_variant.c). */
+typedef struct Fact {
+    const Affine *limit;
+    int64_t turns;         /* the limit's value ... */
+    bool at_least;         /* ... or less than its value */
+    LLVMValueRef real;     /* not NULL: in truth only `real` times (< turns): stores are guarded, loads stay inside by `last` */
+    LLVMValueRef last;     /* real - 1 */
+    const Body *body;      /* where this holds */
+} Fact;
+
+typedef struct Emit {
+    Arena *arena;
+    const BackendTarget *target;
+    LLVMContextRef ctx;
+    LLVMModuleRef module;
+    LLVMBuilderRef b;
+    LLVMTargetDataRef layout;
+    LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
+    const LoopsProgram *program;
+
+    /* of the kernel being emitted */
+    const Step *step;
+    LLVMValueRef fn;
+    LLVMBasicBlockRef entry; /* where allocas go */
+    LLVMValueRef call, thread, threads;
+    LLVMValueRef *buffer;    /* by buffer id: its address */
+    Bind *bind;              /* by var id */
+    Cell *cell;              /* by temp id */
+    int depth;
+    int lanes;               /* of the vector loop around; 1: none */
+    LLVMValueRef mask;
+    Loc stmt_loc;            /* of the statement being emitted */
+    bool shared_out;         /* inside a parallel loop already */
+    Vec(Known) known;
+    Vec(Fact) facts;
+    bool frugal;             /* in a variant of the code that seldom runs: no unrolling for speed */
+    const Stmt **loop_of;    /* by var id: the For statement */
+
+    /* -g */
+    LLVMDIBuilderRef di;
+    LLVMMetadataRef di_unit, di_file, di_scope;
+} Emit;
+
+/* ---- emit.c ---- */
+/* Emits all steps (or only the one named); returns the step functions by index of step. slot_offset: of nn_slot, by index of slot. */
+LLVMValueRef *emit_steps(Emit *e, const int64_t *slot_offset, const char *only);
+void emit_place(Emit *e, Loc loc);
+LLVMTypeRef emit_elem(Emit *e, Elem elem);        /* as an SSA value: bool is i1 */
+LLVMTypeRef emit_memory_elem(Emit *e, Elem elem); /* in memory: bool is i8 */
+LLVMTypeRef emit_vector(LLVMTypeRef t, int lanes); /* t itself for one lane */
+LLVMBasicBlockRef emit_block(Emit *e, const char *name);
+LLVMValueRef emit_i64(Emit *e, int64_t k);
+/* Calls an intrinsic of LLVM, overloaded on the given types. */
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args);
+LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);
+#define EMIT_ORDER "nn.order"
+void emit_order(Emit *e); /* loads and stores keep to their side of this place */
+/* Sets the fault of the call unless there is one (abi.h). kind: enum nn_fault_kind. */
+void emit_fault(Emit *e, int kind, Loc loc, LLVMValueRef value, LLVMValueRef bound);
+
+/* ---- emit_index.c ---- */
+int emit_scope(Emit *e);               /* opens a scope of known pointers */
+void emit_scope_end(Emit *e, int mark);
+void emit_bind(Emit *e, const Var *v, LLVMValueRef base, int64_t offset, int64_t min, int64_t max);
+Lin emit_lin(Emit *e, const Affine *x, bool load); /* load: with Bind.inside */
+bool emit_affine_range(Emit *e, const Affine *x, int64_t *min, int64_t *max); /* false: no bounds on some side */
+Val emit_affine(Emit *e, const Affine *x); /* i64; lanes if it differs by lane */
+Val emit_load(Emit *e, const Expr *x);
+void emit_store(Emit *e, const Stmt *s);
+Val emit_acc_load(Emit *e, const Expr *x);
+void emit_acc_store(Emit *e, Temp *t, const Affine *const *index, Val v);
+void emit_acc_declare(Emit *e, const Stmt *s);
+
+/* ---- emit_expr.c ---- */
+Val emit_expr(Emit *e, const Expr *x);
+Val emit_splat(Emit *e, Val v); /* as e->lanes lanes */
+LLVMValueRef emit_splat_value(Emit *e, LLVMValueRef scalar, int lanes);
+Val emit_conversion(Emit *e, Val v, Elem from, Elem to);
+LLVMValueRef emit_iota(Emit *e, LLVMTypeRef t, int lanes, int64_t factor);
+LLVMValueRef emit_all_equal(Emit *e, LLVMTypeRef t, int lanes, double value, Elem elem);
+LLVMValueRef emit_any(Emit *e, LLVMValueRef mask, int lanes);
+
+/* ---- emit_stmt.c ---- */
+void emit_body(Emit *e, const Body *body);
+
+/* ---- emit_loop.c ---- */
+void emit_for(Emit *e, const Stmt *s);
+
+/* ---- emit_variant.c ---- */
+/* The body of a loop whose variable has just been bound (loop NULL: of the kernel), in variants where that serves loops inside. */
+void emit_variants(Emit *e, const Body *body, const Stmt *loop);
+const Fact *emit_fact(const Emit *e, const Affine *limit);
+/* May turns of the unrolled loop s that do not exist be run, with loads kept inside? */
+bool emit_harmless(Emit *e, const Stmt *s, const Fact *f);
+/* May the body be evaluated for several values of the vector loop's variable at once? */
+bool emit_lanes_fit(Emit *e, const Stmt *s);
+bool emit_has_parallel(const Body *body);
+/* Is some accumulator made outside s indexed by its variable? */
+bool emit_indexes_acc(const Stmt *s);
+/* Do loads and stores in the body touch elements of less than 4 bytes? */
+bool emit_has_bytes(const Body *body);
+
+/* ---- math.c ---- */
+/* An f32 function of math.def on a scalar or vector; NULL if `op` is none of them. y: second argument or NULL. */
+LLVMValueRef emit_math(Emit *e, OpCode op, LLVMValueRef x, LLVMValueRef y);
+/* uniform in [0, 1): key, element: i64 (scalar or vector of equal lanes). */
+LLVMValueRef emit_uniform(Emit *e, int64_t site, LLVMValueRef key, LLVMValueRef element);
+LLVMValueRef emit_mix(Emit *e, LLVMValueRef key, LLVMValueRef x);
+
+/* ---- emit_program.c ---- */
+/* `const struct nn_program nn_program`. steps: by index of function (NULL entries: no code). */
+void emit_program(Emit *e, const struct nn_program *p, LLVMValueRef *steps);
+
+/* ---- object.c, link.c ---- */
+LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why);
+bool object_optimize(Arena *a, Diag *d, LLVMModuleRef m, LLVMTargetMachineRef tm);
+bool link_executable(Arena *a, Diag *d, const char *object, const struct nn_program *program, const BackendOptions *o);
+
+#endif

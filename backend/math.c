@@ -1,0 +1,185 @@
+/*
+ * math.c - exp, log, tanh and kin for f32 in LLVM: each row of ir/math.def becomes one instruction, on scalars or on vectors of any width, so that every lane has the
+ * bits of the evaluator. And the random numbers of ir/random.h, likewise.
+ */
+#include "emit.h"
+
+#include <stdint.h>
+
+/* The type of one lane, with as many lanes as m->lanes. */
+typedef struct Math { /* no member may have the name of a row's parameter in the macros below */
+    Emit *e;
+    LLVMBuilderRef llvm;
+    int lanes;
+    LLVMTypeRef tf, td, ti, tl; /* f32, f64, i32, i64 */
+} Math;
+
+static LLVMValueRef lane_call(Math *m, const char *name, LLVMTypeRef t, int n, LLVMValueRef *args) { return emit_intrinsic(m->e, name, 1, &t, n, args); }
+
+static LLVMValueRef lane_fused(Math *m, LLVMTypeRef t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
+    LLVMValueRef args[3] = {a, b, c};
+    return lane_call(m, "llvm.fma", t, 3, args);
+}
+
+static LLVMValueRef lane_real(Math *m, LLVMTypeRef t, double c) {
+    return emit_splat_value(m->e, LLVMConstReal(m->lanes > 1 ? LLVMGetElementType(t) : t, c), m->lanes);
+}
+
+static LLVMValueRef lane_whole(Math *m, LLVMTypeRef t, int64_t c) {
+    return emit_splat_value(m->e, LLVMConstInt(m->lanes > 1 ? LLVMGetElementType(t) : t, (uint64_t)c, 1), m->lanes);
+}
+
+/* m ? a : b by the comparison given. */
+static LLVMValueRef lane_pick(Math *m, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildSelect(m->llvm, LLVMBuildFCmp(m->llvm, p, a, b, ""), a, b, "");
+}
+
+static LLVMValueRef lane_bits(Math *m, LLVMValueRef x, LLVMTypeRef t) { return LLVMBuildBitCast(m->llvm, x, t, ""); }
+
+static LLVMValueRef lane_scale(Math *m, LLVMValueRef t) {
+    LLVMValueRef k = LLVMBuildAdd(m->llvm, lane_bits(m, t, m->tl), lane_whole(m, m->tl, 1023), "");
+    return lane_bits(m, LLVMBuildShl(m->llvm, k, lane_whole(m, m->tl, 52), ""), m->td);
+}
+
+#define ROW(r, value) LLVMValueRef r = (value);
+
+#define MATH_FN1(name)                                    \
+    static LLVMValueRef math_##name(Math *m_, LLVMValueRef x) {
+#define MATH_FN2(name)                                    \
+    static LLVMValueRef math_##name(Math *m_, LLVMValueRef x, LLVMValueRef y) {
+#define MATH_RETURN(r) \
+    return r;          \
+    }
+
+#define F_CONST(r, c)        ROW(r, lane_real(m_, m_->tf, c))
+#define F_ADD(r, a, b)       ROW(r, LLVMBuildFAdd(m_->llvm, a, b, ""))
+#define F_SUB(r, a, b)       ROW(r, LLVMBuildFSub(m_->llvm, a, b, ""))
+#define F_MUL(r, a, b)       ROW(r, LLVMBuildFMul(m_->llvm, a, b, ""))
+#define F_DIV(r, a, b)       ROW(r, LLVMBuildFDiv(m_->llvm, a, b, ""))
+#define F_FMA(r, a, b, c)    ROW(r, lane_fused(m_, m_->tf, a, b, c))
+#define F_MIN(r, a, b)       ROW(r, lane_pick(m_, LLVMRealOLT, a, b))
+#define F_MAX(r, a, b)       ROW(r, lane_pick(m_, LLVMRealOGT, a, b))
+#define F_ABS(r, a)          ROW(r, lane_call(m_, "llvm.fabs", m_->tf, 1, &a))
+#define F_LT(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOLT, a, b, ""))
+#define F_LE(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOLE, a, b, ""))
+#define F_EQ(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOEQ, a, b, ""))
+#define F_SELECT(r, m, a, b) ROW(r, LLVMBuildSelect(m_->llvm, m, a, b, ""))
+#define F_BITS(i, a)         ROW(i, lane_bits(m_, a, m_->ti))
+#define F_D(r, a)            ROW(r, LLVMBuildFPExt(m_->llvm, a, m_->td, ""))
+#define D_CONST(r, c)        ROW(r, lane_real(m_, m_->td, c))
+#define D_ADD(r, a, b)       ROW(r, LLVMBuildFAdd(m_->llvm, a, b, ""))
+#define D_SUB(r, a, b)       ROW(r, LLVMBuildFSub(m_->llvm, a, b, ""))
+#define D_MUL(r, a, b)       ROW(r, LLVMBuildFMul(m_->llvm, a, b, ""))
+#define D_DIV(r, a, b)       ROW(r, LLVMBuildFDiv(m_->llvm, a, b, ""))
+#define D_FMA(r, a, b, c)    ROW(r, lane_fused(m_, m_->td, a, b, c))
+#define D_MIN(r, a, b)       ROW(r, lane_pick(m_, LLVMRealOLT, a, b))
+#define D_MAX(r, a, b)       ROW(r, lane_pick(m_, LLVMRealOGT, a, b))
+#define D_ABS(r, a)          ROW(r, lane_call(m_, "llvm.fabs", m_->td, 1, &a))
+#define D_LT(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOLT, a, b, ""))
+#define D_LE(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOLE, a, b, ""))
+#define D_EQ(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOEQ, a, b, ""))
+#define D_SELECT(r, m, a, b) ROW(r, LLVMBuildSelect(m_->llvm, m, a, b, ""))
+#define D_F(r, a)            ROW(r, LLVMBuildFPTrunc(m_->llvm, a, m_->tf, ""))
+#define D_SCALE(r, t)        ROW(r, lane_scale(m_, t))
+#define I_CONST(r, c)        ROW(r, lane_whole(m_, m_->ti, c))
+#define I_ADD(r, a, b)       ROW(r, LLVMBuildAdd(m_->llvm, a, b, ""))
+#define I_SUB(r, a, b)       ROW(r, LLVMBuildSub(m_->llvm, a, b, ""))
+#define I_AND(r, a, b)       ROW(r, LLVMBuildAnd(m_->llvm, a, b, ""))
+#define I_OR(r, a, b)        ROW(r, LLVMBuildOr(m_->llvm, a, b, ""))
+#define I_XOR(r, a, b)       ROW(r, LLVMBuildXor(m_->llvm, a, b, ""))
+#define I_SHL(r, a, n)       ROW(r, LLVMBuildShl(m_->llvm, a, lane_whole(m_, m_->ti, n), ""))
+#define I_SAR(r, a, n)       ROW(r, LLVMBuildAShr(m_->llvm, a, lane_whole(m_, m_->ti, n), ""))
+#define I_SHR(r, a, n)       ROW(r, LLVMBuildLShr(m_->llvm, a, lane_whole(m_, m_->ti, n), ""))
+#define I_LT(m, a, b)        ROW(m, LLVMBuildICmp(m_->llvm, LLVMIntSLT, a, b, ""))
+#define I_F(r, a)            ROW(r, LLVMBuildSIToFP(m_->llvm, a, m_->tf, ""))
+#define I_FLOAT(r, i)        ROW(r, lane_bits(m_, i, m_->tf))
+#define M_AND(m, a, b)       ROW(m, LLVMBuildAnd(m_->llvm, a, b, ""))
+#define M_OR(m, a, b)        ROW(m, LLVMBuildOr(m_->llvm, a, b, ""))
+#define M_NOT(m, a)          ROW(m, LLVMBuildNot(m_->llvm, a, ""))
+
+#include "ir/math.def"
+
+static int lanes_of(LLVMValueRef x) {
+    LLVMTypeRef t = LLVMTypeOf(x);
+    return LLVMGetTypeKind(t) == LLVMVectorTypeKind ? (int)LLVMGetVectorSize(t) : 1;
+}
+
+static Math math_types(Emit *e, LLVMValueRef x) {
+    int n = lanes_of(x);
+    return (Math){e, e->b, n, emit_vector(e->f32, n), emit_vector(e->f64, n), emit_vector(e->i32, n), emit_vector(e->i64, n)};
+}
+
+LLVMValueRef emit_math(Emit *e, OpCode op, LLVMValueRef x, LLVMValueRef y) {
+    Math m = math_types(e, x);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wswitch-enum" /* the functions of math.def; NULL for any other op */
+    switch (op) {
+    case OP_exp: return math_exp(&m, x);
+    case OP_expm1: return math_expm1(&m, x);
+    case OP_log: return math_log(&m, x);
+    case OP_log1p: return math_log1p(&m, x);
+    case OP_sin: return math_sin(&m, x);
+    case OP_cos: return math_cos(&m, x);
+    case OP_tanh: return math_tanh(&m, x);
+    case OP_erf: return math_erf(&m, x);
+    case OP_pow: return math_pow(&m, x, y);
+    default: return NULL;
+    }
+#pragma GCC diagnostic pop
+}
+
+/* ---- random numbers: ir/random.h, line by line ---- */
+
+static LLVMValueRef low(Math *m, LLVMValueRef x) { return LLVMBuildTrunc(m->llvm, x, m->ti, ""); }
+
+static LLVMValueRef high(Math *m, LLVMValueRef x) { return low(m, LLVMBuildLShr(m->llvm, x, lane_whole(m, m->tl, 32), "")); }
+
+static LLVMValueRef xor3(Math *m, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
+    return LLVMBuildXor(m->llvm, LLVMBuildXor(m->llvm, a, b, ""), c, "");
+}
+
+/* The 64-bit product of a 32-bit number and a constant. */
+static LLVMValueRef wide_product(Math *m, LLVMValueRef x, uint32_t by) {
+    return LLVMBuildMul(m->llvm, LLVMBuildZExt(m->llvm, x, m->tl, ""), lane_whole(m, m->tl, by), "");
+}
+
+static void philox(Math *m, LLVMValueRef c[4], LLVMValueRef key0, LLVMValueRef key1) {
+    for (int round = 0; round < 10; round++) {
+        LLVMValueRef p0 = wide_product(m, c[0], 0xd2511f53u), p1 = wide_product(m, c[2], 0xcd9e8d57u);
+        LLVMValueRef c0 = xor3(m, high(m, p1), c[1], key0), c2 = xor3(m, high(m, p0), c[3], key1);
+        c[0] = c0;
+        c[1] = low(m, p1);
+        c[2] = c2;
+        c[3] = low(m, p0);
+        key0 = LLVMBuildAdd(m->llvm, key0, lane_whole(m, m->ti, 0x9e3779b9), "");
+        key1 = LLVMBuildAdd(m->llvm, key1, lane_whole(m, m->ti, 0xbb67ae85), "");
+    }
+}
+
+/* Element e is word (e / 16) mod 4 of block (e / 64) * 16 + e mod 16; its upper 24 bits times 2^-24. */
+LLVMValueRef emit_uniform(Emit *e, int64_t site, LLVMValueRef key, LLVMValueRef element) {
+    Math m = math_types(e, element);
+    LLVMValueRef block = LLVMBuildShl(m.llvm, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 6), ""), lane_whole(&m, m.tl, 4), "");
+    block = LLVMBuildAdd(m.llvm, block, LLVMBuildAnd(m.llvm, element, lane_whole(&m, m.tl, 15), ""), "");
+    LLVMValueRef c[4] = {low(&m, block), high(&m, block), lane_whole(&m, m.ti, (int32_t)(uint32_t)site), lane_whole(&m, m.ti, (int32_t)(uint32_t)((uint64_t)site >> 32))};
+    philox(&m, c, low(&m, key), high(&m, key));
+    LLVMValueRef which = LLVMBuildAnd(m.llvm, low(&m, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 4), "")), lane_whole(&m, m.ti, 3), "");
+    LLVMValueRef word = c[3];
+    for (int i = 2; i >= 0; i--) word = LLVMBuildSelect(m.llvm, LLVMBuildICmp(m.llvm, LLVMIntEQ, which, lane_whole(&m, m.ti, i), ""), c[i], word, "");
+    LLVMValueRef upper = LLVMBuildLShr(m.llvm, word, lane_whole(&m, m.ti, 8), "");
+    return LLVMBuildFMul(m.llvm, LLVMBuildSIToFP(m.llvm, upper, m.tf, ""), lane_real(&m, m.tf, 0x1p-24), "");
+}
+
+static LLVMValueRef shifted_xor(Math *m, LLVMValueRef z, int by) { return LLVMBuildXor(m->llvm, z, LLVMBuildLShr(m->llvm, z, lane_whole(m, m->tl, by), ""), ""); }
+
+static LLVMValueRef stir(Math *m, LLVMValueRef z) {
+    z = LLVMBuildMul(m->llvm, shifted_xor(m, z, 30), lane_whole(m, m->tl, (int64_t)0xbf58476d1ce4e5b9u), "");
+    z = LLVMBuildMul(m->llvm, shifted_xor(m, z, 27), lane_whole(m, m->tl, (int64_t)0x94d049bb133111ebu), "");
+    return shifted_xor(m, z, 31);
+}
+
+LLVMValueRef emit_mix(Emit *e, LLVMValueRef key, LLVMValueRef x) {
+    Math m = math_types(e, key);
+    LLVMValueRef turn = LLVMBuildMul(m.llvm, LLVMBuildAdd(m.llvm, x, lane_whole(&m, m.tl, 1), ""), lane_whole(&m, m.tl, (int64_t)0x9e3779b97f4a7c15u), "");
+    return stir(&m, LLVMBuildAdd(m.llvm, stir(&m, key), turn, ""));
+}

@@ -1,0 +1,2 @@
+" .nn files are programs of nnc.
+autocmd BufRead,BufNewFile *.nn setfiletype nn

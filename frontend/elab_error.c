@@ -1,0 +1,88 @@
+/*
+ * elab_error.c - the elaborator's messages: where they are shown, and what is noted beside them.
+ */
+#include "elab.h"
+
+/* The innermost frame whose call stands in the user's file: where an error inside the library is shown. */
+static Loc shown_at(Elab *e, Loc at) { return e->library_text ? e->user_loc : at; }
+
+/* "image: u8[B, 28, 28], label: u8[B]" */
+static const char *inputs_text(Elab *e, const Frame *f) {
+    Text t = {0};
+    const Nodes *inputs = &f->fn->decl->function->inputs;
+    for (uint32_t i = 0; f->inputs && i < inputs->n; i++)
+        if (f->inputs[i].kind != VAL_NONE) text_printf(e->a, &t, "%s%s: %s", t.n ? ", " : "", inputs->at[i]->field.name, val_text(e, f->inputs[i]));
+    return text_str(e->a, &t);
+}
+
+static void add_notes(Elab *e, Loc at) {
+    if (e->library_text && at.file) diag_note(e->d, at, "in this line of the library");
+    int shown = 0;
+    const Path *path = e->path;
+    for (Frame *f = e->frame; f && shown < 4; f = f->up) {
+        if (path && path->counter && !f->library)
+            diag_note(e->d, path->loc, "in copy %s = %s of this `for`", path->counter,
+                      path->value.kind == VAL_NUMBER || path->value.kind == VAL_STRING ? val_text(e, path->value)
+                                                                                         : intern_printf("%" PRId64, path->copy));
+        path = f->path;
+        Loc call = f->call;
+        if (!call.file || (f->up && f->up->library)) continue;
+        const char *kind = f->fn->kind == FN_LAYER ? "layer" : f->fn->kind == FN_OPTIMIZER ? "optimizer" : "function";
+        const char *inputs = inputs_text(e, f);
+        diag_note(e->d, call, "in %s %s, applied here%s%s", kind, f->fn->name, inputs[0] ? " to " : "", inputs);
+        shown++;
+    }
+    if (path && path->counter && !e->frame) {
+        const char *value = path->value.kind == VAL_NUMBER || path->value.kind == VAL_STRING ? val_text(e, path->value)
+                                                                                                : intern_printf("%" PRId64, path->copy);
+        diag_note(e->d, path->loc, "in copy %s = %s of this `for`", path->counter, value);
+    }
+    if (e->learning && e->frame) diag_note(e->d, (Loc){0}, "while learning");
+}
+
+Val elab_error(Elab *e, Loc at, int code, const char *format, ...) {
+    if (e->muted) {
+        e->reported = true;
+        return val_error();
+    }
+    va_list args;
+    va_start(args, format);
+    const char *text = arena_vprintf(e->a, format, args);
+    va_end(args);
+    int before = diag_errors(e->d);
+    diag_error(e->d, shown_at(e, at), code, "%s", text);
+    e->reported = diag_errors(e->d) > before;
+    if (e->reported) add_notes(e, at);
+    return val_error();
+}
+
+void elab_warning(Elab *e, Loc at, int code, const char *format, ...) {
+    if (e->muted) return;
+    va_list args;
+    va_start(args, format);
+    const char *text = arena_vprintf(e->a, format, args);
+    va_end(args);
+    diag_warning(e->d, shown_at(e, at), code, "%s", text);
+}
+
+void elab_note(Elab *e, Loc at, const char *format, ...) {
+    if (e->muted || !e->reported) return;
+    va_list args;
+    va_start(args, format);
+    const char *text = arena_vprintf(e->a, format, args);
+    va_end(args);
+    diag_note(e->d, at, "%s", text);
+}
+
+Val elab_not_yet(Elab *e, Loc at, const char *what) {
+    return elab_error(e, at, 315, "not yet: %s", what);
+}
+
+bool elab_spend(Elab *e, Loc at, int64_t n) {
+    if (e->stopped) return false;
+    e->ops += n;
+    if (e->ops <= LIMIT_OPS && arena_used(e->a) < (size_t)3 << 30) return true;
+    elab_error(e, at, 311, "the program is too large: all copies and calls together come to more than %d operations", (int)LIMIT_OPS);
+    e->stopped = true;
+    return false;
+}

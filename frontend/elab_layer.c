@@ -1,0 +1,251 @@
+/*
+ * elab_layer.c - instances of layers and what they own.
+ *
+ * An instance is (owner, place in the text, copy) (N3): asked for twice, it is the same one. The first application fixes the shapes of its
+ * parameters, later ones must agree (N4). Names are given at the end (elab_finish.c), when all branches of all commands are known.
+ */
+#include "elab.h"
+
+bool path_equal(const Path *a, const Path *b) {
+    for (; a && b; a = a->up, b = b->up)
+        if (a->loc.line != b->loc.line || a->loc.col != b->loc.col || a->copy != b->copy) return false;
+    return !a && !b;
+}
+
+/* ---- instances ---- */
+
+Instance *instance_at(Elab *e, const Function *layer, const Val *config, const AstNode *place, Instance *owner, const char *let_name) {
+    bool of_file = !owner && let_name;
+    if (!owner && !of_file) {
+        elab_error(e, place->loc, 109, "%s owns parameters, and %s owns nothing: declare `model NAME = %s%s` at the top of the file", layer->name,
+                   e->frame ? "a function of the file" : "a command", layer->name, layer->decl->function->has_config ? "[...]" : "");
+        return NULL;
+    }
+    size_t n = owner ? owner->children.n : e->models.n;
+    Instance **at = owner ? owner->children.at : e->models.at;
+    for (size_t i = n; i-- > 0;)
+        if (at[i]->place == place && at[i]->layer->decl == layer->decl && path_equal(at[i]->path, e->path)) {
+            at[i]->config = config;
+            at[i]->layer = layer;
+            return at[i];
+        }
+    Instance *i = arena_make(e->a, Instance);
+    *i = (Instance){.owner = owner, .layer = layer, .config = config, .place = place, .path = e->path, .let_name = let_name, .loc = place->loc};
+    if (owner)
+        vec_push(e->a, &owner->children, i);
+    else
+        vec_push(e->a, &e->models, i);
+    return i;
+}
+
+/* `let d = dense[10]`, `let d = dense`: gives a fresh instance its name. NULL where v is something else. */
+Instance *instance_named(Elab *e, Val v, const AstNode *place, const char *let_name) {
+    if (v.kind == VAL_INSTANCE && v.inst->place == place && !v.inst->let_name) v.inst->let_name = let_name;
+    if (v.kind == VAL_INSTANCE) return v.inst;
+    if (v.kind != VAL_FUNCTION || v.fn->kind != FN_LAYER || !e->self) return NULL;
+    const Function *f = v.fn;
+    if (!f->config) {
+        Val configured = configure(e, v, NULL);
+        if (configured.kind != VAL_FUNCTION) return NULL;
+        f = configured.fn;
+    }
+    Instance *i = instance_at(e, f, f->config, place, e->self, let_name);
+    if (i && !i->let_name) i->let_name = let_name;
+    return i;
+}
+
+static Function *with_config(Elab *e, const Instance *i) {
+    Function *f = arena_make(e->a, Function);
+    *f = *i->layer;
+    f->config = i->config;
+    return f;
+}
+
+Val instance_apply(Elab *e, Instance *i, const AstNode *place, const Args *args) {
+    const AstFunction *decl = i->layer->decl->function;
+    if (!decl->has_inputs) {
+        elab_error(e, place->loc, 106, "the layer %s has no inputs of its own: one of its functions is meant", i->layer->name);
+        elab_note(e, i->layer->decl->loc, "`%s` is declared here", i->layer->name);
+        return val_error();
+    }
+    Scope *members = NULL;
+    Val v = call_body(e, with_config(e, i), i, place, args, &members);
+    if (members) {
+        i->members = members;
+        i->members_block = e->b.block;
+    }
+    if (!i->applied) i->first_use = place->loc;
+    i->applied = true;
+    return v;
+}
+
+/* The members of an instance (lets, parameters, functions) are known after its body ran: for a layer with inputs that is when it is
+ * applied; one without is run here. In another function its values belong to, it runs again; parameters and parts stay what they are. */
+bool instance_complete(Elab *e, Instance *i, Loc at) {
+    const AstFunction *decl = i->layer->decl->function;
+    if (decl->has_inputs) {
+        if (i->members) return true;
+        elab_error(e, at, 108, "the parts of %s are not known before it is applied", i->layer->name);
+        return false;
+    }
+    if (i->members && i->members_block == e->b.block) return true;
+    if (i->busy) {
+        elab_error(e, at, 104, "%s needs itself", i->layer->name);
+        return false;
+    }
+    i->busy = true;
+    Args none = {0};
+    AstNode place = {.kind = AST_NAME, .loc = at};
+    Scope *members = NULL;
+    Val v = call_body(e, with_config(e, i), i, &place, &none, &members);
+    i->busy = false;
+    (void)v;
+    if (!members) return false;
+    i->members = members;
+    i->members_block = e->b.block;
+    i->applied = true;
+    return true;
+}
+
+/* ---- parameters and states ---- */
+
+static Owned *find_owned(Elab *e, Instance *owner, const AstNode *place, const char *name) {
+    if (e->optimized) {
+        for (size_t i = e->owned.n; i-- > 0;) {
+            Owned *o = e->owned.at[i];
+            if (o->of == e->optimized && o->place == place && o->name == name && o->statement == e->optimizer_site) return o;
+        }
+        return NULL;
+    }
+    if (!owner) return NULL;
+    for (size_t i = 0; i < owner->owned.n; i++) {
+        Owned *o = owner->owned.at[i];
+        if (o->place == place && o->name == name && path_equal(o->path, e->path)) return o;
+    }
+    return NULL;
+}
+
+/* The first value: a constant is Slot.fill; anything else is a function of its own, "init.NAME". */
+static bool make_initial(Elab *e, Owned *o, const AstNode *value, const Type *t) {
+    Building saved;
+    Func *f = building_begin(e, &saved, "init", value->loc);
+    e->info->init = true;
+    e->info->init_of = o;
+    Scope *scope = e->scope;
+    uint64_t site = e->site;
+    e->scope = scope_push(e, scope, false);
+    e->site = 0;
+    Val shape[MAX_RANK];
+    for (int i = 0; i < t->rank; i++) shape[i] = val_dim(t->dim[i]);
+    scope_bind(e, e->scope, intern("shape"), val_list(e, VAL_LIST, (size_t)t->rank, shape), value->loc);
+    Val v = expr_read(e, value);
+    Value *x = v.kind == VAL_ERROR ? NULL : tensor_to(e, v, t, value->loc);
+    if (x && x->def && x->def->code == OP_constant)
+        o->slot->fill = op_real(x->def, A_value);
+    else if (x) {
+        func_write(f, o->slot, x);
+        o->slot->init = f;
+    }
+    e->scope = scope;
+    e->site = site;
+    building_end(e, &saved);
+    return x != NULL;
+}
+
+static Owned *owned_new(Elab *e, SlotKind kind, const char *name, const AstNode *decl, Loc loc) {
+    const Type *t = type_eval(e, decl->own.type);
+    if (!t) return NULL;
+    if (type_has_batch(t)) {
+        elab_error(e, decl->own.type->loc, 213, "the size of a parameter or state cannot depend on the batch: %s", type_name(t));
+        return NULL;
+    }
+    if (kind == SLOT_PARAM && !elem_is_float(t->elem)) {
+        elab_error(e, decl->own.type->loc, 210, "a parameter is of floats, not %s: `state` keeps what is not trained", type_name(t));
+        return NULL;
+    }
+    Owned *o = arena_make(e->a, Owned);
+    *o = (Owned){.kind = kind, .name = name, .place = decl, .path = e->path, .loc = loc};
+    o->slot = slot_new(e->m, kind, intern_printf("%s#%zu", name, e->m->slots.n), t, loc);
+    o->busy = true;
+    o->failed = !make_initial(e, o, decl->own.value, t);
+    o->busy = false;
+    vec_push(e->a, &e->owned, o);
+    return o;
+}
+
+/* What `param` or `state` number `index` of a declaration stands for, here. */
+Owned *own(Elab *e, const AstNode *decl, size_t index) {
+    const AstNode *name = decl->own.names.at[index];
+    bool state = decl->kind == AST_STATE;
+    if (!e->self && !e->optimized) {
+        elab_error(e, decl->loc, 109, "%s owns no %s: it belongs in a layer, or at the top of the file", e->frame ? "a function of the file" : "a command",
+                   state ? "state" : "parameter");
+        return NULL;
+    }
+    if (e->optimized && !state) {
+        elab_error(e, decl->loc, 304, "an optimizer keeps `state`; it has no parameters");
+        return NULL;
+    }
+    Owned *o = find_owned(e, e->self, decl, name->name);
+    if (!o) {
+        o = owned_new(e, e->optimized ? SLOT_OPTSTATE : state ? SLOT_STATE : SLOT_PARAM, name->name, decl, name->loc);
+        if (!o) return NULL;
+        o->owner = e->optimized ? NULL : e->self;
+        o->of = e->optimized;
+        o->optimizer = e->optimizer;
+        o->statement = e->optimizer_site;
+        if (o->owner) vec_push(e->a, &o->owner->owned, o);
+        return o;
+    }
+    const Type *t = type_eval(e, decl->own.type);
+    if (t && t != o->slot->type) {
+        Instance *i = e->self;
+        elab_error(e, name->loc, 212, "`%s` would be %s here, but the first application of %s made it %s", name->name, type_name(t),
+                   i ? i->layer->name : "it", type_name(o->slot->type));
+        if (i && i->first_use.file) elab_note(e, i->first_use, "the first application is here");
+        return NULL;
+    }
+    return o;
+}
+
+/* A parameter of the file. */
+Owned *own_top(Elab *e, Decl *d) {
+    const AstNode *n = d->node;
+    return owned_new(e, n->kind == AST_STATE ? SLOT_STATE : SLOT_PARAM, d->name, n, n->own.names.at[d->index]->loc);
+}
+
+/* ---- what `over`, `params`, `save` name ---- */
+
+static bool belongs(const Instance *i, const Instance *of) {
+    for (; i; i = i->owner)
+        if (i == of) return true;
+    return false;
+}
+
+static void push_once(Elab *e, OwnedList *out, Owned *o) {
+    for (size_t i = 0; i < out->n; i++)
+        if (out->at[i] == o) return;
+    vec_push(e->a, out, o);
+}
+
+bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
+    switch ((int)v.kind) {
+    case VAL_ERROR: return false;
+    case VAL_OWNED: push_once(e, out, v.owned); return true;
+    case VAL_LIST:
+        for (size_t i = 0; i < v.list->n; i++)
+            if (!owned_collect(e, v.list->at[i], states, at, out)) return false;
+        return true;
+    case VAL_INSTANCE:
+        if (!v.inst->layer->decl->function->has_inputs && !v.inst->members && !instance_complete(e, v.inst, at)) return false;
+        for (size_t i = 0; i < e->owned.n; i++) { /* in order of creation */
+            Owned *o = e->owned.at[i];
+            if (o->owner && belongs(o->owner, v.inst) && (states || o->kind == SLOT_PARAM)) push_once(e, out, o);
+        }
+        return true;
+    default:
+        elab_error(e, at, 103, "a model or a part of one is wanted here, not %s", val_text(e, v));
+        if (v.kind == VAL_TENSOR) elab_note(e, (Loc){0}, "parameters are named as in `net.W`");
+        return false;
+    }
+}

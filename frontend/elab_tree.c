@@ -1,0 +1,253 @@
+/*
+ * elab_tree.c - what a command does beside computing: track, keep, stop, print, save, load, write. Each becomes a node of its tree.
+ */
+#include "elab.h"
+
+/* The slot that will hold v when the stretch has run. */
+Slot *slot_of_val(Elab *e, Val v, const char *hint, Loc at) {
+    if ((v.kind == VAL_TENSOR || v.kind == VAL_SCALAR) && !v.t.value) return v.t.slot;
+    emit_at(e, at);
+    Value *x;
+    if (v.kind == VAL_NUMBER)
+        x = number_as(e, v, v.batch ? I64 : F32, at);
+    else if (v.kind == VAL_SCALAR)
+        x = number_as(e, v, v.whole ? I64 : F32, at);
+    else
+        x = v.kind == VAL_TENSOR ? v.t.value : tensor_of(e, v, at);
+    if (!x) return NULL;
+    if (!x->name) x->name = hint;
+    return slot_of_value(e, x);
+}
+
+/* ---- track ---- */
+
+/* "as the variable or the function applied last" (L7) */
+static const char *own_name(const AstNode *n) {
+    switch ((int)n->kind) {
+    case AST_NAME: return n->name;
+    case AST_MEMBER: return n->member.name;
+    case AST_CALL:
+    case AST_BRACKET: return own_name(n->call.callee);
+    case AST_PIPE: return own_name(n->pipe.target);
+    default: return NULL;
+    }
+}
+
+static bool leads_with_batch(const Elab *e, const Type *t) {
+    if (!e->batch || t->rank == 0) return false;
+    return t->dim[0].batch || (e->batch->data && e->batch->constant && t->dim[0].n == e->batch->constant);
+}
+
+static const Node *tracked_in(const NodeVec *nodes, const char *name) {
+    for (size_t i = 0; i < nodes->n; i++)
+        for (size_t k = 0; nodes->at[i]->kind == NODE_TRACK && k < nodes->at[i]->tracked.n; k++)
+            if (nodes->at[i]->tracked.at[k].name == name) return nodes->at[i];
+    return NULL;
+}
+
+static bool track_name(Elab *e, const char *name, Loc at) {
+    CommandState *c = e->command;
+    NodeVec body = {c->holder->body.at, c->holder->body.n, c->holder->body.cap};
+    const Node *before = tracked_in(&body, name);
+    if (!before) before = tracked_in(&c->pending, name);
+    if (before) {
+        elab_error(e, at, 309, "`%s` is tracked twice in this loop", name);
+        elab_note(e, before->loc, "the first is here");
+        return false;
+    }
+    for (size_t i = 0; i < c->loop->carried.n; i++)
+        if (c->loop->carried.at[i] == name) {
+            elab_error(e, at, 309, "`%s` is carried by this loop: its average needs another name", name);
+            return false;
+        }
+    Decl *d = names_decl(e, name);
+    if (d && (d->node->kind == AST_PARAM || d->node->kind == AST_STATE)) {
+        elab_error(e, at, 309, "`%s` is the name of a %s: an average needs another one", name, d->node->kind == AST_PARAM ? "parameter" : "state");
+        elab_note(e, d->node->loc, "`%s` is declared here", name);
+        return false;
+    }
+    return true;
+}
+
+void exec_track(Elab *e, const AstNode *s) {
+    CommandState *c = e->command;
+    if (!c->loop) {
+        elab_error(e, s->loc, 308, "`track` stands in a loop: it averages over the loop's samples or turns");
+        return;
+    }
+    Node *n = node_new(e, NODE_TRACK, s->loc);
+    for (uint32_t i = 0; i < s->values.items.n; i++) {
+        const AstNode *item = s->values.items.at[i];
+        const char *name = item->kind == AST_KEYWORD ? item->keyword.name : own_name(item);
+        const AstNode *value = item->kind == AST_KEYWORD ? item->keyword.value : item;
+        Val v = expr_read(e, value);
+        if (!name) {
+            elab_error(e, item->loc, 309, "this needs a name: track NAME = ...");
+            continue;
+        }
+        if (v.kind == VAL_ERROR || !track_name(e, name, item->loc)) continue;
+        emit_at(e, value->loc);
+        Value *x = emit_convert(e, tensor_as(e, v, F32, value->loc), F32);
+        if (!x) continue;
+        if (type_has_batch(x->type) && !x->type->dim[0].batch) {
+            elab_error(e, value->loc, 213, "%s has the batch on another axis than the first: track averages over the first", type_name(x->type));
+            continue;
+        }
+        int64_t axis = 0;
+        if (leads_with_batch(e, x->type)) x = mean_over(e, x, 1, &axis, false);
+        if (!x) continue;
+        if (!x->name) x->name = name;
+        Tracked t = {.value = slot_of_value(e, x), .name = name};
+        t.average = slot_var(e, intern_printf("%s.average", name), type_with_elem(x->type, F32), 0, s->loc);
+        vec_push(e->a, &n->tracked, t);
+        for (size_t k = 0; k + 1 < n->tracked.n; k++)
+            if (n->tracked.at[k].name == name) {
+                elab_error(e, item->loc, 309, "`%s` is tracked twice in this loop", name);
+                break;
+            }
+    }
+    if (n->tracked.n) vec_push(e->a, &c->pending, n);
+}
+
+/* ---- keep, stop ---- */
+
+void exec_keep(Elab *e, const AstNode *s) {
+    CommandState *c = e->command;
+    const char *word = s->kind == AST_KEEP ? "keep" : "stop";
+    if (!c->loop) {
+        elab_error(e, s->loc, 308, "`%s` stands in a loop", word);
+        return;
+    }
+    AstNode name = {.kind = AST_NAME, .loc = s->keep.name_loc, .name = s->keep.name};
+    Val v = names_lookup(e, &name);
+    if (v.kind == VAL_ERROR) return;
+    if (v.kind == VAL_OWNED) v = val_read(e, v, s->loc);
+    Slot *slot = slot_of_val(e, v, s->keep.name, s->keep.name_loc);
+    if (!slot) return;
+    if (slot->type->rank != 0) {
+        elab_error(e, s->keep.name_loc, 309, "`%s` watches a single number, and `%s` is %s", word, s->keep.name, type_name(slot->type));
+        return;
+    }
+    Node *n = node_new(e, s->kind == AST_KEEP ? NODE_KEEP : NODE_STOP, s->loc);
+    n->highest = s->keep.highest;
+    n->slot = slot;
+    if (s->kind == AST_STOP && s->keep.turns && (!expr_whole(e, s->keep.turns, "the number of turns", &n->stalls) || n->stalls < 1)) {
+        if (n->stalls < 1) elab_error(e, s->keep.turns->loc, 309, "`stalls for` counts from 1");
+        return;
+    }
+    stretch_close(e);
+    node_add(e, n);
+}
+
+/* ---- text with values in it ---- */
+
+static void add_text(Elab *e, Node *n, const char *text, size_t size) {
+    if (size) vec_push(e->a, &n->pieces, ((Piece){.text = arena_strndup(e->a, text, size)}));
+}
+
+static void add_value(Elab *e, Node *n, Val v, int digits, const char *hint, Loc at) {
+    switch (v.kind) {
+    case VAL_ERROR: return;
+    case VAL_NUMBER:
+        if (!v.batch) {
+            const char *s = arena_printf(e->a, "%.*g", digits ? digits : 7, v.num);
+            add_text(e, n, s, strlen(s));
+            return;
+        }
+        break;
+    case VAL_BOOL: add_text(e, n, v.truth ? "true" : "false", v.truth ? 4 : 5); return;
+    case VAL_STRING: add_text(e, n, v.text, strlen(v.text)); return;
+    case VAL_FUNCTION: add_text(e, n, v.fn->name, strlen(v.fn->name)); return;
+    case VAL_LIST:
+        for (size_t i = 0; i < v.list->n; i++) {
+            add_text(e, n, i ? ", " : "[", i ? 2 : 1);
+            add_value(e, n, v.list->at[i], digits, hint, at);
+        }
+        add_text(e, n, v.list->n ? "]" : "[]", v.list->n ? 1 : 2);
+        return;
+    case VAL_NONE:
+    case VAL_SCALAR:
+    case VAL_TUPLE:
+    case VAL_TENSOR:
+    case VAL_OWNED:
+    case VAL_INSTANCE:
+    case VAL_DATA:
+    case VAL_VOCAB:
+    case VAL_DROPPED: break;
+    }
+    Slot *slot = slot_of_val(e, v, hint, at);
+    if (slot) vec_push(e->a, &n->pieces, ((Piece){.slot = slot, .digits = digits}));
+}
+
+static void add_string(Elab *e, Node *n, const AstNode *s) {
+    if (s->string.plain) {
+        add_text(e, n, s->string.text, s->string.size);
+        return;
+    }
+    for (uint32_t i = 0; i < s->string.n; i++) {
+        const AstPiece *p = &s->string.pieces[i];
+        if (!p->name) {
+            add_text(e, n, p->text, p->n);
+            continue;
+        }
+        Val v = expr(e, p->name);
+        add_value(e, n, v, p->digits, p->name->name, p->name->loc);
+    }
+}
+
+void exec_print(Elab *e, const AstNode *s) {
+    Node *n = node_new(e, NODE_PRINT, s->loc);
+    for (uint32_t i = 0; i < s->values.items.n; i++) {
+        const AstNode *item = s->values.items.at[i];
+        if (i) add_text(e, n, " ", 1);
+        if (item->kind == AST_STRING)
+            add_string(e, n, item);
+        else
+            add_value(e, n, expr(e, item), 0, own_name(item), item->loc);
+    }
+    vec_push(e->a, &e->command->pending, n);
+}
+
+/* ---- files ---- */
+
+static bool path_of(Elab *e, Node *n, const AstNode *path) {
+    if (path->kind == AST_STRING)
+        add_string(e, n, path);
+    else {
+        Val v = expr(e, path);
+        if (v.kind == VAL_ERROR) return false;
+        if (v.kind != VAL_STRING) {
+            elab_error(e, path->loc, 402, "the name of a file is a string, not %s", val_text(e, v));
+            return false;
+        }
+        add_text(e, n, v.text, strlen(v.text));
+    }
+    return true;
+}
+
+static void exec_write(Elab *e, const AstNode *s) {
+    Node *n = node_new(e, NODE_WRITE, s->loc);
+    const AstNode *value = s->file.values.at[0];
+    Val v = expr(e, value);
+    if (v.kind == VAL_ERROR) return;
+    n->slot = slot_of_val(e, v, own_name(value), value->loc);
+    if (!n->slot || !path_of(e, n, s->file.path)) return;
+    vec_push(e->a, &e->command->pending, n);
+}
+
+void exec_file(Elab *e, const AstNode *s) {
+    if (s->kind == AST_WRITE) {
+        exec_write(e, s);
+        return;
+    }
+    Node *n = node_new(e, s->kind == AST_SAVE ? NODE_SAVE : NODE_LOAD, s->loc);
+    bool ok = path_of(e, n, s->file.path);
+    for (uint32_t i = 0; i < s->file.values.n; i++) {
+        Val v = expr(e, s->file.values.at[i]);
+        ok = ok && v.kind != VAL_ERROR;
+        vec_push(e->a, &e->files, ((FileNode){n, v, s->file.values.at[i]->loc}));
+    }
+    if (!ok) return;
+    stretch_close(e);
+    node_add(e, n);
+}

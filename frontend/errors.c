@@ -1,0 +1,435 @@
+/*
+ * errors.c - what is said about a word or sign that does not fit (D2).
+ *
+ * The parser knows which tokens would fit. From that, and from the tokens around, the message says what is wrong in the user's
+ * terms: a slip that people make (a habit of Python or C, a reserved word as a name, `=` in a condition) has a message of its
+ * own; otherwise what was found and what was expected, at most five things, and the nearest word that fits there.
+ */
+#include "tokens.h"
+
+#include "parser.h"
+
+#include <string.h>
+
+enum { MAX_SAID = 1000, MAX_LISTED = 5, MAX_BACK = 5000 };
+
+typedef struct Slip {
+    Parsing *p;
+    const Token *token; /* the one that does not fit; for the end of a line, the one before it */
+    int kind;
+    size_t first; /* index of the token that begins its statement */
+    const int *expected;
+    int n;
+} Slip;
+
+static bool expects(const Slip *s, int kind) {
+    for (int i = 0; i < s->n; i++)
+        if (s->expected[i] == kind) return true;
+    return false;
+}
+
+static const char *token_text(const Slip *s, const Token *t) {
+    return arena_strndup(s->p->arena, s->p->text + t->at, t->n < 60 ? t->n : 60);
+}
+
+static bool is(const Slip *s, size_t i, const char *word) {
+    const Token *t = &s->p->tokens[i];
+    return t->n == strlen(word) && memcmp(s->p->text + t->at, word, t->n) == 0;
+}
+
+static Loc loc(const Slip *s) {
+    Loc at = {.file = s->p->file, .line = s->p->at.first_line, .col = s->p->at.first_column, .end = s->p->at.last_column};
+    if (at.end <= at.col) at.end = at.col + 1;
+    return at;
+}
+
+static const char *found(const Slip *s) {
+    if (s->kind == T_END) return "end of the file";
+    if (!s->p->real) return s->kind == T_SEPARATOR ? "end of the line" : token_kind_text(s->kind);
+    if (s->kind == T_STRING) return "a string";
+    return arena_printf(s->p->arena, "`%s`", token_text(s, s->token));
+}
+
+/* The token that begins the statement of token i: back to a line that could begin one, a `;` or a brace. */
+static size_t statement_start(const Parsing *p, size_t i) {
+    int depth = 0;
+    for (size_t k = 0; k < MAX_BACK && i > 0; k++, i--) {
+        const Token *t = &p->tokens[i], *before = &p->tokens[i - 1];
+        if (t->kind == ')' || t->kind == ']') depth++;
+        if ((t->kind == '(' || t->kind == '[') && depth) depth--;
+        if (before->kind == T_SEPARATOR || before->kind == '{' || before->kind == '}') return i;
+        if (t->first && !depth && ends_line(before->kind) && t->kind != T_PIPE && t->kind != T_THEN && t->kind != T_ELSE)
+            return i;
+    }
+    return i;
+}
+
+/* ---- words ---- */
+
+static bool fits(int kind, const void *data) { return expects(data, kind); }
+
+static bool is_declaration_word(int kind, const void *data) {
+    (void)data;
+    return kind == T_CONST || kind == T_OPTION || kind == T_DATA || kind == T_VOCAB || kind == T_LAYER || kind == T_MODEL ||
+           kind == T_PARAM || kind == T_STATE || kind == T_OPTIMIZER || kind == T_COMMAND || kind == T_FN;
+}
+
+static bool is_statement_word(int kind, const void *data) {
+    (void)data;
+    switch (kind) {
+    case T_LET:
+    case T_PARAM:
+    case T_STATE:
+    case T_FN:
+    case T_FOR:
+    case T_IF:
+    case T_SCAN:
+    case T_REPEAT:
+    case T_WHILE:
+    case T_RETURN:
+    case T_YIELD:
+    case T_MINIMIZE:
+    case T_UPDATE:
+    case T_TRACK:
+    case T_KEEP:
+    case T_STOP:
+    case T_PRINT:
+    case T_WRITE:
+    case T_SAVE:
+    case T_LOAD: return true;
+    default: return false;
+    }
+}
+
+/* Words that begin a line in other languages. */
+static const struct Habit {
+    const char *word, *instead;
+} habits[] = {
+    {"def", "a function is `fn f(x) = ...` or `fn f(x) { ... }`"},
+    {"function", "a function is `fn f(x) = ...` or `fn f(x) { ... }`"},
+    {"func", "a function is `fn f(x) = ...` or `fn f(x) { ... }`"},
+    {"lambda", "a function is `fn f(x) = ...`, with a name of its own"},
+    {"class", "a network is `layer name(inputs) { ... }`"},
+    {"struct", "a network is `layer name(inputs) { ... }`, a set of samples `data name { ... }`"},
+    {"import", "nothing is imported: the library is always there"},
+    {"include", "nothing is imported: the library is always there"},
+    {"from", "nothing is imported: the library is always there"},
+    {"elif", "write `else if ... { }`"},
+    {"elsif", "write `else if ... { }`"},
+    {"var", "`name = value` binds a name"},
+    {"mut", "`name = value` binds a name, and binds it again"},
+    {"auto", "`name = value` binds a name"},
+    {"global", "names of the file are visible everywhere"},
+    {"pass", "an empty block is `{ }`"},
+    {"assert", "there are no assertions"},
+    {"del", "names end with their block"},
+    {"try", "there are no exceptions: what can fail ends the program with a message"},
+    {"switch", "write `if ... { } else if ... { }`"},
+    {"match", "write `if ... { } else if ... { }`"},
+    {"do", "loops are `for`, `scan`, `repeat` and `while ... max N { }`"},
+    {"loop", "loops are `for`, `scan`, `repeat` and `while ... max N { }`"},
+    {"foreach", "loops are `for`, `scan`, `repeat` and `while ... max N { }`"},
+};
+
+static const char *habit(const Slip *s, size_t i) {
+    for (size_t k = 0; k < sizeof habits / sizeof *habits; k++)
+        if (is(s, i, habits[k].word)) return habits[k].instead;
+    return NULL;
+}
+
+static bool is_element_type(const Slip *s, size_t i) {
+    static const char *const types[] = {"f32", "f64",   "i32",    "i64",     "u8",      "bool",
+                                        "int", "float", "double", "float32", "float64", "string"};
+    for (size_t k = 0; k < sizeof types / sizeof *types; k++)
+        if (is(s, i, types[k])) return true;
+    return false;
+}
+
+/* ---- the slips that have a message of their own; true if this was one ---- */
+
+static bool slip_at_top(Slip *s) {
+    Parsing *p = s->p;
+    if (!expects(s, T_COMMAND) || expects(s, T_INT) || expects(s, T_NAME)) return false;
+    if (!p->real || s->kind == T_SEPARATOR) return false;
+    const char *word = token_text(s, s->token), *instead = habit(s, p->shown), *near = NULL;
+    if (instead) {
+        diag_error(p->diag, loc(s), 16, "`%s` is no word of this language: %s", word, instead);
+        p->said_top = true; /* what follows is most likely its body */
+        return true;
+    }
+    if (s->kind == T_NAME) near = word_nearest(word, is_declaration_word, NULL);
+    if (near) {
+        diag_error(p->diag, loc(s), 6, "`%s` begins no declaration; did you mean `%s`?", word, near);
+        return true;
+    }
+    if (!p->said_top)
+        diag_error(p->diag, loc(s), 24,
+                   "%s where a declaration is expected (const, option, data, fn, layer, model, command, ...): statements stand "
+                   "in a command, "
+                   "a layer or a fn",
+                   found(s));
+    p->said_top = true;
+    return true;
+}
+
+static bool slip_operator(Slip *s) {
+    Parsing *p = s->p;
+    bool starts_line = p->real && s->token->first && p->shown == s->first;
+    switch (s->kind) {
+    case T_ASSIGN:
+        if (expects(s, T_INT)) return false;
+        diag_error(p->diag, loc(s), 10, "`<-` is always one sign, and writes a parameter or state: to compare, write `a < -b`");
+        return true;
+    case '+':
+    case '*':
+    case '/':
+    case '%':
+    case '@':
+    case '^':
+    case T_OR:
+    case T_AND:
+    case T_EQ:
+    case T_NE:
+    case T_LE:
+    case T_GE:
+    case '<':
+    case '>':
+    case T_FLOORDIV:
+    case T_RANGE:
+        if (s->kind == T_FLOORDIV && (starts_line || expects(s, T_COMMAND))) {
+            diag_error(p->diag, loc(s), 11, "comments begin with `#`; `//` divides and rounds down");
+            return true;
+        }
+        if (starts_line) {
+            diag_error(p->diag, loc(s), 15, "a line cannot begin with %s: an operator stands at the end of the line before",
+                       found(s));
+            return true;
+        }
+        if (s->kind == '+' && expects(s, T_INT)) {
+            diag_error(p->diag, loc(s), 6, "there is no sign `+`: leave it out");
+            return true;
+        }
+        return false;
+    default: return false;
+    }
+}
+
+/* An `if`, `while`, ... before the token in its statement; its index, or SIZE_MAX. */
+static size_t header_before(const Slip *s, int kind) {
+    for (size_t i = s->p->shown; i-- > s->first;)
+        if (s->p->tokens[i].kind == kind) return i;
+    return SIZE_MAX;
+}
+
+static bool slip_block(Slip *s) {
+    Parsing *p = s->p;
+    const Token *t = s->token;
+    int first = p->tokens[s->first].kind;
+    if (s->kind == '=') {
+        if (first == T_IF || first == T_WHILE || header_before(s, T_IF) != SIZE_MAX) {
+            diag_error(p->diag, loc(s), 14, "`=` binds a name: to compare, write `==`");
+            return true;
+        }
+        int before = p->shown ? p->tokens[p->shown - 1].kind : 0;
+        if (word_reserved(before)) {
+            diag_error(p->diag, token_loc(p, &p->tokens[p->shown - 1]), 12, "%s is a word of the language and cannot be a name",
+                       token_kind_text(before));
+            return true;
+        }
+        for (size_t i = s->first; i < p->shown; i++) {
+            if (p->tokens[i].kind != '=') continue;
+            diag_error(p->diag, loc(s), 14, "a second `=` in one statement: to compare, write `==`");
+            return true;
+        }
+        return false;
+    }
+    if (s->kind == ':' && p->real && p->tokens[p->shown + 1].first) {
+        if (first == T_IF || first == T_FOR || first == T_WHILE || first == T_ELSE || first == T_SCAN || first == T_REPEAT ||
+            habit(s, s->first) || is_declaration_word(first, NULL)) {
+            diag_error(p->diag, loc(s), 16, "blocks stand in braces: `{ ... }`, not behind `:`");
+            return true;
+        }
+    }
+    if (s->kind == '{' && expects(s, T_THEN)) {
+        diag_error(p->diag, loc(s), 14, "in an expression write `if c then a else b`; `if c { }` is a statement");
+        p->quiet_line = p->at.first_line; /* the values in the braces are no statements: once is enough */
+        return true;
+    }
+    if (s->kind == T_ELSE && (!expects(s, T_INT) || expects(s, T_RETURN))) {
+        diag_error(p->diag, loc(s), 6, "this `else` has no `if c { }` before it");
+        return true;
+    }
+    if ((s->kind == T_SEPARATOR || s->kind == '}' || s->kind == ')') && expects(s, T_ELSE) &&
+        header_before(s, T_THEN) != SIZE_MAX) {
+        diag_error(p->diag, loc(s), 6, "an `if` in an expression needs an `else`: `if c then a else b`");
+        return true;
+    }
+    if (expects(s, T_INT) &&
+        (s->kind == T_IF || s->kind == T_NOT || s->kind == T_SCAN || s->kind == T_REPEAT || s->kind == T_WHILE)) {
+        diag_error(p->diag, loc(s), 6, "`%s` as a part of an expression stands in parentheses", token_text(s, t));
+        return true;
+    }
+    return false;
+}
+
+/* `y = a +` and then a line that is no operand, but a statement of its own: the slip is the end of the line before. */
+static bool slip_unfinished(Slip *s) {
+    Parsing *p = s->p;
+    if (!p->real || p->separated) return false;
+    size_t j = p->shown;
+    bool statement = s->token->first && word_reserved(s->kind) && is_statement_word(s->kind, NULL);
+    if (s->kind != '=' && s->kind != ':' && s->kind != T_ASSIGN && !begins_operand(s->kind) && !statement) return false;
+    while (j > s->first && j + 3 > p->shown && !p->tokens[j].first) j--;
+    if (j <= s->first || !p->tokens[j].first || (j == p->shown && !statement)) return false;
+    const Token *last = &p->tokens[j - 1];
+    if (ends_line(last->kind) || last->kind == '{' || last->kind == ',') return false;
+    diag_error(p->diag, token_loc(p, last), 6, "the line ends behind `%s`: expected an expression", token_text(s, last));
+    return true;
+}
+
+/* A word that begins a statement, and not what goes on with it. */
+static bool slip_word(Slip *s) {
+    Parsing *p = s->p;
+    if (p->shown != s->first + 1 || !p->real || p->separated) return false;
+    const char *rest = p->tokens[s->first].kind == T_KEEP ? "`lowest` or `highest` and a name that is tracked"
+                       : p->tokens[s->first].kind == T_STOP
+                           ? "`when lowest` or `when highest`, as in `stop when lowest loss stalls for 3`"
+                           : NULL;
+    if (!rest || !begins_operand(s->kind) || s->kind == '(' || s->kind == '[') return false;
+    const char *near = s->kind == T_NAME ? word_nearest(token_text(s, s->token), fits, s) : NULL;
+    if (near) return false;
+    diag_error(p->diag, loc(s), 6, "unexpected %s: behind `%s` stands %s", found(s), token_text(s, &p->tokens[s->first]), rest);
+    return true;
+}
+
+/* A reserved word where a name must stand. */
+static bool slip_reserved(Slip *s) {
+    Parsing *p = s->p;
+    if (!word_reserved(s->kind)) return false;
+    bool name = expects(s, T_NAME) && !expects(s, T_INT);
+    int next = p->tokens[p->shown + 1].kind;
+    bool like_name = expects(s, T_INT) && (next == '=' || next == ',' || next == ')' || next == T_PIPE || next == ']') &&
+                     !p->tokens[p->shown + 1].first;
+    if (!name && !like_name) return false;
+    diag_error(p->diag, loc(s), 12, "`%s` is a word of the language and cannot be a name", token_text(s, s->token));
+    return true;
+}
+
+/* Two operands side by side. */
+static bool slip_juxtaposed(Slip *s) {
+    Parsing *p = s->p;
+    if (!p->real || p->separated || !p->shown) return false;
+    size_t i = p->shown - 1;
+    const Token *before = &p->tokens[i];
+    if (!ends_operand(before->kind)) return false;
+    if ((before->kind == T_INT || before->kind == T_FLOAT) && (s->kind == '(' || s->kind == T_NAME)) {
+        diag_error(p->diag, loc(s), 20, "a product is written with `*`: `%s * %s`", token_text(s, before),
+                   s->kind == '(' ? "(...)" : token_text(s, s->token));
+        return true;
+    }
+    if ((before->kind == T_INT || before->kind == T_FLOAT || before->kind == T_STRING) &&
+        (s->kind == '\'' || s->kind == '.' || s->kind == '(' || s->kind == '[')) {
+        diag_error(p->diag, loc(s), 20, "%s stands alone: `%s` cannot follow it",
+                   before->kind == T_STRING ? "a string" : "a number", token_text(s, s->token));
+        return true;
+    }
+    if (!begins_operand(s->kind)) return false;
+    const Token *first = &p->tokens[s->first];
+    if (habit(s, s->first)) {
+        diag_error(p->diag, token_loc(p, first), 16, "`%s` is no word of this language: %s", token_text(s, first),
+                   habit(s, s->first));
+        return true;
+    }
+    if (i == s->first && is_element_type(s, i)) {
+        diag_error(p->diag, token_loc(p, before), 16, "a type stands behind its name: `%s: %s = ...`", token_text(s, s->token),
+                   token_text(s, before));
+        return true;
+    }
+    if (i == s->first && is_declaration_word(before->kind, NULL)) {
+        diag_error(p->diag, token_loc(p, before), 24,
+                   "`%s` begins a declaration: it stands at the top of the file, not in a block", token_text(s, before));
+        return true;
+    }
+    for (size_t k = s->first; k < p->shown; k++)
+        if (p->tokens[k].kind == T_FLOORDIV && p->tokens[k].line == s->token->line) {
+            diag_error(p->diag, token_loc(p, &p->tokens[k]), 11, "comments begin with `#`; `//` divides and rounds down");
+            return true;
+        }
+    const char *near = s->kind == T_NAME ? word_nearest(token_text(s, s->token), fits, s) : NULL;
+    if (near) {
+        diag_error(p->diag, loc(s), 6, "unexpected `%s`; did you mean `%s`?", token_text(s, s->token), near);
+        return true;
+    }
+    near = i == s->first && before->kind == T_NAME ? word_nearest(token_text(s, before), is_statement_word, NULL) : NULL;
+    if (near) {
+        diag_error(p->diag, token_loc(p, before), 6, "`%s` begins no statement; did you mean `%s`?", token_text(s, before), near);
+        return true;
+    }
+    return false;
+}
+
+/* ---- what was expected ---- */
+
+static bool operator_kind(int kind) {
+    return (kind > 0 && kind < 128 && strchr("+-*/%@^<>.'[(", kind)) || kind == T_PIPE || kind == T_EQ || kind == T_NE ||
+           kind == T_LE || kind == T_GE || kind == T_FLOORDIV || kind == T_RANGE || kind == T_AND || kind == T_OR;
+}
+
+static const char *expectation(const Slip *s) {
+    const char *listed[MAX_LISTED];
+    int n = 0;
+    bool expression = expects(s, T_INT), statement = expects(s, T_RETURN),
+         declaration = expects(s, T_COMMAND) && !expects(s, T_NAME);
+    bool name = expects(s, T_NAME) && !expression, operand_before = expects(s, '+');
+    if (statement)
+        listed[n++] = "a statement";
+    else if (expression)
+        listed[n++] = "an expression";
+    else if (declaration)
+        listed[n++] = "a declaration";
+    else if (name)
+        listed[n++] = "a name";
+    for (int pass = 0; pass < 2; pass++) { /* signs first, then words */
+        for (int i = 0; i < s->n && n < MAX_LISTED; i++) {
+            int kind = s->expected[i];
+            if (is_word(kind) != (pass == 1)) continue;
+            if (kind == T_END || kind == T_BAD || kind == T_NAME || (kind == '}' && expects(s, T_SEPARATOR))) continue;
+            if (operand_before && operator_kind(kind)) continue;
+            if ((kind == '[' || kind == '.') && expects(s, '.') && n + 1 < s->n) continue;
+            if (expression && (begins_operand(kind) || kind == '-' || kind == T_FN || (word_reserved(kind) && kind != T_THEN)))
+                continue;
+            if (statement && is_statement_word(kind, NULL)) continue;
+            if (name && is_word(kind) && !word_reserved(kind)) continue;
+            if (declaration && (is_declaration_word(kind, NULL))) continue;
+            listed[n++] = token_kind_text(kind);
+        }
+    }
+    if (!n && operand_before) listed[n++] = "an operator";
+    Text t = {0};
+    for (int i = 0; i < n; i++) text_printf(s->p->arena, &t, "%s%s", i == 0 ? "" : i == n - 1 ? " or " : ", ", listed[i]);
+    return n ? text_str(s->p->arena, &t) : NULL;
+}
+
+void report_unexpected(Parsing *p, const int *expected, int n_expected) {
+    Slip s = {.p = p, .kind = p->before, .expected = expected, .n = n_expected};
+    bool boundary = s.kind == T_SEPARATOR || s.kind == '{' || s.kind == '}' || s.kind == T_END;
+    p->skipping = !boundary;
+    if (p->ended) return;
+    if (++p->said > MAX_SAID) {
+        p->ended = true;
+        return;
+    }
+    s.token = &p->tokens[p->shown];
+    const Token *next = p->real ? s.token : &p->tokens[p->next < p->n_tokens ? p->next : p->n_tokens - 1];
+    if (s.kind == T_BAD || s.token->spoilt || next->gap) return; /* the scanner has said so */
+    if (p->at.first_line == p->quiet_line) return;
+    s.first = statement_start(p, p->shown);
+    if (slip_unfinished(&s) || slip_operator(&s) || slip_at_top(&s) || slip_word(&s) || slip_reserved(&s) || slip_block(&s) ||
+        slip_juxtaposed(&s))
+        return;
+    const char *list = expectation(&s);
+    if (list)
+        diag_error(p->diag, loc(&s), 6, "unexpected %s: expected %s", found(&s), list);
+    else
+        diag_error(p->diag, loc(&s), 6, "unexpected %s", found(&s));
+}

@@ -1,0 +1,49 @@
+/*
+ * eval_rows.h - sums of rows in the order that graph.h defines, for float and for double: included twice, with REAL, FMA and ROWS(name) defined.
+ *
+ * A row is n neighbouring outputs, each with a chain of its own; working on a row at a time leaves every chain as it is defined and lets the C compiler
+ * use vectors. Rows of partial sums stand one after the other in `pieces`.
+ */
+
+/* acc[j] = a[j * sa] * b[j * sb] + acc[j], rounded once. */
+static inline __attribute__((always_inline)) void ROWS(fma_body)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb, REAL *restrict acc) {
+    if (sa == 0 && sb == 1) {
+        REAL a0 = *a;
+        for (int64_t j = 0; j < n; j++) acc[j] = FMA(a0, b[j], acc[j]);
+    } else if (sa == 1 && sb == 0) {
+        REAL b0 = *b;
+        for (int64_t j = 0; j < n; j++) acc[j] = FMA(a[j], b0, acc[j]);
+    } else {
+        for (int64_t j = 0; j < n; j++) acc[j] = FMA(a[j * sa], b[j * sb], acc[j]);
+    }
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+/* The same operations; with the instruction the compiler writes them as vectors, without it FMA is a call. */
+__attribute__((target("avx2,fma"), optimize("O3"))) static void ROWS(fma_fast)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb, REAL *restrict acc) {
+    ROWS(fma_body)(n, a, sa, b, sb, acc);
+}
+#endif
+
+static void ROWS(fma_row)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb, REAL *restrict acc) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        ROWS(fma_fast)(n, a, sa, b, sb, acc);
+        return;
+    }
+#endif
+    ROWS(fma_body)(n, a, sa, b, sb, acc);
+}
+
+static void ROWS(add_row)(int64_t n, const REAL *x, REAL *restrict acc) {
+    for (int64_t j = 0; j < n; j++) acc[j] += x[j];
+}
+
+/* The pairwise tree: rows 0 .. count - 1 of n elements into row 0. */
+static void ROWS(tree)(int64_t count, int64_t n, REAL *pieces) {
+    if (count < 2) return;
+    int64_t m = tree_split(count);
+    ROWS(tree)(m, n, pieces);
+    ROWS(tree)(count - m, n, pieces + m * n);
+    ROWS(add_row)(n, pieces + m * n, pieces);
+}

@@ -1,0 +1,121 @@
+/*
+ * barriers.c - puts a barrier where data cross threads, and nowhere else.
+ * in:  a planned program with shared loops.   out: the least barriers, in order: where a kernel touches memory that others wrote, or writes what
+ *      others touched, since the last one.
+ * keeps: every bit.   spoils: nothing.
+ *
+ *   kernel a (writes %h, shared) ; barrier ; kernel b (writes %g alone) ; barrier ; kernel c (reads %h)
+ *   =>  kernel a ; kernel b ; barrier ; kernel c
+ *
+ * Memory is compared as the plan laid it out: two buffers that follow each other in the same bytes of the arena meet, too. Kernels without a
+ * parallel loop are run by one thread, always the same, and need no barrier between themselves. The end of a step is a barrier.
+ */
+#include "passes/nest.h"
+#include "passes/pipeline.h"
+
+typedef struct Touch {
+    const Buffer *buffer;
+    bool store, shared; /* shared: by all threads; else by the first alone */
+} Touch;
+
+typedef Vec(Touch) Touches;
+typedef Vec(StepNode *) StepNodes;
+
+static bool overlap(const Buffer *x, const Buffer *y) {
+    if (buffer_memory(x) == buffer_memory(y)) return true;
+    x = buffer_memory(x);
+    y = buffer_memory(y);
+    if (x->place != y->place) return false;
+    switch (x->place) {
+    case PLACE_ARENA: return x->offset < y->offset + y->bytes && y->offset < x->offset + x->bytes;
+    case PLACE_SLOT:
+    case PLACE_FIELD: return x->slot == y->slot;
+    case PLACE_NONE:
+    case PLACE_THREAD:
+    case PLACE_DATA: return false;
+    }
+    return false;
+}
+
+static bool meet(const Touches *before, const Touches *now) {
+    for (size_t i = 0; i < before->n; i++)
+        for (size_t k = 0; k < now->n; k++) {
+            const Touch *x = &before->at[i], *y = &now->at[k];
+            if ((x->store || y->store) && (x->shared || y->shared) && overlap(x->buffer, y->buffer)) return true;
+        }
+    return false;
+}
+
+static void add_touch(Arena *a, Touches *t, const Buffer *b, bool store, bool shared) {
+    if (b->place == PLACE_THREAD || b->place == PLACE_DATA) return;
+    for (size_t i = 0; i < t->n; i++)
+        if (t->at[i].buffer == b && t->at[i].store == store && t->at[i].shared == shared) return;
+    vec_push(a, t, ((Touch){b, store, shared}));
+}
+
+static void touch_expr(Arena *a, Touches *t, const Expr *e, bool shared) {
+    if (!e) return;
+    if (e->kind == EXPR_LOAD) add_touch(a, t, e->buffer, false, shared);
+    for (int i = 0; i < e->n_args; i++) touch_expr(a, t, e->args[i], shared);
+}
+
+static void touch_body(Arena *a, Touches *t, const Body *body, bool shared) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        touch_expr(a, t, s->value, shared);
+        if (s->kind == STMT_STORE) add_touch(a, t, s->buffer, true, shared);
+        touch_body(a, t, &s->body, shared);
+    }
+}
+
+static Touches kernel_touches(Arena *a, const StepNode *kernel) {
+    Touches t = {0};
+    bool shared = false;
+    for (const Stmt *s = kernel->body.first; s; s = s->next) shared |= stmt_has_mark(s, MARK_PARALLEL);
+    touch_body(a, &t, &kernel->body, shared);
+    return t;
+}
+
+static void add_barrier(Arena *a, StepNodes *out, Touches *pending, Loc loc) {
+    StepNode *node = arena_make(a, StepNode);
+    node->kind = STEP_BARRIER;
+    node->loc = loc;
+    vec_push(a, out, node);
+    pending->n = 0;
+}
+
+/* pending: what was touched since the last barrier. */
+static void place_barriers(Arena *a, StepNode *const *nodes, size_t n, Touches *pending, StepNodes *out) {
+    for (size_t i = 0; i < n; i++) {
+        StepNode *node = nodes[i];
+        if (node->kind == STEP_BARRIER) continue;
+        if (node->kind == STEP_KERNEL) {
+            Touches now = kernel_touches(a, node);
+            if (meet(pending, &now)) add_barrier(a, out, pending, node->loc);
+            for (size_t k = 0; k < now.n; k++) add_touch(a, pending, now.at[k].buffer, now.at[k].store, now.at[k].shared);
+            vec_push(a, out, node);
+            continue;
+        }
+        /* a loop of the step: all threads must agree on its count or condition, and each turn follows the one before */
+        if (pending->n) add_barrier(a, out, pending, node->loc);
+        StepNodes inner = {0};
+        place_barriers(a, node->nodes.at, node->nodes.n, pending, &inner);
+        if (pending->n) add_barrier(a, &inner, pending, node->loc);
+        node->nodes.at = inner.at;
+        node->nodes.n = inner.n;
+        node->nodes.cap = inner.cap;
+        vec_push(a, out, node);
+    }
+}
+
+bool pass_barriers(PassCtx *c, LoopsProgram *p) {
+    for (size_t i = 0; i < p->steps.n; i++) {
+        Step *step = p->steps.at[i];
+        StepNodes out = {0};
+        Touches pending = {0};
+        place_barriers(c->arena, step->nodes.at, step->nodes.n, &pending, &out);
+        step->nodes.at = out.at;
+        step->nodes.n = out.n;
+        step->nodes.cap = out.cap;
+    }
+    return true;
+}

@@ -1,0 +1,145 @@
+/*
+ * grad_elementwise.c - gradient rules of the ops that work element by element.
+ *
+ * Where the derivative is a function of the answer (exp, tanh, sqrt, 1/x) the rule uses the answer, so that the operand need not be kept.
+ * Where the derivative can be infinite (div, log, log1p, sqrt, pow, and exp, which overflows) a zero cotangent gives zero: a branch of `select` that was not taken must
+ * not turn 0 * inf into NaN.
+ */
+#include "grad.h"
+
+/* y = -a:  da = -dy */
+void grad_neg(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_neg(c, dy[0])); }
+
+/* y = |a|:  da = dy sign(a), 0 at 0 */
+void grad_abs(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_mul(c, dy[0], g_unary(&c->b, OP_sign, op->in[0]))); }
+
+/* y = e^a:  da = dy y */
+void grad_exp(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_guard(c, dy[0], gr_mul(c, dy[0], op->out[0]))); }
+
+/* y = e^a - 1:  da = dy (y + 1) */
+void grad_expm1(GradCtx *c, Op *op, Value *const *dy) {
+    Value *slope = gr_add(c, op->out[0], gr_like(c, op->out[0], 1));
+    gr_give(c, op->in[0], gr_guard(c, dy[0], gr_mul(c, dy[0], slope)));
+}
+
+/* y = log a:  da = dy / a */
+void grad_log(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_guard(c, dy[0], gr_div(c, dy[0], op->in[0]))); }
+
+/* y = log(1 + a):  da = dy / (1 + a) */
+void grad_log1p(GradCtx *c, Op *op, Value *const *dy) {
+    Value *a1 = gr_add(c, op->in[0], gr_like(c, op->in[0], 1));
+    gr_give(c, op->in[0], gr_guard(c, dy[0], gr_div(c, dy[0], a1)));
+}
+
+/* y = sqrt a:  da = dy / (2 y) */
+void grad_sqrt(GradCtx *c, Op *op, Value *const *dy) {
+    gr_give(c, op->in[0], gr_guard(c, dy[0], gr_div(c, gr_scale(c, dy[0], 0.5), op->out[0])));
+}
+
+/* y = sin a:  da = dy cos a */
+void grad_sin(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_mul(c, dy[0], g_unary(&c->b, OP_cos, op->in[0]))); }
+
+/* y = cos a:  da = -dy sin a */
+void grad_cos(GradCtx *c, Op *op, Value *const *dy) {
+    gr_give(c, op->in[0], gr_neg(c, gr_mul(c, dy[0], g_unary(&c->b, OP_sin, op->in[0]))));
+}
+
+/* y = tanh a:  da = dy (1 - y^2) */
+void grad_tanh(GradCtx *c, Op *op, Value *const *dy) {
+    Value *y = op->out[0];
+    gr_give(c, op->in[0], gr_mul(c, dy[0], gr_sub(c, gr_like(c, y, 1), gr_mul(c, y, y))));
+}
+
+/* y = erf a:  da = dy 2/sqrt(pi) e^(-a^2) */
+void grad_erf(GradCtx *c, Op *op, Value *const *dy) {
+    Value *a = op->in[0];
+    Value *bell = g_unary(&c->b, OP_exp, gr_neg(c, gr_mul(c, a, a)));
+    gr_give(c, a, gr_mul(c, dy[0], gr_scale(c, bell, 1.1283791670955126)));
+}
+
+/* y = a in another element type:  da = dy in a's */
+void grad_convert(GradCtx *c, Op *op, Value *const *dy) {
+    if (gr_wanted(c, op->in[0])) gr_give(c, op->in[0], g_convert(&c->b, dy[0], op->in[0]->type->elem));
+}
+
+/* y = a + b:  da = db = dy */
+void grad_add(GradCtx *c, Op *op, Value *const *dy) {
+    gr_give(c, op->in[0], dy[0]);
+    gr_give(c, op->in[1], dy[0]);
+}
+
+/* y = a - b:  da = dy, db = -dy */
+void grad_sub(GradCtx *c, Op *op, Value *const *dy) {
+    gr_give(c, op->in[0], dy[0]);
+    if (gr_wanted(c, op->in[1])) gr_give(c, op->in[1], gr_neg(c, dy[0]));
+}
+
+/* y = a b:  da = dy b, db = dy a */
+void grad_mul(GradCtx *c, Op *op, Value *const *dy) {
+    for (int i = 0; i < 2; i++)
+        if (gr_wanted(c, op->in[i])) gr_give(c, op->in[i], gr_mul(c, dy[0], op->in[1 - i]));
+}
+
+/* y = a / b:  da = dy / b, db = -(dy / b) y; for a = 1 that is -(dy y) y, without a division */
+void grad_div(GradCtx *c, Op *op, Value *const *dy) {
+    Value *a = op->in[0], *b = op->in[1], *y = op->out[0];
+    double k;
+    bool safe = gr_constant(b, &k) && k != 0; /* the factor is finite */
+    if (gr_wanted(c, a)) {
+        Value *q = gr_div(c, dy[0], b);
+        gr_give(c, a, safe ? q : gr_guard(c, dy[0], q));
+    }
+    if (gr_wanted(c, b)) {
+        Value *q = gr_constant(a, &k) && k == 1 ? gr_mul(c, dy[0], y) : gr_div(c, dy[0], b);
+        gr_give(c, b, gr_guard(c, dy[0], gr_neg(c, gr_mul(c, q, y))));
+    }
+}
+
+/* y = a - b floor(a / b):  da = dy, db = -dy floor(a / b) */
+void grad_mod(GradCtx *c, Op *op, Value *const *dy) {
+    Value *a = op->in[0], *b = op->in[1];
+    gr_give(c, a, dy[0]);
+    if (!gr_wanted(c, b)) return;
+    Value *q = g_binary(&c->b, OP_floor_div, a, b);
+    gr_give(c, b, gr_guard(c, dy[0], gr_neg(c, gr_mul(c, dy[0], q))));
+}
+
+/* y = a^b:  da = (dy b) a^(b - 1), db = (dy y) log a; each 0 where what stands in parentheses is (a^0 is flat, and so is 0^b in b > 0) */
+void grad_pow(GradCtx *c, Op *op, Value *const *dy) {
+    Value *a = op->in[0], *b = op->in[1];
+    if (gr_wanted(c, a)) {
+        Value *t = gr_mul(c, dy[0], b);
+        Value *less = gr_sub(c, b, gr_like(c, b, 1));
+        gr_give(c, a, gr_guard(c, t, gr_mul(c, t, g_binary(&c->b, OP_pow, a, less))));
+    }
+    if (gr_wanted(c, b)) {
+        Value *t = gr_mul(c, dy[0], op->out[0]);
+        gr_give(c, b, gr_guard(c, t, gr_mul(c, t, g_unary(&c->b, OP_log, a))));
+    }
+}
+
+/* y = cond ? a : b:  the branch taken gets dy, the other 0 */
+static void to_branches(GradCtx *c, Value *cond, Value *a, Value *b, Value *dy) {
+    Value *zero = gr_like(c, dy, 0);
+    if (gr_wanted(c, a)) gr_give(c, a, g_select(&c->b, cond, dy, zero));
+    if (gr_wanted(c, b)) gr_give(c, b, g_select(&c->b, cond, zero, dy));
+}
+
+/* y = a >= b ? a : b */
+void grad_max(GradCtx *c, Op *op, Value *const *dy) {
+    to_branches(c, g_binary(&c->b, OP_ge, op->in[0], op->in[1]), op->in[0], op->in[1], dy[0]);
+}
+
+/* y = a <= b ? a : b */
+void grad_min(GradCtx *c, Op *op, Value *const *dy) {
+    to_branches(c, g_binary(&c->b, OP_le, op->in[0], op->in[1]), op->in[0], op->in[1], dy[0]);
+}
+
+/* y = c ? a : b */
+void grad_select(GradCtx *c, Op *op, Value *const *dy) { to_branches(c, op->in[0], op->in[1], op->in[2], dy[0]); }
+
+/* y = a b + d:  da = dy b, db = dy a, dd = dy */
+void grad_fma(GradCtx *c, Op *op, Value *const *dy) {
+    grad_mul(c, op, dy);
+    gr_give(c, op->in[2], dy[0]);
+}

@@ -1,0 +1,368 @@
+/*
+ * lower_block.c - the body of a function, a scan or a while: in which order its kernels run, and where their results go.
+ *
+ * A block's results overwrite memory that its parameters lie in (w' the slot of w, a carried value its place). A kernel writes such a
+ * result directly, if every other reader of the old value can come before it and the kernel itself reads each element only where it writes it; then
+ * the update costs no copy. If not, the result goes to a temporary, and a kernel at the end copies it.
+ *
+ *   %da = contract "bo,io->bi" %dz, %w          reads the old %w: goes first
+ *   %w' = kernel { sub %w, lr * %x' @ %dz }     written to the slot of w
+ */
+#include "passes/lower.h"
+
+#include <string.h>
+
+typedef Vec(int) Ints;
+
+typedef struct Unit {
+    const Op *op;      /* NULL: a copy */
+    const Value *copy; /* the value copied to target `to` */
+    int to;
+    Values reads;
+    Ints after;  /* units that must come later */
+    int before;  /* how many must come first */
+} Unit;
+
+typedef struct Plan {
+    Lower *l;
+    const Block *block;
+    const Target *targets;
+    Vec(Unit *) units;
+    int *unit_of;   /* by value id: 1 + the unit that makes it; 0: none */
+    int *target_of; /* by value id: 1 + the target that it is written to directly; 0: a temporary */
+    Ints late;      /* targets that are copied at the very end ... */
+    Home **late_from; /* ... by target: from here, NULL: from where the result lies */
+    unsigned *seen, seen_mark;
+} Plan;
+
+Buffer *low_buffer(Lower *l, const Value *v) {
+    return step_buffer(l->arena, l->step, low_value_name(v), v->type->elem, v->type->rank, v->type->dim, v->def ? v->def->loc : l->func->loc);
+}
+
+/* Needs no kernel: is computed where it is used. */
+static bool is_free(const Op *op) { return op->code == OP_constant || op->code == OP_batch || op->code == OP_literal; }
+
+/* Is the memory of x laid out as that of its reshaped form would be? Then the result is another view of it. */
+static bool can_view(const Lower *l, const Value *x, const Type *t) {
+    const Home *h = l->home[x->id];
+    if (!h || !h->buffer || h->buffer->rank != x->type->rank) return false;
+    for (int i = 0; i < h->buffer->rank; i++)
+        if (h->axis[i] != i) return false;
+    /* rows of a batch that is short lie apart: what is before and behind the batch axis must stay apart, too */
+    int b = type_batch_axis(x->type), c = type_batch_axis(t);
+    int64_t stride = 1, behind_x = 1, behind_t = 1, before_x = 1, before_t = 1;
+    for (int i = x->type->rank - 1; i >= 0; i--) {
+        if (h->buffer->stride[i] != stride && x->type->dim[i].n != 1) return false;
+        stride *= dim_size(x->type->dim[i], l->step->batch_bound);
+        if (b >= 0 && i > b) behind_x *= x->type->dim[i].n;
+        if (b >= 0 && i < b) before_x *= x->type->dim[i].n;
+    }
+    if (b < 0) return true;
+    for (int i = 0; i < t->rank; i++) {
+        if (i > c) behind_t *= t->dim[i].n;
+        if (i < c) before_t *= t->dim[i].n;
+    }
+    return (before_x == 1 && before_t == 1) || (before_x == before_t && behind_x == behind_t);
+}
+
+static Home *view_of(Lower *l, const Value *x, const Value *v) {
+    Buffer *of = l->home[x->id]->buffer;
+    Buffer *b = low_buffer(l, v);
+    b->same = buffer_root(of);
+    b->place = of->place;
+    b->slot = of->slot;
+    b->data = of->data;
+    b->offset = of->offset;
+    return home_plain(l, b);
+}
+
+/* ---- units and what they wait for ---- */
+
+static void add_edge(Plan *p, int from, int to) {
+    if (from == to || from < 0 || to < 0) return;
+    Unit *u = p->units.at[from];
+    for (size_t i = 0; i < u->after.n; i++)
+        if (u->after.at[i] == to) return;
+    vec_push(p->l->arena, &u->after, to);
+    p->units.at[to]->before++;
+}
+
+static int unit_making(const Plan *p, const Value *v) { return v->id < p->l->func->n_values ? p->unit_of[v->id] - 1 : -1; }
+
+/* The values that a unit reads: operands, what its blocks use from outside. Free ops are looked through. */
+static void note_read(Plan *p, Values *reads, Value *v) {
+    if (v->def && is_free(v->def)) return;
+    vec_push(p->l->arena, reads, v);
+}
+
+static void find_reads(Plan *p, Unit *u) {
+    if (!u->op) {
+        note_read(p, &u->reads, (Value *)u->copy);
+        return;
+    }
+    for (int i = 0; i < u->op->n_in; i++) note_read(p, &u->reads, u->op->in[i]);
+    if (!u->op->n_blocks) return;
+    Values inner = op_captures(p->l->arena, u->op);
+    for (size_t i = 0; i < inner.n; i++) note_read(p, &u->reads, inner.at[i]);
+}
+
+static int add_unit(Plan *p, const Op *op, const Value *copy, int to) {
+    Unit *u = arena_make(p->l->arena, Unit);
+    u->op = op;
+    u->copy = copy;
+    u->to = to;
+    vec_push(p->l->arena, &p->units, u);
+    return (int)p->units.n - 1;
+}
+
+/* The value whose elements v has in another shape. */
+static const Value *shape_root(const Value *v) {
+    while (v->def && v->def->code == OP_reshape) v = v->def->in[0];
+    return v;
+}
+
+static bool reaches(Plan *p, int from, int to) {
+    if (from == to) return true;
+    if (p->seen[from] == p->seen_mark) return false;
+    p->seen[from] = p->seen_mark;
+    for (size_t i = 0; i < p->units.at[from]->after.n; i++)
+        if (reaches(p, p->units.at[from]->after.at[i], to)) return true;
+    return false;
+}
+
+/* All readers of the target's old value before the writer; false (and nothing changes) if that makes a circle. */
+static bool readers_first(Plan *p, const Value *old, int writer) {
+    Ints readers = {0};
+    for (size_t i = 0; i < p->units.n && old; i++) {
+        bool reads = false;
+        for (size_t k = 0; k < p->units.at[i]->reads.n; k++) reads |= shape_root(p->units.at[i]->reads.at[k]) == old;
+        if (reads && (int)i != writer) vec_push(p->l->arena, &readers, (int)i);
+    }
+    for (size_t i = 0; i < readers.n; i++) {
+        p->seen_mark++;
+        if (reaches(p, writer, readers.at[i])) return false;
+    }
+    for (size_t i = 0; i < readers.n; i++) add_edge(p, readers.at[i], writer);
+    return true;
+}
+
+/* ---- results and their targets ---- */
+
+/* May the value be written to the target by the kernel that makes it? Its maker is a kernel of this block, and no other target has it. */
+static bool can_be_direct(const Plan *p, const Value *r, const Home *home) {
+    const Value *v = shape_root(r);
+    int u = unit_making(p, v);
+    if (u < 0 || p->target_of[v->id]) return false;
+    const Op *op = p->units.at[u]->op;
+    if (!op || op->code == OP_scan || op->code == OP_while || op->code == OP_reshape) return false;
+    if (v == r) return true;
+    for (int i = 0; i < home->buffer->rank; i++)
+        if (home->axis[i] != i) return false; /* one slice of a stack has no other shape */
+    return type_batch_axis(r->type) <= 0 && type_batch_axis(v->type) <= 0;
+}
+
+static void late_copy(Plan *p, int target, Home *from) {
+    vec_push(p->l->arena, &p->late, target);
+    p->late_from[target] = from;
+}
+
+/* Decides which results are written directly and makes units of the copies. */
+static void choose_targets(Plan *p) {
+    const Block *b = p->block;
+    size_t n_ops = p->units.n;
+    Ints direct = {0};
+    for (size_t k = 0; k < b->results.n; k++) {
+        const Value *r = b->results.at[k], *v = shape_root(r);
+        if (!p->targets[k].home || v == p->targets[k].old) continue;
+        if (can_be_direct(p, r, p->targets[k].home)) {
+            p->target_of[v->id] = (int)k + 1;
+            vec_push(p->l->arena, &direct, (int)k);
+        } else {
+            add_unit(p, NULL, r, (int)k);
+        }
+    }
+    p->seen = arena_make_n(p->l->arena, unsigned, p->units.n + 1);
+    for (size_t i = 0; i < p->units.n; i++) {
+        Unit *u = p->units.at[i];
+        find_reads(p, u);
+        for (size_t k = 0; k < u->reads.n; k++) add_edge(p, unit_making(p, u->reads.at[k]), (int)i);
+    }
+    for (size_t i = 0; i < direct.n; i++) {
+        const Value *v = shape_root(b->results.at[direct.at[i]]);
+        if (readers_first(p, p->targets[direct.at[i]].old, unit_making(p, v))) continue;
+        p->target_of[v->id] = 0;
+        late_copy(p, direct.at[i], NULL);
+    }
+    for (size_t i = n_ops; i < p->units.n; i++) {
+        Unit *u = p->units.at[i];
+        if (readers_first(p, p->targets[u->to].old, (int)i)) continue;
+        /* two results change places: by way of a temporary */
+        late_copy(p, u->to, home_plain(p->l, low_buffer(p->l, u->copy)));
+    }
+}
+
+/* ---- is it safe to overwrite? ---- */
+
+typedef struct Overlap {
+    const Buffer *memory;
+    const Stmt *top; /* the kernel's statement that is walked */
+    const Stmt *store_top, *store;
+    bool bad;
+    int stores;
+} Overlap;
+
+static void find_store(Overlap *o, const Body *b, const Stmt *top) {
+    for (const Stmt *s = b->first; s; s = s->next) {
+        const Stmt *t = top ? top : s;
+        if (s->kind == STMT_STORE && buffer_root(s->buffer) == o->memory) {
+            o->stores++;
+            o->store = s;
+            o->store_top = t;
+        }
+        find_store(o, &s->body, t);
+    }
+}
+
+static bool same_place(const Expr *e, const Stmt *store) {
+    if (e->buffer != store->buffer || e->n_index != store->n_index) return false;
+    for (int i = 0; i < e->n_index; i++)
+        if (!affine_same(e->index[i], store->index[i])) return false;
+    return true;
+}
+
+static void check_expr(Overlap *o, const Expr *e, const Stmt *top, bool after) {
+    if (e->kind == EXPR_LOAD && buffer_root(e->buffer) == o->memory)
+        if (o->stores != 1 || after || top != o->store_top || e->guarded || !same_place(e, o->store)) o->bad = true;
+    for (int i = 0; i < e->n_args; i++) check_expr(o, e->args[i], top, after);
+}
+
+/* Loads of the old value stand in the nest that stores, before the store, and read the element that is stored. */
+static void check_loads(Overlap *o, const Body *b, const Stmt *top, bool *after) {
+    for (const Stmt *s = b->first; s; s = s->next) {
+        const Stmt *t = top ? top : s;
+        if (s->value) check_expr(o, s->value, t, *after);
+        if (s == o->store) *after = true;
+        check_loads(o, &s->body, t, after);
+    }
+}
+
+/* Did the nodes from `first` on that read the memory of `old` and write it read nothing that they have written? */
+static bool overwrites_well(const Lower *l, size_t first, const Home *home) {
+    Overlap o = {.memory = buffer_root(home->buffer)};
+    for (size_t i = first; i < l->nodes->n; i++) find_store(&o, &l->nodes->at[i]->body, NULL);
+    for (size_t i = first; i < l->nodes->n; i++) {
+        bool after = false;
+        check_loads(&o, &l->nodes->at[i]->body, NULL, &after);
+    }
+    return !o.bad;
+}
+
+/* ---- writing it down ---- */
+
+/* The home that a result of a kernel is written to: its target's (in the value's own shape), or new memory. */
+static Home *result_home(Plan *p, const Value *v) {
+    Lower *l = p->l;
+    int k = p->target_of[v->id] - 1;
+    if (k < 0) return home_plain(l, low_buffer(l, v));
+    Home *h = p->targets[k].home;
+    if (p->block->results.at[k] == v) return h;
+    Buffer *b = low_buffer(l, v);
+    b->same = buffer_root(h->buffer);
+    b->place = b->same->place;
+    b->slot = b->same->slot;
+    return home_plain(l, b);
+}
+
+static void write_kernel(Plan *p, const Op *op) {
+    Lower *l = p->l;
+    size_t first = l->nodes->n, buffers = l->step->buffers.n;
+    int kernels = l->n_kernels;
+    Home **homes = arena_make_n(l->arena, Home *, (size_t)op->n_out);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        for (int i = 0; i < op->n_out; i++) homes[i] = result_home(p, op->out[i]);
+        lower_op(l, op, homes);
+        bool again = false;
+        for (int i = 0; i < op->n_out; i++) {
+            int k = p->target_of[op->out[i]->id] - 1;
+            if (k < 0 || !p->targets[k].old || overwrites_well(l, first, homes[i])) continue;
+            p->target_of[op->out[i]->id] = 0;
+            late_copy(p, k, NULL);
+            again = true;
+        }
+        if (!again) break;
+        l->nodes->n = first;
+        l->step->buffers.n = buffers;
+        l->n_kernels = kernels;
+    }
+    for (int i = 0; i < op->n_out; i++) l->home[op->out[i]->id] = homes[i];
+}
+
+static void write_reshape(Plan *p, const Op *op) {
+    Lower *l = p->l;
+    const Value *x = op->in[0], *v = op->out[0];
+    int k = p->target_of[shape_root(v)->id] - 1;
+    if (k >= 0 && p->block->results.at[k] == v) {
+        l->home[v->id] = p->targets[k].home;
+    } else if (can_view(l, x, v->type)) {
+        l->home[v->id] = view_of(l, x, v);
+    } else if (l->home[x->id]) {
+        Home *h = home_plain(l, low_buffer(l, v));
+        lower_op(l, op, &h);
+        l->home[v->id] = h;
+    } /* of a free value: pulled where it is used */
+}
+
+static void write_unit(Plan *p, Unit *u) {
+    Lower *l = p->l;
+    if (!u->op) {
+        Home *from = p->late_from[u->to], *to = from ? from : p->targets[u->to].home;
+        lower_copies(l, 1, &u->copy, &to, l->func->loc);
+    } else if (u->op->code == OP_scan) {
+        lower_scan(l, u->op);
+    } else if (u->op->code == OP_while) {
+        lower_while(l, u->op);
+    } else if (u->op->code == OP_reshape) {
+        write_reshape(p, u->op);
+    } else {
+        write_kernel(p, u->op);
+    }
+}
+
+static void write_late(Plan *p) {
+    Lower *l = p->l;
+    size_t n = p->late.n;
+    const Value **values = arena_make_n(l->arena, const Value *, n);
+    Home **to = arena_make_n(l->arena, Home *, n);
+    for (size_t i = 0; i < n; i++) {
+        int k = p->late.at[i];
+        values[i] = p->block->results.at[k];
+        to[i] = p->targets[k].home;
+        if (p->late_from[k]) l->home[values[i]->id] = p->late_from[k];
+    }
+    lower_copies(l, (int)n, values, to, l->func->loc);
+}
+
+void lower_block(Lower *l, const Block *b, const Target *targets) {
+    Plan plan = {.l = l, .block = b, .targets = targets}, *p = &plan;
+    p->unit_of = arena_make_n(l->arena, int, (size_t)l->func->n_values);
+    p->target_of = arena_make_n(l->arena, int, (size_t)l->func->n_values);
+    p->late_from = arena_make_n(l->arena, Home *, b->results.n);
+    for (const Op *op = b->first; op; op = op->next) {
+        if (is_free(op)) continue;
+        int u = add_unit(p, op, NULL, -1);
+        for (int i = 0; i < op->n_out; i++) p->unit_of[op->out[i]->id] = u + 1;
+    }
+    choose_targets(p);
+    bool *done = arena_make_n(l->arena, bool, p->units.n + 1);
+    for (size_t n = 0, from = 0; n < p->units.n && !l->failed; n++) {
+        /* the first that waits for nobody: as near to the order of the text as can be */
+        while (done[from]) from++;
+        size_t i = from;
+        while (i < p->units.n && (done[i] || p->units.at[i]->before)) i++;
+        if (i == p->units.n) bug("lower: the kernels of @%s wait for each other", l->func->name);
+        done[i] = true;
+        for (size_t k = 0; k < p->units.at[i]->after.n; k++) p->units.at[p->units.at[i]->after.at[k]]->before--;
+        write_unit(p, p->units.at[i]);
+    }
+    write_late(p);
+}

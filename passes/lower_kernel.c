@@ -1,0 +1,385 @@
+/*
+ * lower_kernel.c - from a group of ops (the block of a `kernel`, or one op alone) to a kernel: a list of nests.
+ *
+ * Ops that use one another make one nest; scalars and constants do not count (each nest computes them before its loops). A nest's point is the longest
+ * prefix that the shapes of its results and of its reductions' results have in common; its outer loops run over that. Results with the
+ * point's shape are stored there; others (rows) in loops of their own inside, one after the other, and a row that later loops need again is read
+ * back from where it was stored, or kept in memory of the thread if it is dear. Softmax with its loss is such a nest over samples:
+ *
+ *   for i in 0..B {
+ *     acc best ... reduce_max over j            the point is [B]: results [B, 10] (gradient) and [B] (loss), reductions [B]
+ *     for j in 0..10 { %e[j] = exp(...) }       kept: two loops need it
+ *     ...
+ *     for j in 0..10 { %dz[i, j] = ... }
+ *     %loss[i] = ...
+ *   }
+ */
+#include "passes/lower.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEEP_LIMIT = 1 << 14, KEEP_COST = 8 };
+
+/* ---- kernels and barriers ---- */
+
+void kernel_begin(Lower *l, const char *name, Loc loc) {
+    StepNode *k = arena_make(l->arena, StepNode);
+    k->kind = STEP_KERNEL;
+    k->name = intern_printf("%s.%d", name, ++l->n_kernels);
+    k->loc = loc;
+    vec_push(l->arena, l->nodes, k);
+    Scope *s = arena_make(l->arena, Scope);
+    s->body = &k->body;
+    l->scope = s;
+    l->loc = loc;
+    l->plain = false;
+    l->local = NULL;
+    l->keep = NULL;
+}
+
+StepNode *kernel_end(Lower *l) {
+    if (l->scope->outer) bug("lower: a loop is open at the end of a kernel");
+    l->scope = NULL;
+    return l->nodes->at[l->nodes->n - 1];
+}
+
+void low_barrier(Lower *l) {
+    if (l->nodes->n && l->nodes->at[l->nodes->n - 1]->kind == STEP_BARRIER) return;
+    StepNode *k = arena_make(l->arena, StepNode);
+    k->kind = STEP_BARRIER;
+    vec_push(l->arena, l->nodes, k);
+}
+
+/* ---- groups of ops ---- */
+
+typedef struct Nest {
+    Vec(int) outputs; /* which results */
+    int n_point;
+    const Type *point; /* a type that begins with the point */
+    const Op *product; /* whose labels name the loops; NULL */
+} Nest;
+
+typedef struct Group {
+    Lower *l;
+    const Op *op;
+    int n_ops, n_results;
+    const Op **ops;
+    Value *const *results;
+    int *parent;      /* by op: union-find */
+    bool *done;       /* by result */
+    Vec(Nest *) nests;
+} Group;
+
+static int find(Group *g, int i) {
+    while (g->parent[i] != i) i = g->parent[i] = g->parent[g->parent[i]];
+    return i;
+}
+
+/* Ops that do not tie a nest together. */
+static bool is_loose(const Op *op) {
+    if (op->code == OP_constant || op->code == OP_literal || op->code == OP_batch || op->code == OP_iota) return true;
+    for (int i = 0; i < op->n_out; i++)
+        if (op->out[i]->type->rank) return false;
+    return op_info[op->code].elementwise;
+}
+
+static int op_place(const Group *g, const Value *v) { /* which op of the group makes it, or -1 */
+    return v->def && v->id < g->l->func->n_values && g->l->place[v->id] > 0 ? g->l->place[v->id] - 1 : -1;
+}
+
+static void tie_ops(Group *g) {
+    for (int i = 0; i < g->n_ops; i++) {
+        g->parent[i] = i;
+        if (is_loose(g->ops[i])) continue;
+        for (int k = 0; k < g->ops[i]->n_in; k++) {
+            const Value *v = g->ops[i]->in[k];
+            int from = op_place(g, v);
+            /* what lies in memory is read, not tied; neither is what every element needs once: a value with B or more elements made smaller */
+            if (from >= 0 && !is_loose(g->ops[from]) && !g->l->home[v->id]) g->parent[find(g, from)] = find(g, i);
+        }
+    }
+}
+
+static int common_prefix(const Type *a, int n, const Type *b) {
+    int k = 0;
+    while (k < n && k < b->rank && dim_same(a->dim[k], b->dim[k])) k++;
+    return k;
+}
+
+static void narrow(Nest *n, const Type *t) {
+    if (n->point) n->n_point = common_prefix(n->point, n->n_point, t);
+    else n->point = t, n->n_point = t->rank;
+}
+
+static Nest *nest_for(Group *g, Nest **by_root, int root) {
+    Nest **n = root < 0 ? &by_root[g->n_ops] : &by_root[root]; /* all scalars together */
+    if (!*n) {
+        *n = arena_make(g->l->arena, Nest);
+        vec_push(g->l->arena, &g->nests, *n);
+    }
+    return *n;
+}
+
+/* Which results belong together, and the points of the nests. */
+static void find_nests(Group *g) {
+    Nest **by_root = arena_make_n(g->l->arena, Nest *, (size_t)g->n_ops + 1);
+    tie_ops(g);
+    for (int r = 0; r < g->n_results; r++) {
+        if (g->done[r]) continue;
+        const Value *v = g->results[r];
+        int op = op_place(g, v);
+        bool scalar = v->type->rank == 0 && (op < 0 || is_loose(g->ops[op]));
+        Nest *n = op >= 0 && !scalar ? nest_for(g, by_root, find(g, op)) : scalar ? nest_for(g, by_root, -1) : NULL;
+        if (!n) { /* a value from outside */
+            n = arena_make(g->l->arena, Nest);
+            vec_push(g->l->arena, &g->nests, n);
+        }
+        narrow(n, v->type);
+        vec_push(g->l->arena, &n->outputs, r);
+    }
+    for (int i = 0; i < g->n_ops; i++) {
+        Nest *n = by_root[find(g, i)];
+        if (!n || !op_reduces(g->ops[i]->code) || g->l->home[g->ops[i]->out[0]->id]) continue;
+        narrow(n, g->ops[i]->out[0]->type);
+        if (g->ops[i]->code == OP_contract || g->ops[i]->code == OP_conv) n->product = g->ops[i];
+    }
+}
+
+/* ---- rows that are kept ---- */
+
+static int own_cost(OpCode c) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wswitch-enum"
+    switch (c) {
+    case OP_exp:
+    case OP_expm1:
+    case OP_log:
+    case OP_log1p:
+    case OP_sin:
+    case OP_cos:
+    case OP_tanh:
+    case OP_erf:
+    case OP_pow:
+    case OP_uniform: return 20;
+    case OP_div:
+    case OP_sqrt:
+    case OP_floor_div:
+    case OP_mod: return 4;
+    case OP_broadcast:
+    case OP_constant:
+    case OP_reshape:
+    case OP_transpose:
+    case OP_slice:
+    case OP_iota:
+    case OP_reverse: return 0;
+    default: return op_reduces(c) ? 1000 : 1;
+    }
+#pragma GCC diagnostic pop
+}
+
+/* Marks rows of the nest that cost more to compute again than to keep. */
+static const bool *rows_to_keep(Group *g, const Nest *n) {
+    Lower *l = g->l;
+    bool *keep = l->keep_table;
+    int *cost = arena_make_n(l->arena, int, (size_t)g->n_ops);
+    for (int i = 0; i < g->n_ops; i++)
+        for (int k = 0; k < g->ops[i]->n_out; k++) keep[g->ops[i]->out[k]->id] = false;
+    for (int i = 0; i < g->n_ops; i++) {
+        const Op *op = g->ops[i];
+        if (op->n_out != 1 || l->home[op->out[0]->id]) continue;
+        const Type *t = op->out[0]->type;
+        cost[i] = own_cost(op->code);
+        for (int k = 0; k < op->n_in; k++) {
+            int from = op_place(g, op->in[k]);
+            /* what is computed once a point, outside of the row's loops, costs nothing */
+            if (from >= 0 && op->in[k]->type->rank > n->n_point && !keep[op->in[k]->id]) cost[i] += cost[from];
+        }
+        if (cost[i] > 1 << 20) cost[i] = 1 << 20;
+        if (t->rank <= n->n_point || n->n_point == 0 || common_prefix(n->point, n->n_point, t) < n->n_point) continue;
+        int64_t row = 1;
+        bool batch = false;
+        for (int k = n->n_point; k < t->rank; k++) row *= t->dim[k].n, batch |= t->dim[k].batch;
+        int uses = l->uses[op->out[0]->id];
+        if (own_cost(op->code) == 0 || batch || row > KEEP_LIMIT || uses < 2) continue;
+        keep[op->out[0]->id] = (int64_t)cost[i] * (uses - 1) >= KEEP_COST;
+    }
+    return keep;
+}
+
+/* ---- nests ---- */
+
+static const char *loop_name(const Nest *n, int axis) {
+    if (!n->product || n->product->out[0]->type->rank <= axis) return low_axis_name(axis);
+    const char *arrow = strstr(op_str(n->product, A_spec), "->");
+    return intern_n(arrow + 2 + axis, 1);
+}
+
+/* Outputs in the order in which their ops stand. */
+static void sort_outputs(Group *g, Nest *n) {
+    for (size_t i = 1; i < n->outputs.n; i++)
+        for (size_t k = i; k > 0 && op_place(g, g->results[n->outputs.at[k]]) < op_place(g, g->results[n->outputs.at[k - 1]]); k--) {
+            int t = n->outputs.at[k];
+            n->outputs.at[k] = n->outputs.at[k - 1];
+            n->outputs.at[k - 1] = t;
+        }
+}
+
+/* A result that joins tensors is written by one nest for each of them. */
+static bool write_concat(Lower *l, const Value *v, const Home *h) {
+    const Op *op = v->def;
+    if (!op || op->code != OP_concat || l->home[v->id]) return false;
+    int64_t axis = op_int(op, A_axis);
+    const Affine *begin = low_number(l, 0);
+    for (int k = 0; k < op->n_in; k++) {
+        Scope *here = l->scope;
+        const Affine *from[MAX_RANK + 1], *to[MAX_RANK + 1];
+        const Type *t = op->in[k]->type;
+        for (int i = 0; i < t->rank; i++) from[i] = to[i] = affine_var(l->arena, low_open_dim(l, low_axis_name(i), t->dim[i]));
+        to[axis] = affine_add(l->arena, from[axis], begin);
+        home_store(l, h, to, pull(l, op->in[k], from));
+        low_close_to(l, here);
+        begin = affine_add(l->arena, begin, low_dim(l, t->dim[axis]));
+    }
+    return true;
+}
+
+static void write_row(Lower *l, const Nest *n, const Value *v, const Home *h) {
+    const Affine *at[MAX_RANK + 1];
+    Scope *here = l->scope;
+    for (int i = 0; i < v->type->rank; i++)
+        at[i] = i < n->n_point ? l->point[i] : affine_var(l->arena, low_open_dim(l, loop_name(n, i), v->type->dim[i]));
+    home_store(l, h, at, pull(l, v, at));
+    low_close_to(l, here);
+    if (n->n_point) l->local[v->id] = memcpy(arena_make(l->arena, Home), h, sizeof *h);
+}
+
+static void write_nest(Group *g, Nest *n, Home *const *homes) {
+    Lower *l = g->l;
+    sort_outputs(g, n);
+    Scope *outer = l->scope;
+    if (n->outputs.n == 1 && write_concat(l, g->results[n->outputs.at[0]], homes[n->outputs.at[0]])) return;
+    const Affine *point[MAX_RANK + 1];
+    for (int i = 0; i < n->n_point; i++) point[i] = affine_var(l->arena, low_open_dim(l, loop_name(n, i), n->point->dim[i]));
+    l->n_point = n->n_point;
+    l->point = point;
+    l->point_scope = l->scope;
+    l->local = l->local_table;
+    l->keep = rows_to_keep(g, n);
+    /* stores at the point come last: until then old values can be read */
+    Expr **last = arena_make_n(l->arena, Expr *, n->outputs.n);
+    for (size_t i = 0; i < n->outputs.n; i++) {
+        const Value *v = g->results[n->outputs.at[i]];
+        if (v->type->rank > n->n_point) {
+            write_row(l, n, v, homes[n->outputs.at[i]]);
+        } else {
+            last[i] = pull(l, v, point);
+            if (n->outputs.n > 1 && last[i]->kind != EXPR_CONST && last[i]->kind != EXPR_TEMP)
+                last[i] = low_temp(l, low_let(l, low_value_name(v), last[i]));
+        }
+    }
+    for (size_t i = 0; i < n->outputs.n; i++) {
+        const Value *v = g->results[n->outputs.at[i]];
+        if (v->def && v->def->loc.file) l->loc = v->def->loc;
+        if (last[i]) home_store(l, homes[n->outputs.at[i]], point, last[i]);
+    }
+    low_close_to(l, outer);
+    for (int i = 0; i < g->n_ops; i++)
+        for (int k = 0; k < g->ops[i]->n_out; k++) l->local[g->ops[i]->out[k]->id] = NULL;
+    for (size_t i = 0; i < n->outputs.n; i++) l->local[g->results[n->outputs.at[i]]->id] = NULL;
+    l->local = NULL;
+    l->keep = NULL;
+    l->n_point = 0;
+}
+
+/* ---- the kernel ---- */
+
+/* The op that a kernel is named after: a product, else a reduction, else the last. */
+static const Op *main_op(const Group *g) {
+    const Op *found = g->op;
+    int best = -1;
+    for (int i = 0; i < g->n_ops; i++) {
+        OpCode c = g->ops[i]->code;
+        int rank = c == OP_contract || c == OP_conv ? 3 : op_reduces(c) ? 2 : own_cost(c) ? 1 : 0;
+        if (rank < best || (rank == best && rank == 3)) continue;
+        best = rank;
+        found = g->ops[i];
+    }
+    return found;
+}
+
+static const char *kernel_name(const Op *op) {
+    if (!op->loc.what) return op_info[op->code].name;
+    return op->loc.what;
+}
+
+/* Ops that need kernels of their own, before the rest: long sums, and what writes where an index says. */
+static void lower_apart(Group *g, Home *const *homes) {
+    Lower *l = g->l;
+    for (int i = 0; i < g->n_ops; i++) {
+        const Op *op = g->ops[i];
+        if (op_pieces(l, op)) {
+            lower_pieces(l, op);
+        } else if (op_special(l, op)) {
+            Home *to[2] = {NULL, NULL};
+            for (int k = 0; k < op->n_out; k++) {
+                const Value *v = op->out[k];
+                for (int r = 0; r < g->n_results; r++)
+                    if (g->results[r] == v && !to[k]) to[k] = homes[r], g->done[r] = true;
+                if (!to[k]) to[k] = home_plain(l, step_buffer(l->arena, l->step, low_value_name(v), v->type->elem, v->type->rank, v->type->dim, op->loc));
+            }
+            lower_special(l, op, to);
+            low_barrier(l);
+            for (int k = 0; k < op->n_out; k++) l->home[op->out[k]->id] = to[k];
+        }
+    }
+}
+
+void lower_op(Lower *l, const Op *op, Home *const *homes) {
+    Group group = {.l = l, .op = op}, *g = &group;
+    Vec(const Op *) ops = {0};
+    if (op->code == OP_kernel) {
+        for (const Op *o = op->blocks[0]->first; o; o = o->next) vec_push(l->arena, &ops, o);
+        g->results = op->blocks[0]->results.at;
+        g->n_results = (int)op->blocks[0]->results.n;
+    } else {
+        vec_push(l->arena, &ops, op);
+        g->results = op->out;
+        g->n_results = op->n_out;
+    }
+    g->ops = ops.at;
+    g->n_ops = (int)ops.n;
+    g->parent = arena_make_n(l->arena, int, ops.n + 1);
+    g->done = arena_make_n(l->arena, bool, (size_t)g->n_results + 1);
+    for (int i = 0; i < g->n_ops; i++)
+        for (int k = 0; k < g->ops[i]->n_out; k++) l->place[g->ops[i]->out[k]->id] = i + 1;
+    lower_apart(g, homes);
+    find_nests(g);
+    if (g->nests.n) {
+        const Op *named = main_op(g);
+        kernel_begin(l, kernel_name(named), named->loc.file ? named->loc : op->loc);
+        for (size_t i = 0; i < g->nests.n; i++) {
+            l->loc = l->nodes->at[l->nodes->n - 1]->loc;
+            write_nest(g, g->nests.at[i], homes);
+        }
+        kernel_end(l);
+        low_barrier(l);
+    }
+    for (int i = 0; i < g->n_ops; i++)
+        for (int k = 0; k < g->ops[i]->n_out; k++) l->place[g->ops[i]->out[k]->id] = 0;
+}
+
+void lower_copies(Lower *l, int n, const Value *const *values, Home *const *homes, Loc loc) {
+    if (n == 0) return;
+    kernel_begin(l, "copy", loc);
+    for (int k = 0; k < n; k++) {
+        Scope *outer = l->scope;
+        const Affine *at[MAX_RANK + 1];
+        const Type *t = values[k]->type;
+        for (int i = 0; i < t->rank; i++) at[i] = affine_var(l->arena, low_open_dim(l, low_axis_name(i), t->dim[i]));
+        home_store(l, homes[k], at, pull(l, values[k], at));
+        low_close_to(l, outer);
+    }
+    kernel_end(l);
+    low_barrier(l);
+}

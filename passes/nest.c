@@ -1,0 +1,148 @@
+/* nest.c - see nest.h. */
+#include "passes/nest.h"
+
+bool affine_uses(const Affine *x, const Var *v) { return x && affine_factor(x, v) != 0; }
+
+bool expr_uses_var(const Expr *e, const Var *v) {
+    if (!e) return false;
+    for (int i = 0; i < e->n_index; i++)
+        if (affine_uses(e->index[i], v)) return true;
+    for (int i = 0; i < e->n_args; i++)
+        if (expr_uses_var(e->args[i], v)) return true;
+    return false;
+}
+
+bool expr_uses_temp(const Expr *e, const Temp *t) {
+    if (!e) return false;
+    if ((e->kind == EXPR_TEMP || e->kind == EXPR_TREE) && e->temp == t) return true;
+    for (int i = 0; i < e->n_args; i++)
+        if (expr_uses_temp(e->args[i], t)) return true;
+    return false;
+}
+
+bool stmt_uses_var(const Stmt *s, const Var *v) {
+    if (affine_uses(s->lo, v) || affine_uses(s->affine, v) || affine_uses(s->size, v)) return true;
+    for (int i = 0; i < s->n_limits; i++)
+        if (affine_uses(s->limits[i], v)) return true;
+    for (int i = 0; i < s->n_index; i++)
+        if (affine_uses(s->index[i], v)) return true;
+    if (s->kind == STMT_CHECK && s->var == v) return true;
+    if (expr_uses_var(s->value, v)) return true;
+    for (const Stmt *b = s->body.first; b; b = b->next)
+        if (stmt_uses_var(b, v)) return true;
+    return false;
+}
+
+int64_t access_stride(const Buffer *b, int n, const Affine *const *index, const Var *v) {
+    int64_t stride = 0;
+    for (int i = 0; i < n; i++) stride += affine_factor(index[i], v) * b->stride[i];
+    return stride;
+}
+
+static int op_cost(OpCode op) {
+    if (op == OP_exp || op == OP_log || op == OP_tanh || op == OP_erf || op == OP_expm1 || op == OP_log1p) return 16;
+    if (op == OP_sin || op == OP_cos || op == OP_pow) return 40;
+    if (op == OP_div || op == OP_sqrt || op == OP_floor_div || op == OP_mod) return 5;
+    return 1;
+}
+
+int expr_cost(const Expr *e) {
+    if (!e) return 0;
+    int cost = e->kind == EXPR_OP ? op_cost(e->op) : e->kind == EXPR_UNIFORM ? 40 : e->kind == EXPR_TREE ? 8 : 0;
+    for (int i = 0; i < e->n_args; i++) cost += expr_cost(e->args[i]);
+    return cost;
+}
+
+/* The largest value of x, B at its bound, other variables at `unknown` (taken as 0 where they lower it). */
+static int64_t affine_most(const Step *s, const Affine *x) {
+    int64_t most = x->constant;
+    for (int i = 0; i < x->n; i++)
+        if (x->term[i].var->kind == VAR_BATCH) most += x->term[i].factor * s->batch_bound;
+    return most;
+}
+
+int64_t loop_turns(const Step *s, const Stmt *loop) {
+    int64_t hi = INT64_MAX;
+    for (int i = 0; i < loop->n_limits; i++) {
+        int64_t limit = affine_most(s, loop->limits[i]);
+        /* lo may hang on the same outer variables as the limit: compare the difference */
+        if (limit < hi) hi = limit;
+    }
+    int64_t lo = affine_most(s, loop->lo);
+    if (hi == INT64_MAX || hi <= lo) return hi == INT64_MAX ? 1 : 0;
+    return (hi - lo + loop->step - 1) / loop->step;
+}
+
+bool stmt_has_mark(const Stmt *s, Mark mark) {
+    if (s->kind == STMT_FOR && s->mark == mark) return true;
+    for (const Stmt *b = s->body.first; b; b = b->next)
+        if (stmt_has_mark(b, mark)) return true;
+    return false;
+}
+
+void stmt_unshare(Stmt *s) {
+    if (s->kind == STMT_FOR && s->mark == MARK_PARALLEL) s->mark = MARK_SERIAL;
+    for (Stmt *b = s->body.first; b; b = b->next) stmt_unshare(b);
+}
+
+const Buffer *buffer_memory(const Buffer *b) {
+    while (b->same) b = b->same;
+    return b;
+}
+
+static bool is_let(const Stmt *s) { return s->kind == STMT_LET || s->kind == STMT_INDEX || s->kind == STMT_CHECK; }
+
+static bool is_zero(const Expr *e) { return e->kind == EXPR_CONST && e->value == 0; }
+
+/* acc = fma(x, y, acc), the only statement of its body */
+static bool read_fma(const Stmt *s, const Temp *acc, Product *p) {
+    if (s->kind != STMT_ASSIGN || s->next || s->temp != acc) return false;
+    const Expr *e = s->value;
+    if (e->kind != EXPR_OP || e->op != OP_fma || e->n_args != 3) return false;
+    if (e->args[2]->kind != EXPR_TEMP || e->args[2]->temp != acc) return false;
+    p->x = e->args[0];
+    p->y = e->args[1];
+    return !expr_uses_temp(p->x, acc) && !expr_uses_temp(p->y, acc);
+}
+
+static bool read_reduction(Stmt *s, Product *p) {
+    while (s->kind == STMT_FOR && s->mark == MARK_SERIAL && p->n_reduce < NEST_MAX) {
+        p->reduce[p->n_reduce++] = s;
+        s = s->body.first;
+        if (!s || s->next) return false;
+        if (s->kind == STMT_ASSIGN) return read_fma(s, p->acc->temp, p);
+    }
+    return false;
+}
+
+static bool straight(const Stmt *s) { /* an epilogue that can be repeated for every element of a tile */
+    for (; s; s = s->next)
+        if (s->kind != STMT_LET && s->kind != STMT_STORE && s->kind != STMT_INDEX && s->kind != STMT_CHECK) return false;
+    return true;
+}
+
+bool product_read(Arena *a, Stmt *top, Product *p) {
+    *p = (Product){0};
+    Stmt *s = top;
+    while (s) {
+        if (is_let(s)) {
+            vec_push(a, &p->lets, s);
+            s = s->next;
+        } else if (s->kind == STMT_FOR && !s->next && s->mark == MARK_SERIAL && s->step == 1 && p->n_outer < NEST_MAX) {
+            if (s->n_limits != 1 || !affine_is_constant(s->lo) || s->lo->constant != 0) return false;
+            p->outer[p->n_outer++] = s;
+            s = s->body.first;
+        } else if (s->kind == STMT_FOR && s == top && s->mark == MARK_SERIAL && s->step == 1) { /* others may follow the top one */
+            if (s->n_limits != 1 || !affine_is_constant(s->lo) || s->lo->constant != 0) return false;
+            p->outer[p->n_outer++] = s;
+            s = s->body.first;
+        } else {
+            break;
+        }
+    }
+    if (!s || s->kind != STMT_ACC || s->temp->rank || !is_zero(s->value) || !elem_is_float(s->temp->elem)) return false;
+    p->acc = s;
+    if (!s->next || !read_reduction(s->next, p)) return false;
+    p->epilogue = s->next->next;
+    return p->n_outer > 0 && straight(p->epilogue);
+}

@@ -1,0 +1,56 @@
+/*
+ * nest.h - reading loop nests: is this nest a product, and which way does each variable run through memory? No op's name is looked
+ * at: a matrix product in any order of operands, a convolution, its gradients and an einsum are the same kind of nest.
+ */
+#ifndef NNC_PASSES_NEST_H
+#define NNC_PASSES_NEST_H
+
+#include "ir/loops.h"
+
+enum { NEST_MAX = 12 };
+
+/*
+ *   for o0 { for o1 { ...                 outer: each iteration makes one output
+ *     lets                                between them: lets and index lets
+ *     acc s = 0
+ *     for r0 { for r1 { ... s = fma(x, y, s) } }      reduce
+ *     epilogue                            what is done with s: lets, stores
+ *   } }
+ */
+typedef struct Product {
+    int n_outer, n_reduce;
+    Stmt *outer[NEST_MAX], *reduce[NEST_MAX];
+    Vec(Stmt *) lets; /* LET, INDEX, CHECK on the way in, in order */
+    Stmt *acc;        /* the declaration */
+    Expr *x, *y;      /* the factors */
+    Stmt *epilogue;   /* the first statement behind the reduction */
+} Product;
+
+/* Whether the statement is the top of such a nest, all its loops serial; fills p. */
+bool product_read(Arena *a, Stmt *top, Product *p);
+
+/* How far apart in memory, in elements, neighbouring values of v lie in this access. */
+int64_t access_stride(const Buffer *b, int n, const Affine *const *index, const Var *v);
+
+/* Does v stand anywhere in the expression (in an index, a number, or a let that depends on it)? `lets` may be NULL. */
+bool expr_uses_var(const Expr *e, const Var *v);
+bool stmt_uses_var(const Stmt *s, const Var *v); /* the statement and its body */
+bool affine_uses(const Affine *x, const Var *v);
+bool expr_uses_temp(const Expr *e, const Temp *t);
+
+/* Ops in the expression: what computing it once costs, loads and constants at 0, functions at what they take. */
+int expr_cost(const Expr *e);
+
+/* The number of turns of a loop, for B at its bound; limits that hang on outer variables count by what they allow at most. */
+int64_t loop_turns(const Step *s, const Stmt *loop);
+
+/* Does the statement, or one inside it, have this mark? */
+bool stmt_has_mark(const Stmt *s, Mark mark);
+
+/* Takes the parallel marks of the statement and all inside it back. */
+void stmt_unshare(Stmt *s);
+
+/* The buffer whose memory b lies in: b itself, or what it is a view of. */
+const Buffer *buffer_memory(const Buffer *b);
+
+#endif

@@ -1,0 +1,269 @@
+/*
+ * parallelize.c - decides how many threads a step is worth, and which loops they share.
+ * in:  loops with tiles and vectors.   out: step->threads; in every kernel that is worth it the outermost loop whose turns do not meet is `parallel`.
+ * keeps: every bit: a turn is computed whole by one thread.   spoils: nothing.
+ *
+ *   for i in 0..B { for j in 0..N vector 16 { ... } }        =>   for i in 0..B parallel { for j in 0..N vector 16 { ... } }
+ *   for j in 0..235200 vector 16 { ... }                     =>   for jb in 0..115 parallel { for j in 2048 * jb..min(235200, 2048 * jb + 2048) vector 16 { ... } }
+ *
+ * A kernel that stores outside its loops, or whose loops depend on one another, is left to one thread. A step too short to share (a
+ * barrier costs some thousand cycles) is planned for one thread, and its marks are taken back.
+ */
+#include "passes/machine.h"
+#include "passes/nest.h"
+#include "passes/pipeline.h"
+
+enum {
+    KERNEL_WORTH = 6000,  /* cycles below which a kernel is not shared */
+    THREAD_WORTH = 60000, /* cycles of a step for each thread that it is worth */
+    STRIP = 2048,         /* elements of a strip of a long vector loop */
+};
+
+/* ---- what a statement costs, in cycles, roughly ---- */
+
+static int loads(const Expr *e) {
+    if (!e) return 0;
+    int n = e->kind == EXPR_LOAD ? 1 : 0;
+    for (int i = 0; i < e->n_args; i++) n += loads(e->args[i]);
+    return n;
+}
+
+static double stmt_cost(const Step *step, const Stmt *s) {
+    double cost = 0;
+    if (s->value) cost = 0.5 * (expr_cost(s->value) + loads(s->value));
+    if (s->kind == STMT_STORE) cost += 0.5;
+    if (s->kind == STMT_INDEX && s->index_kind != INDEX_VALUE) cost += 1;
+    for (const Stmt *b = s->body.first; b; b = b->next) cost += stmt_cost(step, b);
+    if (s->kind == STMT_FOR) {
+        double turns = (double)loop_turns(step, s);
+        cost = (cost + 0.5) * turns;
+        if (s->mark == MARK_VECTOR) cost /= s->width;
+    }
+    return cost;
+}
+
+static double body_cost(const Step *step, const Body *b) {
+    double cost = 0;
+    for (const Stmt *s = b->first; s; s = s->next) cost += stmt_cost(step, s);
+    return cost;
+}
+
+static double nodes_cost(const Step *step, StepNode *const *nodes, size_t n) {
+    double cost = 0;
+    for (size_t i = 0; i < n; i++) {
+        const StepNode *node = nodes[i];
+        double own = node->kind == STEP_KERNEL ? body_cost(step, &node->body) : nodes_cost(step, node->nodes.at, node->nodes.n);
+        double turns = 1;
+        if (node->kind == STEP_LOOP) turns = node->trip && affine_is_constant(node->trip) ? (double)node->trip->constant : 16;
+        if (node->kind == STEP_WHILE) turns = (double)(node->max < 16 ? node->max : 16);
+        cost += own * turns;
+    }
+    return cost;
+}
+
+/* ---- may the turns of a loop be shared? ---- */
+
+typedef struct Access {
+    const Buffer *buffer;
+    int n_index;
+    const Affine *const *index;
+    bool store;
+} Access;
+
+typedef struct Turns {
+    Arena *arena;
+    Vec(Access) accesses;
+    Vec(const Temp *) declared;
+    bool outside;             /* an acc from outside is assigned */
+} Turns;
+
+static void add_loads(Turns *t, const Expr *e) {
+    if (!e) return;
+    if (e->kind == EXPR_LOAD) vec_push(t->arena, &t->accesses, ((Access){e->buffer, e->n_index, e->index, false}));
+    for (int i = 0; i < e->n_args; i++) add_loads(t, e->args[i]);
+}
+
+static void add_stmts(Turns *t, const Body *body) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        add_loads(t, s->value);
+        if (s->kind == STMT_STORE) vec_push(t->arena, &t->accesses, ((Access){s->buffer, s->n_index, s->index, true}));
+        if (s->kind == STMT_ACC || s->kind == STMT_LET) vec_push(t->arena, &t->declared, s->temp);
+        if (s->kind == STMT_ASSIGN) {
+            bool inside = false;
+            for (size_t i = 0; i < t->declared.n; i++) inside |= t->declared.at[i] == s->temp;
+            t->outside |= !inside;
+        }
+        add_stmts(t, &s->body);
+    }
+}
+
+/* What one turn touches along an axis: factor * v + first .. factor * v + last. */
+typedef struct Range {
+    int64_t factor, first, last;
+} Range;
+
+static const Stmt *inner_loop(const Stmt *loop, const Var *v) { /* the loop over v down the chain */
+    for (const Stmt *s = loop->body.first; s;) {
+        if (s->kind == STMT_FOR && s->var == v) return s;
+        s = s->kind == STMT_FOR ? s->body.first : s->next;
+    }
+    return NULL;
+}
+
+/* Plain cases only: the other variables of the index are loops inside, from 0 on. */
+static bool range_of(const Step *step, const Stmt *loop, const Affine *index, Range *r) {
+    *r = (Range){affine_factor(index, loop->var), index->constant, index->constant};
+    if (r->factor <= 0) return false;
+    for (int k = 0; k < index->n; k++) {
+        const Term *t = &index->term[k];
+        if (t->var == loop->var) continue;
+        const Stmt *inner = inner_loop(loop, t->var);
+        if (!inner || t->factor < 0 || !affine_is_constant(inner->lo) || inner->lo->constant) return false;
+        r->last += t->factor * (loop_turns(step, inner) - 1);
+    }
+    return true;
+}
+
+/* Whether along this axis every access to the memory of x stays within a range of its own turn. */
+static bool apart_along(const Step *step, const Stmt *loop, const Turns *t, const Access *x, int axis) {
+    Range all;
+    if (!range_of(step, loop, x->index[axis], &all)) return false;
+    for (size_t k = 0; k < t->accesses.n; k++) {
+        const Access *y = &t->accesses.at[k];
+        if (buffer_memory(y->buffer) != buffer_memory(x->buffer)) continue;
+        if (y->buffer->rank != x->buffer->rank) return false;
+        for (int d = 0; d < x->buffer->rank; d++)
+            if (y->buffer->stride[d] != x->buffer->stride[d]) return false;
+        Range r;
+        if (!range_of(step, loop, y->index[axis], &r) || r.factor != all.factor) return false;
+        if (r.first < all.first) all.first = r.first;
+        if (r.last > all.last) all.last = r.last;
+    }
+    return all.last - all.first < all.factor;
+}
+
+/* Each memory that is stored to is touched, in each of its places, by one turn only. */
+static bool turns_apart(Arena *a, const Step *step, const Stmt *loop) {
+    Turns t = {.arena = a};
+    add_stmts(&t, &loop->body);
+    if (t.outside) return false;
+    for (size_t i = 0; i < t.accesses.n; i++) {
+        const Access *x = &t.accesses.at[i];
+        if (!x->store || x->buffer->place == PLACE_THREAD) continue;
+        bool apart = false;
+        for (int axis = 0; axis < x->n_index && !apart; axis++) apart = apart_along(step, loop, &t, x, axis);
+        if (!apart) return false;
+    }
+    return true;
+}
+
+/* ---- marking ---- */
+
+static bool touches(const Body *body, const Buffer *memory, bool stores_only) {
+    Turns t = {.arena = arena_new()};
+    add_stmts(&t, body);
+    bool found = false;
+    for (size_t i = 0; i < t.accesses.n; i++)
+        if ((!stores_only || t.accesses.at[i].store) && buffer_memory(t.accesses.at[i].buffer) == memory) found = true;
+    arena_free(t.arena);
+    return found;
+}
+
+/* Whether all that stands at the top are lets and loops that do not depend on one another. */
+static bool loops_independent(Arena *a, const Body *body) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind == STMT_LET || s->kind == STMT_INDEX || s->kind == STMT_CHECK) continue;
+        if (s->kind != STMT_FOR) return false;
+        Turns t = {.arena = a};
+        add_stmts(&t, &s->body);
+        for (size_t i = 0; i < t.accesses.n; i++) {
+            if (!t.accesses.at[i].store) continue;
+            const Buffer *memory = buffer_memory(t.accesses.at[i].buffer);
+            for (const Stmt *other = body->first; other; other = other->next)
+                if (other != s && other->kind == STMT_FOR && touches(&other->body, memory, false)) return false;
+            for (const Stmt *let = body->first; let; let = let->next) { /* lets are computed by every thread, at its own time */
+                if (let->kind == STMT_FOR || !let->value) continue;
+                Turns l = {.arena = a};
+                add_loads(&l, let->value);
+                for (size_t k = 0; k < l.accesses.n; k++)
+                    if (buffer_memory(l.accesses.at[k].buffer) == memory) return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* for j in 0..N vector 16  =>  for jb parallel { for j in STRIP * jb .. vector 16 } */
+static void strip(Arena *a, Step *step, Body *body, Stmt *loop) {
+    if (loop->n_limits != 1 || !affine_is_constant(loop->limits[0]) || !affine_is_constant(loop->lo) || loop->lo->constant) return;
+    int64_t n = loop->limits[0]->constant;
+    Var *jb = step_var(a, step, VAR_LOOP, intern_printf("%s.strip", loop->var->name));
+    Stmt *outer = stmt_for(a, jb, affine_constant(a, 0), affine_constant(a, (n + STRIP - 1) / STRIP), 1, MARK_PARALLEL, 0);
+    outer->loc = loop->loc;
+    body_insert_before(body, loop, outer);
+    body_remove(body, loop);
+    loop->prev = loop->next = NULL;
+    loop->lo = affine_scale(a, affine_var(a, jb), STRIP);
+    const Affine **limits = arena_make_n(a, const Affine *, 2);
+    limits[0] = loop->limits[0];
+    limits[1] = affine_add_constant(a, loop->lo, STRIP);
+    loop->limits = limits;
+    loop->n_limits = 2;
+    body_add(&outer->body, loop);
+}
+
+static bool can_share(PassCtx *c, Step *step, const Stmt *loop) {
+    return loop->kind == STMT_FOR && (loop->mark == MARK_SERIAL || loop->mark == MARK_VECTOR) && turns_apart(c->arena, step, loop);
+}
+
+static void share_kernel(PassCtx *c, Step *step, StepNode *kernel) {
+    for (const Stmt *s = kernel->body.first; s; s = s->next)
+        if (stmt_has_mark(s, MARK_PARALLEL)) return; /* tiles are marked already */
+    if (body_cost(step, &kernel->body) < KERNEL_WORTH || !loops_independent(c->arena, &kernel->body)) return;
+    for (const Stmt *s = kernel->body.first; s; s = s->next)
+        if (s->kind == STMT_FOR && !can_share(c, step, s)) return;
+    for (Stmt *s = kernel->body.first, *next; s; s = next) {
+        next = s->next;
+        if (s->kind != STMT_FOR) continue;
+        if (s->mark == MARK_VECTOR) strip(c->arena, step, &kernel->body, s);
+        else s->mark = MARK_PARALLEL;
+    }
+}
+
+/* Tiles beside a statement that is not shared: the kernel is left to one thread. */
+static void settle_kernel(PassCtx *c, Step *step, StepNode *kernel) {
+    (void)c, (void)step;
+    bool all = true;
+    for (const Stmt *s = kernel->body.first; s; s = s->next)
+        if (s->kind != STMT_LET && s->kind != STMT_INDEX && s->kind != STMT_CHECK) all &= stmt_has_mark(s, MARK_PARALLEL);
+    if (all) return;
+    for (Stmt *s = kernel->body.first; s; s = s->next) stmt_unshare(s);
+}
+
+static void each_kernel(PassCtx *c, Step *step, StepNode *const *nodes, size_t n, void (*visit)(PassCtx *, Step *, StepNode *)) {
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i]->kind == STEP_KERNEL) visit(c, step, nodes[i]);
+        each_kernel(c, step, nodes[i]->nodes.at, nodes[i]->nodes.n, visit);
+    }
+}
+
+static void unshare_kernel(PassCtx *c, Step *step, StepNode *kernel) {
+    (void)c, (void)step;
+    for (Stmt *s = kernel->body.first; s; s = s->next) stmt_unshare(s);
+}
+
+bool pass_parallelize(PassCtx *c, LoopsProgram *p) {
+    for (size_t i = 0; i < p->steps.n; i++) {
+        Step *step = p->steps.at[i];
+        double worth = nodes_cost(step, step->nodes.at, step->nodes.n) / THREAD_WORTH;
+        step->threads = worth < 2 ? 1 : worth > 1024 ? 1024 : (int64_t)worth;
+        if (c->threads && step->threads > c->threads) step->threads = c->threads;
+        if (step->threads > 1) {
+            each_kernel(c, step, step->nodes.at, step->nodes.n, share_kernel);
+            each_kernel(c, step, step->nodes.at, step->nodes.n, settle_kernel);
+        } else {
+            each_kernel(c, step, step->nodes.at, step->nodes.n, unshare_kernel);
+        }
+    }
+    return true;
+}

@@ -1,0 +1,578 @@
+/*
+ * tile.c - blocks products for registers and packs their operands.
+ * in:  loops as `lower` made them.   out: every nest that reads as a product computes tiles of rows x columns in registers.
+ * keeps: the chain of every output, hence every bit.   spoils: nothing that later passes rely on.
+ *
+ *   for i in 0..M { for j in 0..N {
+ *     acc s = 0 ; for k in 0..K { s = fma(%x[i, k], %w[k, j], s) } ; %h[i, j] = max(0, s + %b[j])
+ *   } }
+ *   =>  kernel pack: %p[jj, k, j] = %w[k, 32 * jj + j]
+ *       for jj in 0..N/32 parallel { for ii in 0..M/14 parallel {
+ *         acc t: f32[14, 32] = 0
+ *         for k in 0..K unroll 4 { for i in 0..14 unroll { for j in 0..32 vector 16 { t[i, j] = fma(%x[14 * ii + i, k], %p[jj, k, j], t[i, j]) } } }
+ *         for i in 0..14 unroll { for j in 0..32 vector 16 { %h[...] = max(0, t[i, j] + %b[...]) } }
+ *       } }
+ *       and the same for the rows and columns that are left, with smaller tiles.
+ *
+ * It reads the nest and never an op's name (nest.h). The column is the outer variable along which results lie side by side in memory, the row another
+ * one that only the other factor sees; the rest of the outer variables stay loops. The factor that has the columns is packed into panels where that
+ * pays: several tiles of rows read it, or its columns are not neighbours in memory. The factor that has the rows is read where it lies, but what is computed
+ * while loading (u8 pixels to f32) is computed once, into a buffer of its own.
+ *
+ * Not done: blocks of the reduction for caches (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
+ * column, such as a vector times a matrix from the right of which the columns are far apart.
+ */
+#include "passes/machine.h"
+#include "passes/nest.h"
+#include "passes/pipeline.h"
+#include "passes/rewrite.h"
+
+typedef struct Tiling {
+    Arena *arena;
+    const Machine *machine;
+    Step *step;
+    Product product;
+    Stmt *row, *col;   /* outer loops; row may be NULL: one row */
+    Expr *rows, *cols; /* the factors: that without the column, that with it */
+    int lanes;
+    int mr, nv;        /* tile: mr rows, nv vectors */
+    Buffer *panel;     /* cols, packed; NULL: read where they lie */
+    Var *panel_var[NEST_MAX]; /* its leading axes: outer variables that cols sees beside the column */
+    int n_panel_var;
+    Vec(Stmt *) top;   /* lets that hang on no outer variable */
+    Vec(Stmt *) inner; /* those that do */
+} Tiling;
+
+typedef Vec(StepNode *) StepNodes;
+
+/* ---- which variable is what ---- */
+
+static bool depends(const Tiling *t, const Stmt *let) {
+    for (int i = 0; i < t->product.n_outer; i++)
+        if (stmt_uses_var(let, t->product.outer[i]->var)) return true;
+    for (size_t i = 0; i < t->inner.n; i++) {
+        const Stmt *other = t->inner.at[i];
+        if (other->kind == STMT_LET && expr_uses_temp(let->value, other->temp)) return true;
+        if (other->kind == STMT_INDEX && stmt_uses_var(let, other->var)) return true;
+    }
+    return false;
+}
+
+static void sort_lets(Tiling *t) {
+    for (size_t i = 0; i < t->product.lets.n; i++) {
+        Stmt *let = t->product.lets.at[i];
+        if (depends(t, let)) {
+            vec_push(t->arena, &t->inner, let);
+        } else {
+            vec_push(t->arena, &t->top, let);
+        }
+    }
+}
+
+/* Puts lets that hang on outer variables into a factor. false: it needs an index let, which cannot be put in. */
+static bool inline_lets(Tiling *t, Expr **e) {
+    Rewrite r = rewrite_new(t->arena, t->step);
+    for (size_t i = 0; i < t->inner.n; i++) {
+        Stmt *let = t->inner.at[i];
+        if (let->kind == STMT_LET) {
+            rewrite_temp(&r, let->temp, rewrite_expr(&r, let->value));
+        } else if (expr_uses_var(*e, let->var)) {
+            return false;
+        }
+    }
+    *e = rewrite_expr(&r, *e);
+    return true;
+}
+
+/* Do all results lie side by side along v? */
+static bool stores_adjacent(const Product *p, const Var *v) {
+    bool any = false;
+    for (const Stmt *s = p->epilogue; s; s = s->next) {
+        if (s->kind != STMT_STORE) continue;
+        int64_t stride = access_stride(s->buffer, s->n_index, s->index, v);
+        if (stride != 1) return false;
+        any = true;
+    }
+    return any;
+}
+
+static bool expr_adjacent(const Expr *e, const Var *v) {
+    if (e->kind == EXPR_LOAD && access_stride(e->buffer, e->n_index, e->index, v) != 1) return false;
+    for (int i = 0; i < e->n_args; i++)
+        if (!expr_adjacent(e->args[i], v)) return false;
+    return true;
+}
+
+static bool choose_column(Tiling *t) {
+    Product *p = &t->product;
+    int best = 0;
+    for (int i = p->n_outer - 1; i >= 0; i--) {
+        const Var *v = p->outer[i]->var;
+        bool in_x = expr_uses_var(p->x, v), in_y = expr_uses_var(p->y, v);
+        if (in_x == in_y) continue;
+        int score = 1 + 2 * stores_adjacent(p, v) + expr_adjacent(in_x ? p->x : p->y, v);
+        if (score <= best) continue;
+        best = score;
+        t->col = p->outer[i];
+        t->cols = in_x ? p->x : p->y;
+        t->rows = in_x ? p->y : p->x;
+    }
+    return best >= 2; /* neither results nor columns side by side: vectors would be gathered and scattered */
+}
+
+static void choose_row(Tiling *t) {
+    Product *p = &t->product;
+    int64_t best = 1;
+    for (int i = p->n_outer - 1; i >= 0; i--) {
+        const Var *v = p->outer[i]->var;
+        if (p->outer[i] == t->col || expr_uses_var(t->cols, v) || !expr_uses_var(t->rows, v)) continue;
+        int64_t turns = loop_turns(t->step, p->outer[i]);
+        if (turns > 32) turns = 32; /* more than a tile is not better: the innermost counts */
+        if (turns <= best) continue;
+        best = turns;
+        t->row = p->outer[i];
+    }
+}
+
+/* ---- the size of a tile ---- */
+
+/* Cycles for one step of the reduction in a tile of mr x nv vectors: two fused multiply-adds and two loads a cycle, four ops in all, and chains of
+ * four cycles a fma, which ten accumulators hide. What current cores have in common; only the proportions matter. */
+static double turn_cost(const Tiling *t, int mr, int nv, double panel_bytes) {
+    double flops = mr * nv / 2.0, loads = (mr + nv) / 2.0, ops = (mr * nv + mr + nv + 2) / 4.0, cost = 5;
+    if (flops > cost) cost = flops;
+    if (loads > cost) cost = loads;
+    if (ops > cost) cost = ops;
+    double stream = panel_bytes > 0.8 * (double)t->machine->l1 ? nv * 2.0 : 0; /* a panel from the second cache */
+    return stream > cost ? stream : cost;
+}
+
+static double tile_cost(const Tiling *t, int mr, int nv, double k) {
+    return k * turn_cost(t, mr, nv, k * nv * t->machine->vector_bytes) + 24 + 3.0 * mr * nv;
+}
+
+static bool fits_registers(const Tiling *t, int mr, int nv) { return mr * nv + nv + 1 <= t->machine->vector_registers; }
+
+static double rows_cost(const Tiling *t, int64_t m, bool fixed, int mr, int nv, double k) {
+    double rest = (double)(m % mr);
+    double cost = (double)(m / mr) * tile_cost(t, mr, nv, k);
+    if (rest > 0) cost += fixed ? tile_cost(t, (int)rest, nv, k) : rest * tile_cost(t, 1, nv, k);
+    return cost;
+}
+
+static void choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k) {
+    int64_t vectors = (n + t->lanes - 1) / t->lanes;
+    double best = -1;
+    t->mr = t->nv = 1;
+    for (int nv = 1; nv <= 12; nv++) {
+        for (int mr = 1; fits_registers(t, mr, nv); mr++) {
+            if ((mr > m || nv > vectors) && (mr > 1 || nv > 1)) continue;
+            double cost = (double)(vectors / nv) * rows_cost(t, m, fixed, mr, nv, (double)k);
+            if (vectors % nv) cost += rows_cost(t, m, fixed, mr, (int)(vectors % nv), (double)k);
+            if (best >= 0 && cost >= best * 0.999) continue;
+            best = cost;
+            t->mr = mr;
+            t->nv = nv;
+        }
+    }
+}
+
+/* ---- packing ---- */
+
+static Dim dim_of_loop(const Tiling *t, const Stmt *loop) {
+    const Affine *limit = loop->limits[0];
+    if (limit->n == 1 && limit->term[0].var == t->step->batch && limit->constant == 0)
+        return (Dim){.n = limit->term[0].factor, .batch = true};
+    return (Dim){.n = limit->constant};
+}
+
+static const Affine *zero(const Tiling *t) { return affine_constant(t->arena, 0); }
+
+static Stmt *new_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int width, const Affine **as) {
+    Var *v = step_var(t->arena, t->step, VAR_LOOP, name);
+    *as = affine_var(t->arena, v);
+    return stmt_for(t->arena, v, zero(t), limit, 1, mark, width);
+}
+
+static StepNode *new_kernel(Tiling *t, const char *name, Loc loc) {
+    StepNode *node = arena_make(t->arena, StepNode);
+    node->kind = STEP_KERNEL;
+    node->name = name;
+    node->loc = loc;
+    return node;
+}
+
+static void add_barrier(Tiling *t, StepNodes *out, Loc loc) {
+    StepNode *node = arena_make(t->arena, StepNode);
+    node->kind = STEP_BARRIER;
+    node->loc = loc;
+    vec_push(t->arena, out, node);
+}
+
+/* A let at the top of the kernel is there in the kernel that packs, too. */
+static void copy_top(Tiling *t, Rewrite *r, Body *body) {
+    for (size_t i = 0; i < t->top.n; i++) body_add(body, rewrite_stmt(r, t->top.at[i]));
+}
+
+/*
+ * panel[outer variables of cols..., jj, reduced..., j] = cols at column jj * width + j, 0 beyond the last: a kernel of its own in front.
+ */
+static void pack_columns(Tiling *t, const StepNode *kernel, StepNodes *out) {
+    Product *p = &t->product;
+    int width = t->nv * t->lanes, n = 0;
+    Dim dims[MAX_RANK];
+    Stmt *loops[2 * NEST_MAX];
+    for (int i = 0; i < p->n_outer; i++) {
+        if (p->outer[i] == t->col || !expr_uses_var(t->cols, p->outer[i]->var)) continue;
+        t->panel_var[t->n_panel_var++] = p->outer[i]->var;
+        loops[n] = p->outer[i];
+        dims[n++] = dim_of_loop(t, p->outer[i]);
+    }
+    int64_t columns = loop_turns(t->step, t->col);
+    int at_panel = n;
+    dims[n++] = (Dim){.n = (columns + width - 1) / width};
+    for (int i = 0; i < p->n_reduce; i++) {
+        loops[n] = p->reduce[i];
+        dims[n++] = dim_of_loop(t, p->reduce[i]);
+    }
+    dims[n++] = (Dim){.n = width};
+    t->panel = step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, n, dims, kernel->loc);
+
+    Rewrite r = rewrite_new(t->arena, t->step);
+    StepNode *node = new_kernel(t, intern_printf("%s.pack", kernel->name), kernel->loc);
+    Body *body = &node->body;
+    copy_top(t, &r, body);
+    const Affine *index[MAX_RANK];
+    for (int i = 0; i < n; i++) {
+        Stmt *loop;
+        if (i == at_panel) {
+            loop = new_loop(t, "jj", affine_constant(t->arena, dims[i].n), MARK_PARALLEL, 0, &index[i]);
+        } else if (i == n - 1) {
+            loop = new_loop(t, "j", affine_constant(t->arena, width), MARK_VECTOR, t->lanes, &index[i]);
+        } else {
+            loop = new_loop(t, loops[i]->var->name, rewrite_affine(&r, loops[i]->limits[0]), i < at_panel ? MARK_PARALLEL : MARK_SERIAL, 0,
+                            &index[i]);
+            rewrite_var(&r, loops[i]->var, index[i]);
+        }
+        body_add(body, loop);
+        body = &loop->body;
+    }
+    rewrite_var(&r, t->col->var, affine_add(t->arena, affine_scale(t->arena, index[at_panel], width), index[n - 1]));
+    r.guard = columns % width != 0;
+    body_add(body, stmt_store(t->arena, t->panel, index, rewrite_expr(&r, t->cols)));
+    vec_push(t->arena, out, node);
+    add_barrier(t, out, kernel->loc);
+}
+
+static Expr *panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *column) {
+    const Affine *index[MAX_RANK];
+    int n = 0;
+    for (int i = 0; i < t->n_panel_var; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->panel_var[i]));
+    index[n++] = panel;
+    for (int i = 0; i < t->product.n_reduce; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[i]->var));
+    index[n++] = column;
+    return expr_load(t->arena, t->panel, index);
+}
+
+/* The load whose indices all loads of the expression have, NULL if they differ, or if a variable stands outside loads. */
+static const Expr *common_load(const Expr *e, const Expr *so_far, bool *ok) {
+    if (e->kind == EXPR_LOAD && e->buffer->rank) {
+        if (e->guarded || (so_far && so_far->n_index != e->n_index)) *ok = false;
+        for (int i = 0; *ok && so_far && i < e->n_index; i++)
+            if (!affine_same(e->index[i], so_far->index[i]) || !dim_same(e->buffer->dim[i], so_far->buffer->dim[i])) *ok = false;
+        return so_far ? so_far : e;
+    }
+    if ((e->kind == EXPR_INDEX && !affine_is_constant(e->index[0])) || e->kind == EXPR_UNIFORM || e->kind == EXPR_TREE) *ok = false;
+    for (int i = 0; i < e->n_args; i++) so_far = common_load(e->args[i], so_far, ok);
+    return so_far;
+}
+
+static void replace_indices(Arena *a, Expr *e, const Affine **index) {
+    if (e->kind == EXPR_LOAD && e->buffer->rank) e->index = index;
+    for (int i = 0; i < e->n_args; i++) replace_indices(a, e->args[i], index);
+}
+
+static bool plain_load(const Expr *e, Elem elem) { return e->kind == EXPR_LOAD && e->elem == elem && !e->guarded; }
+
+/*
+ * What the row factor computes while loading is computed once, for every element of the buffer it loads from, in a kernel in front:
+ *   rows = convert(%image[b, k]) / 255   =>   %rows[b, k] = convert(%image[b, k]) / 255
+ */
+static void stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out) {
+    Elem elem = t->product.acc->temp->elem;
+    bool ok = true;
+    const Expr *load = common_load(t->rows, NULL, &ok);
+    if (!ok || !load || plain_load(t->rows, elem)) return;
+    const Buffer *from = load->buffer;
+    int n = from->rank;
+    Buffer *to = step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), elem, n, from->dim, kernel->loc);
+    StepNode *node = new_kernel(t, intern_printf("%s.stage", kernel->name), kernel->loc);
+    Rewrite r = rewrite_new(t->arena, t->step);
+    Body *body = &node->body;
+    copy_top(t, &r, body);
+    const Affine **index = arena_make_n(t->arena, const Affine *, (size_t)n);
+    for (int i = 0; i < n; i++) {
+        Dim d = from->dim[i];
+        const Affine *limit = d.batch ? affine_scale(t->arena, affine_var(t->arena, t->step->batch), d.n) : affine_constant(t->arena, d.n);
+        Stmt *loop = new_loop(t, intern_printf("i%d", i), limit, MARK_SERIAL, 0, &index[i]);
+        body_add(body, loop);
+        body = &loop->body;
+    }
+    Expr *value = rewrite_expr(&r, t->rows);
+    replace_indices(t->arena, value, index);
+    body_add(body, stmt_store(t->arena, to, index, value));
+    vec_push(t->arena, out, node);
+    add_barrier(t, out, kernel->loc);
+    t->rows = expr_load(t->arena, to, load->index);
+}
+
+static bool worth_packing(const Tiling *t, int64_t readers) {
+    if (!plain_load(t->cols, t->product.acc->temp->elem)) return true;
+    if (!expr_adjacent(t->cols, t->col->var)) return true;
+    const Buffer *b = t->cols->buffer;
+    return readers >= 3 && b->bytes > t->machine->l1 / 2;
+}
+
+/* ---- the tile ---- */
+
+/* Loops of the reduction around the body that they return; the innermost goes four turns at a time. */
+static Body *reduction(Tiling *t, Rewrite *r, Body *body) {
+    Product *p = &t->product;
+    for (int i = 0; i < p->n_reduce; i++) {
+        bool last = i == p->n_reduce - 1;
+        const Affine *as;
+        Stmt *loop = new_loop(t, p->reduce[i]->var->name, rewrite_affine(r, p->reduce[i]->limits[0]), last ? MARK_UNROLL : MARK_SERIAL,
+                              last ? 4 : 0, &as);
+        loop->lo = rewrite_affine(r, p->reduce[i]->lo);
+        rewrite_var(r, p->reduce[i]->var, as);
+        body_add(body, loop);
+        body = &loop->body;
+    }
+    return body;
+}
+
+static Expr *acc_element(Tiling *t, Temp *acc, const Affine *i, const Affine *j) {
+    const Affine *index[2] = {i, j};
+    return expr_temp(t->arena, acc, index);
+}
+
+static void store_tile(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *col, bool tail, Body *body) {
+    Product *p = &t->product;
+    Rewrite r = *outer;
+    const Affine *i, *j;
+    Stmt *rows = new_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &i);
+    body_add(body, rows);
+    if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, row, i));
+    for (size_t k = 0; k < t->inner.n; k++)
+        if (!stmt_uses_var(t->inner.at[k], t->col->var)) body_add(&rows->body, rewrite_stmt(&r, t->inner.at[k]));
+    Stmt *cols = new_loop(t, "j", affine_constant(t->arena, (int64_t)nv * t->lanes), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL,
+                          t->lanes > 1 ? t->lanes : 0, &j);
+    if (tail) {
+        const Affine **limits = arena_make_n(t->arena, const Affine *, 2);
+        limits[0] = cols->limits[0];
+        limits[1] = affine_add(t->arena, affine_constant(t->arena, loop_turns(t->step, t->col)), affine_scale(t->arena, col, -1));
+        cols->limits = limits;
+        cols->n_limits = 2;
+    }
+    body_add(&rows->body, cols);
+    rewrite_var(&r, t->col->var, affine_add(t->arena, col, j));
+    rewrite_temp(&r, p->acc->temp, acc_element(t, acc, i, j));
+    for (size_t k = 0; k < t->inner.n; k++)
+        if (stmt_uses_var(t->inner.at[k], t->col->var)) body_add(&cols->body, rewrite_stmt(&r, t->inner.at[k]));
+    for (const Stmt *s = p->epilogue; s; s = s->next) body_add(&cols->body, rewrite_stmt(&r, s));
+}
+
+/* One tile of mr rows from `row` and nv vectors from `col`, which lie in panel number `panel`. */
+static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Affine *row, const Affine *panel, const Affine *col, bool tail,
+                      Body *body) {
+    int64_t dims[2] = {mr, (int64_t)nv * t->lanes};
+    Elem elem = t->product.acc->temp->elem;
+    Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, dims);
+    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
+    Rewrite r = *outer;
+    Body *inside = reduction(t, &r, body);
+    const Affine *i, *j;
+    Stmt *rows = new_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &i);
+    Stmt *cols = new_loop(t, "j", affine_constant(t->arena, dims[1]), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL, t->lanes > 1 ? t->lanes : 0, &j);
+    body_add(inside, rows);
+    body_add(&rows->body, cols);
+    if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, row, i));
+    Expr *a = rewrite_expr(&r, t->rows), *b;
+    if (t->panel) {
+        b = panel_load(t, &r, panel, j);
+    } else {
+        rewrite_var(&r, t->col->var, affine_add(t->arena, col, j));
+        r.guard = tail;
+        b = rewrite_expr(&r, t->cols);
+    }
+    Expr *args[3] = {a, b, acc_element(t, acc, i, j)};
+    const Affine *index[2] = {i, j};
+    body_add(&cols->body, stmt_assign(t->arena, acc, index, expr_op(t->arena, OP_fma, elem, 3, args)));
+    store_tile(t, outer, acc, mr, nv, row, col, tail, body);
+}
+
+/* All tiles of nv vectors in panels first..last-1: the outer loops that are neither row nor column, panels, rows. */
+static void make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
+    Product *p = &t->product;
+    const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1);
+    bool fixed = affine_is_constant(limit);
+    int mr = t->mr;
+    const Affine *whole = fixed ? affine_constant(t->arena, limit->constant / mr) : NULL; /* tiles of mr rows */
+    if (!fixed) {
+        Var *q = step_var(t->arena, t->step, VAR_INDEX, "tiles");
+        body_add(body, stmt_index(t->arena, q, INDEX_DIV, limit, mr, NULL));
+        whole = affine_var(t->arena, q);
+    }
+    for (int part = 0; part < 2; part++) { /* whole tiles, then the rows that are left */
+        int rest = fixed ? (int)(limit->constant % mr) : mr == 1 ? 0 : 1;
+        if (part == 0 && fixed && whole->constant == 0) continue;
+        if (part == 1 && rest == 0) continue;
+        Rewrite r = rewrite_new(t->arena, t->step);
+        Body *at = body;
+        for (int i = 0; i < p->n_outer; i++) {
+            if (p->outer[i] == t->row || p->outer[i] == t->col) continue;
+            const Affine *as;
+            Stmt *loop = new_loop(t, p->outer[i]->var->name, rewrite_affine(&r, p->outer[i]->limits[0]), MARK_PARALLEL, 0, &as);
+            rewrite_var(&r, p->outer[i]->var, as);
+            body_add(at, loop);
+            at = &loop->body;
+        }
+        const Affine *panel = affine_constant(t->arena, first);
+        if (last - first > 1) {
+            Stmt *loop = new_loop(t, "jj", affine_constant(t->arena, last), MARK_PARALLEL, 0, &panel);
+            loop->lo = affine_constant(t->arena, first);
+            body_add(at, loop);
+            at = &loop->body;
+        }
+        const Affine *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes), *ii, *row;
+        if (part == 0) {
+            Stmt *loop = new_loop(t, "ii", whole, MARK_PARALLEL, 0, &ii);
+            body_add(at, loop);
+            at = &loop->body;
+            make_tile(t, &r, mr, nv, affine_scale(t->arena, ii, mr), panel, col, tail, at);
+        } else {
+            row = affine_scale(t->arena, whole, mr);
+            if (!fixed) {
+                Stmt *loop = new_loop(t, "ii", limit, MARK_PARALLEL, 0, &ii);
+                loop->lo = row;
+                row = ii;
+                body_add(at, loop);
+                at = &loop->body;
+            }
+            make_tile(t, &r, rest, nv, row, panel, col, tail, at);
+        }
+    }
+}
+
+/* ---- the pass ---- */
+
+static bool stores_to(const Body *b, const Buffer *buffer) {
+    for (const Stmt *s = b->first; s; s = s->next) {
+        if (s->kind == STMT_STORE && s->buffer == buffer) return true;
+        if (stores_to(&s->body, buffer)) return true;
+    }
+    return false;
+}
+
+static bool loads_stored(const Body *kernel, const Expr *e) {
+    if (e->kind == EXPR_LOAD && stores_to(kernel, e->buffer)) return true;
+    for (int i = 0; i < e->n_args; i++)
+        if (loads_stored(kernel, e->args[i])) return true;
+    return false;
+}
+
+static bool limits_are_plain(const Tiling *t) {
+    const Product *p = &t->product;
+    for (int i = 0; i < p->n_outer; i++)
+        if (p->outer[i]->limits[0]->n && p->outer[i]->limits[0]->term[0].var != t->step->batch) return false;
+    for (int i = 0; i < p->n_reduce; i++) {
+        const Stmt *r = p->reduce[i];
+        if (r->n_limits != 1 || r->step != 1 || !affine_is_constant(r->lo) || r->lo->constant) return false;
+        if (r->limits[0]->n && r->limits[0]->term[0].var != t->step->batch) return false;
+    }
+    return affine_is_constant(t->col->limits[0]);
+}
+
+/* Reads the nest under `top`; false: it stays as it is. */
+static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
+    Product *p = &t->product;
+    if (!product_read(t->arena, top, p)) return false;
+    sort_lets(t);
+    if (!inline_lets(t, &p->x) || !inline_lets(t, &p->y)) return false;
+    if (loads_stored(&kernel->body, p->x) || loads_stored(&kernel->body, p->y)) return false;
+    if (!choose_column(t)) return false;
+    choose_row(t);
+    if (!limits_are_plain(t)) return false;
+    t->lanes = machine_lanes(t->machine, elem_size(p->acc->temp->elem));
+    int64_t k = 1, n = loop_turns(t->step, t->col), m = t->row ? loop_turns(t->step, t->row) : 1;
+    for (int i = 0; i < p->n_reduce; i++) k *= loop_turns(t->step, p->reduce[i]);
+    if (k == 0 || n == 0 || m == 0) return false;
+    choose_size(t, m, !t->row || affine_is_constant(t->row->limits[0]), n, k);
+    return true;
+}
+
+static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
+    int64_t readers = 1, n = loop_turns(t->step, t->col);
+    for (int i = 0; i < t->product.n_outer; i++) {
+        const Stmt *loop = t->product.outer[i];
+        if (loop == t->row) readers *= (loop_turns(t->step, loop) + t->mr - 1) / t->mr;
+        else if (loop != t->col && !expr_uses_var(t->cols, loop->var)) readers *= loop_turns(t->step, loop);
+    }
+    stage_rows(t, kernel, out);
+    if (worth_packing(t, readers)) pack_columns(t, kernel, out);
+    Body *body = arena_make(t->arena, Body);
+    for (size_t i = 0; i < t->top.n; i++) {
+        Stmt *let = t->top.at[i];
+        let->prev = let->next = NULL;
+        body_add(body, let);
+    }
+    int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
+    if (panels) make_strip(t, t->nv, 0, panels, false, body);
+    if (rest) make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);
+    for (Stmt *s = body->first, *next; s; s = next) {
+        next = s->next;
+        s->prev = s->next = NULL;
+        body_insert_before(&kernel->body, top, s);
+    }
+    body_remove(&kernel->body, top);
+}
+
+static void tile_kernel(PassCtx *c, Step *step, StepNode *kernel, StepNodes *out) {
+    int nests = 0;
+    for (Stmt *s = kernel->body.first, *next; s; s = next) {
+        next = s->next;
+        Tiling t = {.arena = c->arena, .machine = c->machine, .step = step};
+        nests += s->kind == STMT_FOR;
+        if (s->kind == STMT_FOR && plan_tiling(&t, kernel, s)) tile_nest(&t, kernel, s, out);
+    }
+    if (nests < 2) return; /* the parts of one nest are shared freely; nests beside each other may depend on one another */
+    for (Stmt *s = kernel->body.first; s; s = s->next) stmt_unshare(s);
+}
+
+static void tile_nodes(PassCtx *c, Step *step, StepNode *const *nodes, size_t n, StepNodes *out) {
+    for (size_t i = 0; i < n; i++) {
+        StepNode *node = nodes[i];
+        if (node->kind == STEP_KERNEL) {
+            tile_kernel(c, step, node, out);
+        } else if (node->nodes.n) {
+            StepNodes inner = {0};
+            tile_nodes(c, step, node->nodes.at, node->nodes.n, &inner);
+            node->nodes.at = inner.at;
+            node->nodes.n = inner.n;
+            node->nodes.cap = inner.cap;
+        }
+        vec_push(c->arena, out, node);
+    }
+}
+
+bool pass_tile(PassCtx *c, LoopsProgram *p) {
+    for (size_t i = 0; i < p->steps.n; i++) {
+        Step *step = p->steps.at[i];
+        StepNodes nodes = {0};
+        tile_nodes(c, step, step->nodes.at, step->nodes.n, &nodes);
+        step->nodes.at = nodes.at;
+        step->nodes.n = nodes.n;
+        step->nodes.cap = nodes.cap;
+    }
+    return true;
+}

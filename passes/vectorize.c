@@ -1,0 +1,158 @@
+/*
+ * vectorize.c - marks the loop of each nest whose turns become the lanes of vectors.
+ * in:  loops, some of them tiled.   out: in every nest outside tiles at most one loop is marked `vector`, with the machine's width.
+ * keeps: every bit: lanes are independent turns, sums keep their chains.   spoils: nothing.
+ *
+ *   for i in 0..B { for j in 0..N { %y[i, j] = tanh(%x[i, j]) } }      =>  for i in 0..B { for j in 0..N vector 16 { ... } }
+ *   for j in 0..N { acc s = 0 ; for i in 0..B { s = s + %x[i, j] } ; %b[j] = s }      =>  for j in 0..N vector 16 { ... }
+ *   acc s[16] = 0 ; for r in 0..N by 16 { for l in 0..16 { s[l] = s[l] + %x[r + l] } }  =>  ... for l in 0..16 vector 16 ...
+ *
+ * A loop can be marked if its turns do not meet: what one stores no other touches, accumulators declared outside it are indexed by it, and nothing inside hangs
+ * on it in a way that lanes cannot follow (limits of inner loops, index lets, checks). Of the loops that can, the one with the most accesses side by side in memory
+ * wins; where no access is, none is marked, since gathered lanes cost as much as scalars.
+ */
+#include "passes/machine.h"
+#include "passes/nest.h"
+#include "passes/pipeline.h"
+
+typedef struct Access {
+    const Buffer *buffer;
+    int n_index;
+    const Affine *const *index;
+    bool store;
+} Access;
+
+typedef struct Scan { /* what stands in the body of a candidate */
+    Arena *arena;
+    const Stmt *loop;
+    Vec(Access) accesses;
+    Vec(const Temp *) inside; /* accs declared in it */
+    bool possible;
+    int widest; /* bytes of the widest element computed with */
+} Scan;
+
+static void scan_expr(Scan *s, const Expr *e) {
+    if (!e) return;
+    if (e->kind == EXPR_LOAD) vec_push(s->arena, &s->accesses, ((Access){e->buffer, e->n_index, e->index, false}));
+    if (e->kind == EXPR_TREE) s->possible = false; /* an array of 16 a lane: not a vector's work */
+    if (e->kind != EXPR_CONST && elem_size(e->elem) > s->widest) s->widest = elem_size(e->elem);
+    for (int i = 0; i < e->n_args; i++) scan_expr(s, e->args[i]);
+}
+
+static bool declared_inside(const Scan *s, const Temp *t) {
+    for (size_t i = 0; i < s->inside.n; i++)
+        if (s->inside.at[i] == t) return true;
+    return false;
+}
+
+static void scan_stmt(Scan *s, const Stmt *stmt) {
+    const Var *v = s->loop->var;
+    scan_expr(s, stmt->value);
+    switch (stmt->kind) {
+    case STMT_FOR:
+        if (stmt->mark == MARK_VECTOR || stmt->mark == MARK_PARALLEL) s->possible = false;
+        if (affine_uses(stmt->lo, v)) s->possible = false;
+        for (int i = 0; i < stmt->n_limits; i++)
+            if (affine_uses(stmt->limits[i], v)) s->possible = false;
+        break;
+    case STMT_ACC:
+        if (stmt->temp->rank) s->possible = false; /* arrays of vectors stay with tiles */
+        vec_push(s->arena, &s->inside, stmt->temp);
+        break;
+    case STMT_ASSIGN:
+        if (declared_inside(s, stmt->temp)) break;
+        if (stmt->n_index != 1 || affine_factor(stmt->index[0], v) != 1) s->possible = false;
+        break;
+    case STMT_STORE:
+        vec_push(s->arena, &s->accesses, ((Access){stmt->buffer, stmt->n_index, stmt->index, true}));
+        if (elem_size(stmt->buffer->elem) > s->widest) s->widest = elem_size(stmt->buffer->elem);
+        break;
+    case STMT_INDEX:
+    case STMT_CHECK: /* lanes have no index of their own */
+        if (stmt_uses_var(stmt, v)) s->possible = false;
+        break;
+    case STMT_IF:
+        if (affine_uses(stmt->affine, v)) s->possible = false;
+        break;
+    case STMT_LET: break;
+    }
+    for (const Stmt *b = stmt->body.first; b; b = b->next) scan_stmt(s, b);
+}
+
+static bool same_index(const Access *x, const Access *y) {
+    for (int i = 0; i < x->n_index; i++)
+        if (!affine_same(x->index[i], y->index[i])) return false;
+    return true;
+}
+
+/* No turn touches what another stores: each store moves with v, and every other access to its memory is the same element. */
+static bool turns_apart(const Scan *s) {
+    const Var *v = s->loop->var;
+    for (size_t i = 0; i < s->accesses.n; i++) {
+        const Access *x = &s->accesses.at[i];
+        if (!x->store) continue;
+        if (access_stride(x->buffer, x->n_index, x->index, v) == 0) return false;
+        for (size_t k = 0; k < s->accesses.n; k++) {
+            const Access *y = &s->accesses.at[k];
+            if (buffer_memory(y->buffer) != buffer_memory(x->buffer)) continue;
+            if (y->buffer != x->buffer || !same_index(x, y)) return false;
+        }
+    }
+    return true;
+}
+
+/* How good lanes would be: accesses side by side count for, gathered ones against. 0 or less: not worth it, or not possible. */
+static int score(Scan *s, const Stmt *loop) {
+    *s = (Scan){.arena = s->arena, .loop = loop, .possible = loop->mark == MARK_SERIAL && loop->step == 1, .widest = 1};
+    for (const Stmt *b = loop->body.first; b; b = b->next) scan_stmt(s, b);
+    if (!s->possible || !turns_apart(s)) return 0;
+    int points = 0;
+    for (size_t i = 0; i < s->accesses.n; i++) {
+        const Access *x = &s->accesses.at[i];
+        int64_t stride = access_stride(x->buffer, x->n_index, x->index, loop->var);
+        if (stride == 1) points += 4;
+        else if (stride != 0) points -= 3;
+    }
+    return points;
+}
+
+/* The points of the best choice among the loops of a body: a loop itself, or the loops in it. */
+static int best_inside(Arena *a, const Body *body) {
+    int sum = 0;
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind != STMT_FOR) continue;
+        Scan scan = {.arena = a};
+        int own = score(&scan, s), inner = best_inside(a, &s->body);
+        sum += own > inner ? own : inner;
+    }
+    return sum;
+}
+
+/* A loop is marked if it is at least as good as the loops inside it; else these are looked at one by one. */
+static void mark_best(PassCtx *c, Body *body) {
+    for (Stmt *s = body->first; s; s = s->next) {
+        if (s->kind != STMT_FOR && s->kind != STMT_IF) continue;
+        Scan scan = {.arena = c->arena};
+        int own = s->kind == STMT_FOR && !stmt_has_mark(s, MARK_UNROLL) ? score(&scan, s) : 0;
+        int lanes = machine_lanes(c->machine, scan.widest < 4 ? 4 : scan.widest);
+        if (own > 0 && lanes > 1 && own >= best_inside(c->arena, &s->body)) {
+            s->mark = MARK_VECTOR;
+            s->width = lanes;
+        } else if (s->mark != MARK_VECTOR) {
+            mark_best(c, &s->body);
+        }
+    }
+}
+
+static void vectorize_nodes(PassCtx *c, StepNode *const *nodes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i]->kind == STEP_KERNEL) mark_best(c, &nodes[i]->body);
+        vectorize_nodes(c, nodes[i]->nodes.at, nodes[i]->nodes.n);
+    }
+}
+
+bool pass_vectorize(PassCtx *c, LoopsProgram *p) {
+    if (machine_lanes(c->machine, 4) < 2) return true;
+    for (size_t i = 0; i < p->steps.n; i++) vectorize_nodes(c, p->steps.at[i]->nodes.at, p->steps.at[i]->nodes.n);
+    return true;
+}

@@ -1,0 +1,313 @@
+/*
+ * checkpoint.c - a run written to a file, and gone on from: see checkpoint.h.
+ *
+ * A safetensors file. Tensors: parameters, states, optimizer states under their names, and what a `keep` remembers under "best.N.NAME". The metadata are texts:
+ *   program   the program's hash            command, seed, options ("lr=0.01 epochs=5 --batches=3")
+ *   data      samples of each set           phase     where it is: the item that comes next, and "item:turn:turns:lo:samples:batch:seconds" of every loop
+ *                                                     around, from the outside
+ *   epoch, batch, step, computed            counters, for readers; step and computed are read back
+ *   carried   slots of the command in the order of the program, bytes in hexadecimal: carried values, averages
+ *   sums      of each `track`: weight and sums          stops    of each `keep` and `stop`: best and turns without a better one
+ *   log       bytes                         checksum  over all of the file
+ * Reals are hexadecimal floats: exact.
+ */
+#include "checkpoint.h"
+#include "file.h"
+#include "safetensors.h"
+#include "value.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum note { PROGRAM, COMMAND, SEED, OPTIONS, DATA, PHASE, EPOCH, BATCH, STEP, COMPUTED, CARRIED, SUMS, STOPS, LOG, NOTES };
+static const char *const note_names[NOTES] = {"program", "command", "seed", "options", "data",    "phase", "epoch",
+                                              "batch",   "step",    "computed", "carried", "sums", "stops", "log"};
+
+/* ---- texts that are compared: a checkpoint goes on only under the same ones ---- */
+
+static void text_options(struct nn_run *r, struct nn_text *t) {
+    const struct nn_program *p = r->program;
+    for (int64_t i = 0; i < p->n_slots; i++) {
+        const struct nn_slot *s = &p->slots[i];
+        if (s->kind != NN_OPTION) continue;
+        nn_text_printf(r->env, t, "%s--%s=", t->n ? " " : "", s->name);
+        nn_text_number(r->env, t, r->settings->options[i].value, s->elem, 0, s->elem == NN_F32 ? 9 : 17, NN_PLAIN);
+    }
+    if (r->settings->no_shuffle) nn_text_add(r->env, t, " --no-shuffle");
+    if (r->settings->batches) nn_text_printf(r->env, t, " --batches=%" PRId64, r->settings->batches);
+    if (r->settings->turns) nn_text_printf(r->env, t, " --turns=%" PRId64, r->settings->turns);
+}
+
+static void text_data(struct nn_run *r, struct nn_text *t) {
+    for (int64_t i = 0; i < r->program->n_data; i++) {
+        if (r->sets[i].data) nn_text_printf(r->env, t, "%s%s=%" PRId64, t->n ? " " : "", r->sets[i].data->name, r->sets[i].count);
+    }
+}
+
+/* ---- writing ---- */
+
+static void text_phase(struct nn_run *r, struct nn_text *t, int64_t loop) {
+    if (loop < 0) return;
+    const struct nn_item *item = &r->items[loop];
+    text_phase(r, t, item->loop);
+    nn_text_printf(r->env, t, " %" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%a", loop, item->turn, item->turns, item->lo,
+                   item->samples, item->batch, item->before + nn_now(r->env) - item->started);
+}
+
+static bool is_carried(const struct nn_run *r, const struct nn_slot *s) {
+    return s->kind == NN_VAR && (!s->command || strcmp(s->command, r->command->name) == 0);
+}
+
+static void text_carried(struct nn_run *r, struct nn_text *t) {
+    static const char digits[] = "0123456789abcdef";
+    for (int64_t i = 0; i < r->program->n_slots; i++) {
+        const struct nn_slot *s = &r->program->slots[i];
+        if (!is_carried(r, s)) continue;
+        const unsigned char *at = (unsigned char *)nn_run_slot(r, i);
+        for (int64_t k = 0; k < s->bytes; k++) {
+            char pair[2] = {digits[at[k] >> 4], digits[at[k] & 15]};
+            nn_text_add_n(r->env, t, pair, 2);
+        }
+        nn_text_add(r->env, t, " ");
+    }
+}
+
+static void text_items(struct nn_run *r, struct nn_text *sums, struct nn_text *stops) {
+    for (int64_t i = 0; i < r->n_items; i++) {
+        const struct nn_item *item = &r->items[i];
+        if (item->node->kind == NN_TRACK) {
+            nn_text_printf(r->env, sums, "%a ", item->weight);
+            for (int64_t k = 0; k < item->n_sums; k++) nn_text_printf(r->env, sums, "%a ", item->sums[k]);
+        } else if (item->node->kind == NN_KEEP || item->node->kind == NN_STOP) {
+            nn_text_printf(r->env, stops, "%d %a %" PRId64 " ", item->any, item->any ? item->best : 0, item->stalled);
+        }
+    }
+}
+
+static void make_notes(struct nn_run *r, struct nn_text t[NOTES]) {
+    struct nn_env *env = r->env;
+    int64_t epoch = 0, batch = 0;
+    for (int64_t loop = r->loop; loop >= 0; loop = r->items[loop].loop) {
+        if (r->items[loop].node->epoch) epoch = r->items[loop].lo + r->items[loop].turn;
+        if (r->items[loop].node->kind == NN_DATA && batch == 0) batch = r->items[loop].turn;
+    }
+    nn_text_printf(env, &t[PROGRAM], "%016" PRIx64, r->program->hash);
+    nn_text_add(env, &t[COMMAND], r->command->name);
+    nn_text_printf(env, &t[SEED], "%" PRIu64, r->settings->seed);
+    text_options(r, &t[OPTIONS]);
+    text_data(r, &t[DATA]);
+    nn_text_printf(env, &t[PHASE], "%" PRId64, r->at);
+    text_phase(r, &t[PHASE], r->loop);
+    nn_text_printf(env, &t[EPOCH], "%" PRId64, epoch);
+    nn_text_printf(env, &t[BATCH], "%" PRId64, batch);
+    nn_text_printf(env, &t[STEP], "%" PRId64, r->steps);
+    nn_text_printf(env, &t[COMPUTED], "%" PRId64, r->computed);
+    text_carried(r, &t[CARRIED]);
+    text_items(r, &t[SUMS], &t[STOPS]);
+    nn_text_printf(env, &t[LOG], "%" PRId64, r->logged);
+}
+
+/* What is kept in item `index`, as tensors behind one another; the names are made here and freed by the caller. */
+static bool kept_tensors(struct nn_run *r, int64_t index, struct nn_tensor *tensors, int64_t *n, char **names, int64_t *n_names) {
+    char *at = r->items[index].kept;
+    for (int64_t i = 0; i < r->program->n_slots; i++) {
+        const struct nn_slot *s = &r->program->slots[i];
+        if (!(NN_KEPT >> s->kind & 1)) continue;
+        struct nn_text name = {0};
+        nn_text_printf(r->env, &name, "best.%" PRId64 ".%s", index, s->name);
+        if (!nn_text_ok(r->env, &name)) return false;
+        names[(*n_names)++] = name.at;
+        tensors[(*n)++] = (struct nn_tensor){name.at, s->elem, s->dims, s->n_dims, at, s->bytes};
+        at += s->bytes;
+    }
+    return true;
+}
+
+bool nn_checkpoint_write(struct nn_run *r, const char *path) {
+    struct nn_env *env = r->env;
+    struct nn_text texts[NOTES] = {{0}};
+    struct nn_note notes[NOTES];
+    int64_t n = 0, n_names = 0, kept = 0, slots = r->program->n_slots;
+    for (int64_t i = 0; i < r->n_items; i++) kept += r->items[i].kept != NULL;
+    struct nn_tensor *few = nn_run_tensors(r, NN_KEPT, &n), *tensors = NULL;
+    char **names = nn_alloc_n(env, kept * slots, sizeof *names);
+    if (few) tensors = nn_grow(env, few, (size_t)((kept + 1) * slots + 1) * sizeof *tensors);
+    if (!tensors) nn_free(env, few);
+    bool good = names && tensors;
+    make_notes(r, texts);
+    for (int i = 0; i < NOTES; i++) {
+        good = good && nn_text_ok(env, &texts[i]);
+        notes[i] = (struct nn_note){note_names[i], nn_text_str(&texts[i])};
+    }
+    for (int64_t i = 0; good && i < r->n_items; i++) {
+        if (r->items[i].kept) good = kept_tensors(r, i, tensors, &n, names, &n_names);
+    }
+    if (good && r->log >= 0) fdatasync(r->log); /* the log is not shorter than the checkpoint says, even after a crash */
+    good = good && nn_tensors_write(env, path, tensors, n, notes, NOTES, true);
+    for (int i = 0; i < NOTES; i++) nn_text_free(env, &texts[i]);
+    for (int64_t i = 0; names && i < n_names; i++) nn_free(env, names[i]);
+    nn_free(env, names);
+    nn_free(env, tensors);
+    r->saved_at = nn_now(env);
+    r->saved_computed = r->computed;
+    return good;
+}
+
+/* ---- reading ---- */
+
+static bool damaged(struct nn_run *r, const char *path, const char *what) {
+    return nn_fail(r->env, NN_BAD_INPUT, "%s: this checkpoint is damaged: `%s` cannot be read", path, what);
+}
+
+/* The metadata must say what this run says. */
+static bool same_note(struct nn_run *r, const char *path, const char *said, const char *now, const char *what) {
+    if (strcmp(said, now) == 0) return true;
+    return nn_fail(r->env, NN_BAD_INPUT, "%s: this checkpoint is of another %s: it was written with `%s`, this is `%s`", path, what, said, now);
+}
+
+static bool check_same(struct nn_run *r, const char *path, const char *const notes[NOTES]) {
+    struct nn_text options = {0}, data = {0};
+    char hash[24], seed[24];
+    text_options(r, &options);
+    text_data(r, &data);
+    snprintf(hash, sizeof hash, "%016" PRIx64, r->program->hash);
+    snprintf(seed, sizeof seed, "%" PRIu64, r->settings->seed);
+    bool good = nn_text_ok(r->env, &options) && nn_text_ok(r->env, &data);
+    good = good && same_note(r, path, notes[PROGRAM], hash, "program") && same_note(r, path, notes[COMMAND], r->command->name, "command") &&
+           same_note(r, path, notes[SEED], seed, "seed") && same_note(r, path, notes[OPTIONS], nn_text_str(&options), "set of options") &&
+           same_note(r, path, notes[DATA], nn_text_str(&data), "set of data");
+    nn_text_free(r->env, &options);
+    nn_text_free(r->env, &data);
+    return good;
+}
+
+static bool read_integer(const char **at, int64_t *value) {
+    char *end;
+    *value = strtoll(*at, &end, 10);
+    bool good = end != *at;
+    *at = end + (*end == ' ' || *end == ':');
+    return good;
+}
+
+static bool read_real(const char **at, double *value) {
+    char *end;
+    *value = strtod(*at, &end);
+    bool good = end != *at;
+    *at = end + (*end == ' ' || *end == ':');
+    return good;
+}
+
+static bool read_items(struct nn_run *r, const char *sums, const char *stops) {
+    for (int64_t i = 0; i < r->n_items; i++) {
+        struct nn_item *item = &r->items[i];
+        if (item->node->kind == NN_TRACK) {
+            if (!read_real(&sums, &item->weight)) return false;
+            for (int64_t k = 0; k < item->n_sums; k++) {
+                if (!read_real(&sums, &item->sums[k])) return false;
+            }
+        } else if (item->node->kind == NN_KEEP || item->node->kind == NN_STOP) {
+            int64_t any;
+            if (!read_integer(&stops, &any) || !read_real(&stops, &item->best) || !read_integer(&stops, &item->stalled)) return false;
+            item->any = any != 0;
+        }
+    }
+    return true;
+}
+
+static int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+
+static bool read_carried(struct nn_run *r, const char *at) {
+    for (int64_t i = 0; i < r->program->n_slots; i++) {
+        const struct nn_slot *s = &r->program->slots[i];
+        if (!is_carried(r, s)) continue;
+        char *to = nn_run_slot(r, i);
+        for (int64_t k = 0; k < s->bytes; k++, at += 2) {
+            if (hex(at[0]) < 0 || hex(at[1]) < 0) return false;
+            to[k] = (char)(hex(at[0]) << 4 | hex(at[1]));
+        }
+        if (*at++ != ' ') return false;
+    }
+    return *at == 0;
+}
+
+/* Where the run was: r->at, r->loop, and the loops around. */
+static bool read_phase(struct nn_run *r, const char *at) {
+    int64_t next, loop = -1;
+    if (!read_integer(&at, &next)) return false;
+    while (*at) {
+        int64_t index;
+        if (!read_integer(&at, &index) || index < 0 || index >= r->n_items || r->items[index].loop != loop) return false;
+        struct nn_item *item = &r->items[index];
+        if (item->node->kind != NN_RANGE && item->node->kind != NN_DATA) return false;
+        if (!read_integer(&at, &item->turn) || !read_integer(&at, &item->turns) || !read_integer(&at, &item->lo) || !read_integer(&at, &item->samples) ||
+            !read_integer(&at, &item->batch) || !read_real(&at, &item->before)) {
+            return false;
+        }
+        if (item->turn < 0 || item->turn >= item->turns) return false;
+        loop = index;
+    }
+    int64_t first = loop < 0 ? 0 : loop + 1, last = loop < 0 ? r->n_items : r->items[loop].end;
+    if (next < first || next > last) return false;
+    r->at = next;
+    r->loop = loop;
+    return true;
+}
+
+/* Parameters, states, optimizer states, and what is kept: exactly these tensors. */
+static bool read_kept(struct nn_run *r, struct nn_tensors *f) {
+    int64_t n = 0, n_names = 0, kept = 0, slots = r->program->n_slots;
+    bool good = true;
+    for (int64_t i = 0; good && i < r->n_items; i++) {
+        struct nn_item *item = &r->items[i];
+        if (item->node->kind != NN_KEEP || !item->any) continue;
+        good = (item->kept = nn_alloc_aligned(r->env, (size_t)nn_kept_bytes(r->program))) != NULL;
+        kept++;
+    }
+    char **names = nn_alloc_n(r->env, kept * slots, sizeof *names);
+    struct nn_tensor *few = good ? nn_run_tensors(r, NN_KEPT, &n) : NULL, *tensors = NULL;
+    if (few) tensors = nn_grow(r->env, few, (size_t)((kept + 1) * slots + 1) * sizeof *tensors);
+    if (!tensors) nn_free(r->env, few);
+    good = good && names && tensors;
+    for (int64_t i = 0; good && i < r->n_items; i++) {
+        if (r->items[i].kept) good = kept_tensors(r, i, tensors, &n, names, &n_names);
+    }
+    good = good && nn_tensors_read(r->env, f, tensors, n, NULL, NULL);
+    for (int64_t i = 0; names && i < n_names; i++) nn_free(r->env, names[i]);
+    nn_free(r->env, names);
+    nn_free(r->env, tensors);
+    return good;
+}
+
+static bool begin_loops(struct nn_run *r, int64_t loop) {
+    if (loop < 0) return true;
+    if (!begin_loops(r, r->items[loop].loop)) return false;
+    r->items[loop].started = nn_now(r->env);
+    return nn_run_turn(r, loop);
+}
+
+static bool read_all(struct nn_run *r, struct nn_tensors *f, const char *path, int64_t *log_bytes) {
+    const char *notes[NOTES];
+    if (!nn_tensors_checksum(r->env, f)) return false;
+    for (int i = 0; i < NOTES; i++) {
+        notes[i] = nn_tensors_note(f, note_names[i]);
+        if (!notes[i]) return damaged(r, path, note_names[i]);
+    }
+    if (!check_same(r, path, notes)) return false;
+    const char *step = notes[STEP], *computed = notes[COMPUTED], *log = notes[LOG];
+    if (!read_phase(r, notes[PHASE])) return damaged(r, path, "phase");
+    if (!read_items(r, notes[SUMS], notes[STOPS])) return damaged(r, path, "sums");
+    if (!read_integer(&step, &r->steps) || !read_integer(&computed, &r->computed) || !read_integer(&log, log_bytes)) return damaged(r, path, "step");
+    r->saved_computed = r->computed;
+    if (!read_kept(r, f)) return false;
+    if (!read_carried(r, notes[CARRIED])) return damaged(r, path, "carried");
+    return begin_loops(r, r->loop);
+}
+
+bool nn_checkpoint_read(struct nn_run *r, const char *path, int64_t *log_bytes) {
+    struct nn_tensors *f = nn_tensors_open(r->env, path);
+    bool good = f && read_all(r, f, path, log_bytes);
+    nn_tensors_close(r->env, f);
+    return good;
+}

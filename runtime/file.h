@@ -1,0 +1,46 @@
+/*
+ * file.h - files written so that a crash leaves the old one or the new one, never a part; files read, compressed by gzip or not.
+ */
+#ifndef NN_FILE_H
+#define NN_FILE_H
+
+#include "env.h"
+
+/* ---- writing: beside its name, synced, renamed, the folder synced ---- */
+
+struct nn_writer {
+    char *path, *beside;
+    int fd; /* -1: not open */
+};
+bool nn_write_begin(struct nn_env *env, struct nn_writer *w, const char *path);
+bool nn_write(struct nn_env *env, struct nn_writer *w, const void *at, size_t size);
+/* Makes it the file of its name, or removes what was written if anything failed so far. Frees w either way. */
+bool nn_write_end(struct nn_env *env, struct nn_writer *w, bool good);
+bool nn_write_file(struct nn_env *env, const char *path, const void *at, size_t size);
+/* All bytes to a descriptor; `path` for the message. */
+bool nn_write_all(struct nn_env *env, int fd, const char *path, const void *at, size_t size);
+
+/* ---- reading ---- */
+
+enum { NN_DEFLATE_MOST = 1040 }; /* deflate makes data at most some 1032 times smaller */
+
+struct nn_reader {
+    const char *path;
+    void *gz;
+    int64_t line; /* of the last line read, from 1 */
+    char *text;   /* the line, without its end */
+    size_t n, cap;
+    bool ended;
+};
+bool nn_read_open(struct nn_env *env, struct nn_reader *r, const char *path);
+/* Up to size bytes; fewer only at the end of the file. -1: failed. A file cut off inside its compressed data is an error. */
+int64_t nn_read(struct nn_env *env, struct nn_reader *r, void *at, int64_t size);
+/* 1: r->text has a line, 0: the end, -1: failed. CR LF and LF both end a line. */
+int nn_read_line(struct nn_env *env, struct nn_reader *r);
+/* The most bytes that the file can have, unpacked: what a header claims beyond is not there. */
+int64_t nn_read_bound(struct nn_reader *r);
+void nn_read_close(struct nn_env *env, struct nn_reader *r);
+/* All of a file; NULL: failed. A NUL stands behind the last byte. */
+char *nn_read_all(struct nn_env *env, const char *path, int64_t *size);
+
+#endif

@@ -1,0 +1,230 @@
+/*
+ * load_npy.c - arrays written by NumPy: npy(file), npz(file, name).
+ *
+ * .npy: "\x93NUMPY", two bytes of version, the length of the header (2 bytes little endian, 4 from version 2 on), the header as a Python dictionary
+ * {'descr': '<f4', 'fortran_order': False, 'shape': (60000, 28, 28), }, then the elements. .npz is a ZIP archive of such files (numpy.lib.format).
+ */
+#include "data.h"
+#include "file.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+enum { MOST_DIMS = 32 };
+
+/* Where bytes come from: a file, or an entry of an archive in memory. */
+struct source {
+    struct nn_load *l;
+    struct nn_reader *file;
+    z_stream *packed; /* NULL: stored */
+    const char *at;   /* of the entry, in memory */
+    int64_t left;
+};
+
+/* As nn_read: fewer than size at the end, -1: failed. */
+static int64_t source_read(struct source *s, void *at, int64_t size) {
+    if (s->file) return nn_read(s->l->env, s->file, at, size);
+    if (!s->packed) {
+        int64_t n = size < s->left ? size : s->left;
+        memcpy(at, s->at, (size_t)n);
+        s->at += n;
+        s->left -= n;
+        return n;
+    }
+    int64_t done = 0;
+    while (done < size) {
+        int64_t piece = size - done < (1 << 30) ? size - done : 1 << 30;
+        s->packed->next_out = (Bytef *)at + done;
+        s->packed->avail_out = (uInt)piece;
+        int status = inflate(s->packed, Z_NO_FLUSH);
+        done += piece - s->packed->avail_out;
+        if (status == Z_STREAM_END) break;
+        if (status != Z_OK) {
+            nn_load_fail(s->l, 0, "the compressed data are damaged or end in the middle");
+            return -1;
+        }
+    }
+    return done;
+}
+
+static int64_t elem_of_descr(const char *d) {
+    static const struct {
+        const char *descr;
+        int64_t elem;
+    } known[] = {{"<f4", NN_F32}, {"<f8", NN_F64}, {"<i4", NN_I32}, {"<i8", NN_I64}, {"|u1", NN_U8}, {"|b1", NN_BOOL}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(known[i].descr, d) == 0) return known[i].elem;
+    }
+    return -1;
+}
+
+/* What follows 'key': in the dictionary, without leading spaces. */
+static const char *entry(const char *header, const char *key) {
+    char quoted[32];
+    snprintf(quoted, sizeof quoted, "'%s':", key);
+    const char *at = strstr(header, quoted);
+    if (!at) return NULL;
+    at += strlen(quoted);
+    return at + strspn(at, " ");
+}
+
+static bool parse_header(struct nn_load *l, const char *header, int64_t *elem, int64_t *dims, int64_t *n_dims) {
+    const char *descr = entry(header, "descr"), *order = entry(header, "fortran_order"), *shape = entry(header, "shape");
+    if (!descr || !order || !shape || *shape != '(') return nn_load_fail(l, 0, "the header of the .npy file cannot be read");
+    char name[16] = "";
+    if (sscanf(descr, "'%15[^']'", name) != 1 || (*elem = elem_of_descr(name)) < 0) {
+        return nn_load_fail(l, 0, "its element type '%s' is none of float32, float64, int32, int64, uint8, bool (little endian)", name);
+    }
+    *n_dims = 0;
+    for (const char *at = shape + 1; *at && *at != ')';) {
+        char *end;
+        long long n = strtoll(at, &end, 10);
+        if (end == at || n < 0 || *n_dims == MOST_DIMS) return nn_load_fail(l, 0, "the shape in the header of the .npy file cannot be read");
+        dims[(*n_dims)++] = n;
+        at = end + strspn(end, ", ");
+    }
+    if (strncmp(order, "True", 4) == 0 && *n_dims > 1) return nn_load_fail(l, 0, "its elements are in column-major (Fortran) order: save numpy.ascontiguousarray of it");
+    return true;
+}
+
+static bool read_header(struct source *s, int64_t *elem, int64_t *dims, int64_t *n_dims) {
+    struct nn_load *l = s->l;
+    unsigned char head[12];
+    int64_t got = source_read(s, head, 10);
+    if (got < 0) return false;
+    if (got < 10 || memcmp(head, "\x93NUMPY", 6) != 0) return nn_load_fail(l, 0, "this is not a .npy file");
+    int64_t length = head[8] | head[9] << 8;
+    if (head[6] >= 2) {
+        if (source_read(s, head + 10, 2) != 2) return nn_load_fail(l, 0, "truncated: the header is not complete");
+        length |= (int64_t)head[10] << 16 | (int64_t)head[11] << 24;
+    }
+    if (length > 1 << 20) return nn_load_fail(l, 0, "the header of the .npy file cannot be read");
+    char *header = nn_alloc(l->env, (size_t)length + 1);
+    if (!header) return false;
+    got = source_read(s, header, length);
+    bool good = got == length ? parse_header(l, header, elem, dims, n_dims) : nn_load_fail(l, 0, "truncated: the header is not complete");
+    nn_free(l->env, header);
+    return good;
+}
+
+static bool read_array(struct source *s) {
+    struct nn_load *l = s->l;
+    int64_t elem = 0, dims[MOST_DIMS], n_dims = 0, samples;
+    if (!read_header(s, &elem, dims, &n_dims) || !nn_load_check_type(l, elem, dims, n_dims, &samples)) return false;
+    int64_t bound = s->file ? nn_read_bound(s->file) : s->packed ? s->left * NN_DEFLATE_MOST : s->left;
+    if (samples > bound / (l->column->bytes > 0 ? l->column->bytes : 1)) {
+        return nn_load_fail(l, 0, "truncated: the file is too small for %" PRId64 " samples", samples);
+    }
+    char *at = nn_load_room(l, samples), extra;
+    if (!at) return false;
+    int64_t bytes = samples * l->column->bytes, got = source_read(s, at, bytes);
+    if (got < 0) return false;
+    if (got < bytes) return nn_load_fail(l, 0, "truncated: %" PRId64 " bytes of elements expected, %" PRId64 " found", bytes, got);
+    if (source_read(s, &extra, 1) != 0) return nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
+    l->column->count += samples;
+    return true;
+}
+
+bool nn_load_npy(struct nn_load *l) {
+    struct nn_reader r;
+    if (!nn_read_open(l->env, &r, l->path)) return false;
+    struct source s = {.l = l, .file = &r};
+    bool good = read_array(&s);
+    nn_read_close(l->env, &r);
+    return good;
+}
+
+/* ---- archives ---- */
+
+static int64_t little(const unsigned char *p, int n) {
+    uint64_t v = 0;
+    for (int i = n - 1; i >= 0; i--) v = v << 8 | p[i];
+    return (int64_t)v;
+}
+
+/* The end record of a ZIP archive: 22 bytes and a comment, searched from the end. */
+static const unsigned char *find_end(const unsigned char *zip, int64_t size) {
+    for (int64_t i = size - 22; i >= 0 && i >= size - 22 - 65535; i--) {
+        if (memcmp(zip + i, "PK\5\6", 4) == 0) return zip + i;
+    }
+    return NULL;
+}
+
+struct member {
+    int64_t method, packed, plain, offset;
+};
+
+/* Sizes of entries beyond 4 GB stand in an extra field (ZIP64, id 1), in this order, those alone that are all ones in the record. */
+static void zip64(const unsigned char *extra, int64_t n, struct member *m) {
+    while (n >= 4) {
+        int64_t id = little(extra, 2), size = little(extra + 2, 2);
+        if (size > n - 4) return;
+        if (id == 1) {
+            const unsigned char *p = extra + 4, *end = p + size;
+            int64_t *const wide[] = {&m->plain, &m->packed, &m->offset};
+            for (int i = 0; i < 3; i++) {
+                if (*wide[i] == 0xFFFFFFFF && end - p >= 8) *wide[i] = little(p, 8), p += 8;
+            }
+        }
+        extra += 4 + size;
+        n -= 4 + size;
+    }
+}
+
+/* Finds NAME.npy in the central directory. */
+static bool find_member(struct nn_load *l, const unsigned char *zip, int64_t size, const char *name, struct member *m) {
+    const unsigned char *end = find_end(zip, size);
+    if (!end) return nn_load_fail(l, 0, "this is not an .npz file, or it is truncated");
+    int64_t n = little(end + 10, 2), at = little(end + 16, 4);
+    size_t length = strlen(name);
+    struct nn_text there = {0};
+    for (int64_t i = 0; i < n; i++) {
+        if (at < 0 || at + 46 > size || memcmp(zip + at, "PK\1\2", 4) != 0) break;
+        int64_t name_size = little(zip + at + 28, 2), extra = little(zip + at + 30, 2), comment = little(zip + at + 32, 2);
+        if (at + 46 + name_size + extra > size) break;
+        const char *found = (const char *)zip + at + 46;
+        int64_t stem = name_size >= 4 && memcmp(found + name_size - 4, ".npy", 4) == 0 ? name_size - 4 : name_size;
+        if (stem == (int64_t)length && memcmp(found, name, length) == 0) {
+            *m = (struct member){little(zip + at + 10, 2), little(zip + at + 20, 4), little(zip + at + 24, 4), little(zip + at + 42, 4)};
+            zip64(zip + at + 46 + name_size, extra, m);
+            nn_text_free(l->env, &there);
+            return true;
+        }
+        nn_text_printf(l->env, &there, "%s%.*s", i ? ", " : "", (int)stem, found);
+        at += 46 + name_size + extra + comment;
+    }
+    nn_load_fail(l, 0, "there is no array `%s` in it; there are: %s", name, nn_text_str(&there));
+    nn_text_free(l->env, &there);
+    return false;
+}
+
+static bool read_member(struct nn_load *l, const unsigned char *zip, int64_t size, const struct member *m) {
+    int64_t start = m->offset;
+    if (start < 0 || start + 30 > size || memcmp(zip + start, "PK\3\4", 4) != 0) return nn_load_fail(l, 0, "the archive is damaged");
+    start += 30 + little(zip + start + 26, 2) + little(zip + start + 28, 2);
+    if (start > size || m->packed < 0 || m->packed > size - start) return nn_load_fail(l, 0, "truncated: the archive ends inside the array");
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)(zip + start), .avail_in = (uInt)m->packed};
+    struct source s = {.l = l, .at = (const char *)zip + start, .left = m->packed};
+    if (m->method == 0) return read_array(&s);
+    if (m->method != 8) return nn_load_fail(l, 0, "the array is compressed by a method that is neither stored nor deflated");
+    if (m->packed > UINT32_MAX) return nn_load_fail(l, 0, "the array is larger than 4 GB compressed");
+    if (inflateInit2(&z, -15) != Z_OK) return nn_no_memory(l->env, 1 << 15);
+    s.packed = &z;
+    bool good = read_array(&s);
+    inflateEnd(&z);
+    return good;
+}
+
+bool nn_load_npz(struct nn_load *l) {
+    const struct nn_arg *name = nn_load_arg(l, "name");
+    if (!name || !name->s) return nn_load_fail(l, 0, "npz(file, name) names the array");
+    int64_t size;
+    char *zip = nn_read_all(l->env, l->path, &size);
+    if (!zip) return false;
+    struct member m;
+    bool good = find_member(l, (unsigned char *)zip, size, name->s, &m) && read_member(l, (unsigned char *)zip, size, &m);
+    nn_free(l->env, zip);
+    return good;
+}

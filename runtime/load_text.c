@@ -1,0 +1,87 @@
+/*
+ * load_text.c - running text in windows: text(file, length=T) of bytes, text(file, length=T, vocab=) and words(file, vocab=, length=T) of numbers of characters and words.
+ * Window i begins at element i * T and is as long as the field's type (which may be longer than T: the next element is the answer to the last). Without `length`, T is the
+ * field's length. What does not fill a window is left out.
+ */
+#include "data.h"
+#include "file.h"
+#include <inttypes.h>
+#include <string.h>
+
+bool nn_load_vocab(struct nn_load *l, const struct nn_words **words, enum nn_cut *cut) {
+    const struct nn_arg *a = nn_load_arg(l, "vocab");
+    *words = NULL;
+    *cut = NN_CUT_CHARACTERS;
+    if (!a) return true;
+    *words = nn_data_words(l->reader, a->i);
+    *cut = nn_vocab_cut(&l->reader->program->vocabs[a->i]);
+    if (*words && l->elem == NN_U8 && (*words)->n + 2 > 256) {
+        return nn_load_fail(l, 0, "the vocabulary has %" PRId64 " words: too many for u8", (*words)->n + 2);
+    }
+    return *words != NULL;
+}
+
+char *nn_load_bytes(struct nn_load *l, int64_t *n) {
+    if (!l->text) return nn_read_all(l->env, l->path, n);
+    *n = (int64_t)strlen(l->text);
+    return nn_copy_string(l->env, l->text);
+}
+
+/* Appends the elements of the text one by one: column->stride is that of an element meanwhile. */
+static bool append(struct nn_load *l, const char *text, int64_t n, const struct nn_words *words, enum nn_cut cut) {
+    if (!words) {
+        char *at = nn_load_room(l, n);
+        if (!at) return false;
+        for (int64_t i = 0; i < n; i++) nn_value_put(at, l->elem, i, (unsigned char)text[i]);
+        l->column->count += n;
+        return true;
+    }
+    const char *end = text + n, *word;
+    size_t length;
+    while ((word = nn_next_word(&text, end, cut, &length))) {
+        char *at = nn_load_room(l, 1);
+        if (!at) return false;
+        nn_value_put(at, l->elem, 0, nn_words_find(words, word, length));
+        l->column->count++;
+    }
+    return true;
+}
+
+/* Elements become windows of `sample` elements, `step` apart. */
+static bool make_windows(struct nn_load *l, int64_t sample, int64_t step) {
+    struct nn_column *c = l->column;
+    int64_t size = nn_elem_size(l->elem), n = c->count;
+    if (l->input && n > 0 && n < sample) { /* an input may be shorter: zeros fill it */
+        char *at = nn_load_room(l, sample - n);
+        if (!at) return false;
+        memset(at, 0, (size_t)((sample - n) * size));
+        n = sample;
+    }
+    if (n < sample) return nn_load_fail(l, 0, "%" PRId64 " elements are in it, a sample has %" PRId64, n, sample);
+    c->count = (n - sample) / step + 1;
+    c->stride = step * size;
+    c->bytes = sample * size;
+    return true;
+}
+
+bool nn_load_text(struct nn_load *l) {
+    const struct nn_arg *length = nn_load_arg(l, "length");
+    const struct nn_words *words;
+    enum nn_cut cut;
+    int64_t sample = nn_load_sample(l), step = length ? length->i : sample, n;
+    if (l->file > 0) return nn_load_fail(l, 0, "windows over several files are not possible");
+    if (step < 1) return nn_load_fail(l, 0, "length=%" PRId64 ": expected 1 or more", step);
+    if (l->elem == NN_F32 || l->elem == NN_F64 || l->elem == NN_BOOL) return nn_load_fail(l, 0, "text is u8, i32 or i64, not %s", nn_elem_name(l->elem));
+    if (!nn_load_vocab(l, &words, &cut)) return false;
+    char *text = nn_load_bytes(l, &n);
+    if (!text) return false;
+    l->column->stride = nn_elem_size(l->elem);
+    bool good = append(l, text, n, words, cut) && make_windows(l, sample, step);
+    nn_free(l->env, text);
+    return good;
+}
+
+bool nn_load_words(struct nn_load *l) {
+    if (!nn_load_arg(l, "vocab")) return nn_load_fail(l, 0, "words(file, vocab=NAME) needs a vocabulary");
+    return nn_load_text(l);
+}

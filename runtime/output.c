@@ -1,0 +1,254 @@
+/*
+ * output.c - the outputs of a command: printed, a line a sample, or written to files; and tensors as .npy, .png, .csv, .txt.
+ */
+#include "file.h"
+#include "picture.h"
+#include "run.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+enum { MOST_DIMS = 32, DIGITS = 7, SHORT_SAMPLE = 64, SHORT_ALL = 1000 };
+
+/* Only in programs that ask for it: see picture.h. */
+bool nn_png_write(struct nn_env *env, const char *path, const struct nn_picture *p) __attribute__((weak));
+
+struct array {
+    const void *at;
+    int64_t elem;
+    const int64_t *dims;
+    int64_t n_dims;
+};
+
+/* ---- .npy ---- */
+
+static bool write_npy(struct nn_env *env, const char *path, const struct array *a) {
+    static const char *const descr[] = {[NN_F32] = "<f4", [NN_F64] = "<f8", [NN_I32] = "<i4", [NN_I64] = "<i8", [NN_U8] = "|u1", [NN_BOOL] = "|b1"};
+    struct nn_text header = {0};
+    struct nn_writer w;
+    nn_text_printf(env, &header, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr[a->elem]);
+    for (int64_t d = 0; d < a->n_dims; d++) nn_text_printf(env, &header, "%s%" PRId64 "%s", d ? " " : "", a->dims[d], d + 1 < a->n_dims || a->n_dims == 1 ? "," : "");
+    nn_text_add(env, &header, "), }");
+    while ((10 + header.n + 1) % 64 != 0 && !header.bad) nn_text_add(env, &header, " "); /* the elements begin at a multiple of 64 */
+    nn_text_add(env, &header, "\n");
+    bool good = nn_text_ok(env, &header) && nn_write_begin(env, &w, path);
+    if (good) {
+        unsigned char head[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)header.n, (unsigned char)(header.n >> 8)};
+        size_t bytes = (size_t)(nn_count(a->dims, a->n_dims) * nn_elem_size(a->elem));
+        good = nn_write(env, &w, head, 10) && nn_write(env, &w, header.at, header.n) && nn_write(env, &w, a->at, bytes);
+        good = nn_write_end(env, &w, good);
+    }
+    nn_text_free(env, &header);
+    return good;
+}
+
+/* ---- .csv, .txt ---- */
+
+/* Rows of the last dimension but for a vector, which is a column. Reals have as many digits as they need to be read back exactly. */
+static bool write_csv(struct nn_env *env, const char *path, const struct array *a) {
+    struct nn_text t = {0};
+    int64_t width = a->n_dims > 1 ? a->dims[a->n_dims - 1] : 1, n = nn_count(a->dims, a->n_dims);
+    for (int64_t i = 0; i < n; i++) {
+        nn_text_number(env, &t, a->at, a->elem, i, a->elem == NN_F64 ? 17 : 9, NN_PLAIN);
+        nn_text_add_n(env, &t, (i + 1) % width == 0 ? "\n" : ",", 1);
+    }
+    bool good = nn_text_ok(env, &t) && nn_write_file(env, path, nn_text_str(&t), t.n);
+    nn_text_free(env, &t);
+    return good;
+}
+
+/* ---- .png ---- */
+
+/* [H, W], [H, W, 3]; leading dimensions are stacked downwards. f32 is clipped to 0..1. */
+static bool write_png(struct nn_env *env, const char *path, const struct array *a) {
+    bool colour = a->n_dims >= 3 && a->dims[a->n_dims - 1] == 3, one = a->n_dims >= 3 && a->dims[a->n_dims - 1] == 1;
+    int64_t tail = colour || one ? 2 : 1, n = nn_count(a->dims, a->n_dims);
+    if (!nn_png_write) return nn_fail(env, NN_RUNTIME, "%s: this program was linked without the writer of pictures", path);
+    if (a->n_dims < 2) return nn_fail(env, NN_RUNTIME, "%s: a picture has two dimensions or more", path);
+    struct nn_picture p = {.width = a->dims[a->n_dims - tail], .channels = colour ? 3 : 1};
+    p.height = p.width > 0 ? n / (p.width * p.channels) : 0;
+    p.at = nn_alloc_n(env, n, 1);
+    if (!p.at) return false;
+    for (int64_t i = 0; i < n; i++) {
+        double v = nn_value_at(a->at, a->elem, i);
+        if (a->elem == NN_F32 || a->elem == NN_F64) v = v > 0 ? 255 * (v < 1 ? v : 1) : 0; /* NaN is black */
+        else if (a->elem == NN_BOOL) v *= 255;
+        p.at[i] = (unsigned char)(v < 0 ? 0 : v > 255 ? 255 : nearbyint(v));
+    }
+    bool good = nn_png_write(env, path, &p);
+    nn_free(env, p.at);
+    return good;
+}
+
+/* ---- text ---- */
+
+/* What a loader of text would read as these numbers: bytes up to the first 0, or words. */
+static void text_sample(struct nn_run *r, struct nn_text *t, const struct nn_loader *loader, const void *at, int64_t elem, int64_t n) {
+    const struct nn_words *words = NULL;
+    enum nn_cut cut = NN_CUT_CHARACTERS;
+    for (int64_t i = 0; i < loader->n_args; i++) {
+        if (strcmp(loader->args[i].name, "vocab") != 0) continue;
+        words = nn_data_words(&r->reader, loader->args[i].i);
+        cut = nn_vocab_cut(&r->program->vocabs[loader->args[i].i]);
+        if (!words) return;
+    }
+    bool first = true;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t v = (int64_t)nn_value_at(at, elem, i);
+        if (v == 0) break;
+        if (!words) {
+            char byte = (char)v;
+            nn_text_add_n(r->env, t, &byte, 1);
+        } else {
+            if (!first && cut == NN_CUT_WORDS) nn_text_add(r->env, t, " ");
+            nn_text_add(r->env, t, v >= 2 && v - 2 < words->n ? words->words[v - 2] : "<unknown>");
+        }
+        first = false;
+    }
+}
+
+static bool is_text(const struct nn_io *io) {
+    static const char *const kinds[] = {"text", "lines", "words"};
+    for (int i = 0; i < 3; i++) {
+        if (io->loader && io->loader->kind && strcmp(io->loader->kind, kinds[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* Numbers as they are printed, or texts: one sample a line. */
+static bool write_txt(struct nn_run *r, const char *path, const struct array *a, const struct nn_io *io) {
+    struct nn_text t = {0};
+    bool text = io && is_text(io);
+    int64_t rows = a->n_dims > 0 && !(text && a->n_dims == 1) ? a->dims[0] : 1, n = rows > 0 ? nn_count(a->dims, a->n_dims) / rows : 0;
+    for (int64_t i = 0; i < rows; i++) {
+        const char *at = (const char *)a->at + i * n * nn_elem_size(a->elem);
+        if (text) text_sample(r, &t, io->loader, at, a->elem, n);
+        for (int64_t k = 0; !text && k < n; k++) {
+            if (k > 0) nn_text_add(r->env, &t, " ");
+            nn_text_number(r->env, &t, at, a->elem, k, a->elem == NN_F64 ? 17 : 9, NN_PLAIN);
+        }
+        nn_text_add(r->env, &t, "\n");
+    }
+    bool good = r->env->error.status == 0 && nn_text_ok(r->env, &t) && nn_write_file(r->env, path, nn_text_str(&t), t.n);
+    nn_text_free(r->env, &t);
+    return good;
+}
+
+/* ---- by suffix ---- */
+
+static bool write_array(struct nn_run *r, const char *path, const struct array *a, const struct nn_io *io) {
+    char suffix[8];
+    nn_path_suffix(path, suffix);
+    if (strcmp(suffix, "npy") == 0) return write_npy(r->env, path, a);
+    if (strcmp(suffix, "csv") == 0) return write_csv(r->env, path, a);
+    if (strcmp(suffix, "png") == 0) return write_png(r->env, path, a);
+    if (strcmp(suffix, "txt") == 0) return write_txt(r, path, a, io);
+    return nn_fail(r->env, NN_BAD_INPUT, "%s: its suffix does not say how to write it: .npy .png .csv or .txt", path);
+}
+
+bool nn_write_tensor(struct nn_run *r, const char *path, const void *at, int64_t elem, const int64_t *dims, int64_t n_dims) {
+    struct array a = {at, elem, dims, n_dims};
+    return write_array(r, path, &a, NULL);
+}
+
+/* ---- outputs ---- */
+
+/* The kind of file that the source's loader stands for. */
+static const char *suffix_of(const struct nn_io *io) {
+    static const char *const kinds[][2] = {{"images", "png"}, {"csv", "csv"}, {"text", "txt"}, {"lines", "txt"}, {"words", "txt"}};
+    for (int i = 0; i < 5; i++) {
+        if (io->loader && io->loader->kind && strcmp(io->loader->kind, kinds[i][0]) == 0) return kinds[i][1];
+    }
+    return "npy";
+}
+
+static bool write_output(struct nn_run *r, int64_t i) {
+    const struct nn_io *io = &r->command->outputs[i];
+    const struct nn_slot *s = &r->program->slots[io->slot];
+    int64_t dims[MOST_DIMS];
+    nn_run_dims(r, io->slot, dims);
+    struct array a = {nn_run_slot(r, io->slot), s->elem, dims, s->n_dims};
+    if (r->settings->outputs[i]) return write_array(r, r->settings->outputs[i], &a, io);
+    struct nn_text name = {0};
+    nn_text_printf(r->env, &name, "%s-%s.%s", r->command->name, io->name, suffix_of(io));
+    char *path = nn_text_ok(r->env, &name) ? nn_out_path(r, name.at) : NULL;
+    bool good = path && write_array(r, path, &a, io);
+    nn_free(r->env, path);
+    nn_text_free(r->env, &name);
+    return good;
+}
+
+static bool batched(const struct nn_slot *s) { return s->batch_axis == 0; }
+
+/* Whether an output is short enough to be printed: text always is. */
+static bool printable(struct nn_run *r, int64_t i) {
+    const struct nn_io *io = &r->command->outputs[i];
+    const struct nn_slot *s = &r->program->slots[io->slot];
+    int64_t dims[MOST_DIMS];
+    nn_run_dims(r, io->slot, dims);
+    int64_t n = nn_count(dims, s->n_dims), samples = batched(s) ? dims[0] : 1;
+    return is_text(io) || (n <= SHORT_ALL && (samples == 0 || n / samples <= SHORT_SAMPLE));
+}
+
+/* "digit 7" or "p 0.01 0.02 ..." of sample `row`. */
+static void text_output(struct nn_run *r, struct nn_text *t, const struct nn_io *io, int64_t row) {
+    const struct nn_slot *s = &r->program->slots[io->slot];
+    int64_t dims[MOST_DIMS];
+    nn_run_dims(r, io->slot, dims);
+    int64_t rows = batched(s) && dims[0] > 0 ? dims[0] : 1, n = nn_count(dims, s->n_dims) / rows;
+    const char *at = nn_run_slot(r, io->slot) + row * n * nn_elem_size(s->elem);
+    nn_text_add(r->env, t, io->name);
+    if (!is_text(io)) {
+        for (int64_t k = 0; k < n; k++) {
+            nn_text_add(r->env, t, " ");
+            nn_text_number(r->env, t, at, s->elem, k, DIGITS, NN_PLAIN);
+        }
+        return;
+    }
+    int64_t last = s->n_dims > batched(s) ? dims[s->n_dims - 1] : 1, texts = last > 0 ? n / last : 0; /* several texts: [4, L] */
+    for (int64_t k = 0; k < texts; k++) {
+        nn_text_add(r->env, t, texts > 1 ? "\n  " : " ");
+        text_sample(r, t, io->loader, at + k * last * nn_elem_size(s->elem), s->elem, last);
+    }
+}
+
+/* Outputs with a batch share their lines, one a sample; the others have a line each. */
+static bool print_outputs(struct nn_run *r, const bool *shown) {
+    struct nn_text t = {0};
+    const struct nn_command *c = r->command;
+    bool any = false;
+    for (int64_t i = 0; i < c->n_outputs; i++) any |= shown[i] && batched(&r->program->slots[c->outputs[i].slot]);
+    for (int64_t row = 0; any && row < r->input_batch; row++) {
+        const char *before = "";
+        for (int64_t i = 0; i < c->n_outputs; i++) {
+            if (!shown[i] || !batched(&r->program->slots[c->outputs[i].slot])) continue;
+            nn_text_add(r->env, &t, before);
+            text_output(r, &t, &c->outputs[i], row);
+            before = ", ";
+        }
+        nn_text_add(r->env, &t, "\n");
+    }
+    for (int64_t i = 0; i < c->n_outputs; i++) {
+        if (!shown[i] || batched(&r->program->slots[c->outputs[i].slot])) continue;
+        text_output(r, &t, &c->outputs[i], 0);
+        nn_text_add(r->env, &t, "\n");
+    }
+    bool good = r->env->error.status == 0 && nn_text_ok(r->env, &t);
+    if (good && t.n > 0) r->env->sys->print(r->env->sys->context, NN_OUT, t.at, t.n);
+    nn_text_free(r->env, &t);
+    return good;
+}
+
+bool nn_write_outputs(struct nn_run *r) {
+    const struct nn_command *c = r->command;
+    bool *shown = nn_alloc_n(r->env, c->n_outputs, sizeof *shown), good = shown != NULL;
+    for (int64_t i = 0; good && i < c->n_outputs; i++) {
+        bool file = r->settings->outputs[i] || r->settings->out;
+        shown[i] = !file && printable(r, i);
+        if (file) good = write_output(r, i);
+        else if (!shown[i]) nn_print(r->env, NN_ERR, "%s is too large to be printed: --%s=FILE or --out=DIR writes it\n", c->outputs[i].name, c->outputs[i].name);
+    }
+    good = good && print_outputs(r, shown);
+    nn_free(r->env, shown);
+    return good;
+}

@@ -1,0 +1,23 @@
+/*
+ * picture.h - pictures in files. The decoders are large, so a program links them only if it asks: its link names nn_load_images (reads PNG and JPEG) or
+ * nn_png_write (writes PNG) as undefined (-u); all other code of the runtime refers to the two weakly.
+ */
+#ifndef NN_PICTURE_H
+#define NN_PICTURE_H
+
+#include "env.h"
+
+struct nn_picture {
+    unsigned char *at; /* [height, width, channels], 0..255 */
+    int64_t height, width;
+    int64_t channels; /* 1: grey, 3: red, green, blue */
+};
+void nn_picture_free(struct nn_env *env, struct nn_picture *p);
+
+/* Reads a file by its first bytes; 16 bits become 8, transparency is dropped, palettes become colours. */
+bool nn_png_read(struct nn_env *env, const char *path, struct nn_picture *p);
+bool nn_jpeg_read(struct nn_env *env, const char *path, struct nn_picture *p);
+/* Writes 8 bits a channel, beside its name, synced, renamed. */
+bool nn_png_write(struct nn_env *env, const char *path, const struct nn_picture *p);
+
+#endif

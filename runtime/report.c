@@ -1,0 +1,167 @@
+/*
+ * report.c - what a run says while it runs: the moving line, the lines of finished loops, the log, the profile.
+ */
+#include "file.h"
+#include "run.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DIGITS = 7, LOG_DIGITS = 9, MOST_DIMS = 32 };
+static const double MOVE_EVERY = 0.1; /* seconds between two moving lines */
+
+static bool moves(const struct nn_run *r) { return r->settings->progress == NN_AUTO && r->env->sys->terminal; }
+
+static double seconds_of(struct nn_run *r, const struct nn_item *loop) { return loop->before + nn_now(r->env) - loop->started; }
+
+/* The counter of the nearest `for epoch` around; false: there is none. */
+static bool epoch_of(struct nn_run *r, const struct nn_item *loop, int64_t *epoch) {
+    for (int64_t i = loop->loop; i >= 0; i = r->items[i].loop) {
+        if (!r->items[i].node->epoch) continue;
+        *epoch = r->items[i].lo + r->items[i].turn;
+        return true;
+    }
+    return false;
+}
+
+static const char *data_of(struct nn_run *r, const struct nn_item *loop) {
+    return loop->node->kind == NN_DATA ? r->program->data[loop->node->sets[0].data].name : NULL;
+}
+
+/* "line 32 epoch 0 training: loss 0.3126471, accuracy 0.9087"; `done`: the averages are in their slots, else they are computed from the sums so far. */
+static void text_line(struct nn_run *r, struct nn_text *t, int64_t index, bool done) {
+    const struct nn_item *loop = &r->items[index];
+    int64_t epoch;
+    nn_text_printf(r->env, t, "line %" PRId64, loop->node->line);
+    if (epoch_of(r, loop, &epoch)) nn_text_printf(r->env, t, " epoch %" PRId64, epoch);
+    if (data_of(r, loop)) nn_text_printf(r->env, t, " %s", data_of(r, loop));
+    nn_text_add(r->env, t, ":");
+    const char *before = " ";
+    for (int64_t i = index + 1; i < loop->end; i = r->items[i].end) {
+        const struct nn_item *track = &r->items[i];
+        const double *sums = track->sums;
+        for (int64_t k = 0; track->node->kind == NN_TRACK && k < track->node->n_tracked; k++) {
+            const struct nn_tracked *x = &track->node->tracked[k];
+            const struct nn_slot *s = &r->program->slots[x->average];
+            nn_text_printf(r->env, t, "%s%s ", before, x->name);
+            before = ", ";
+            if (done) nn_text_tensor(r->env, t, nn_run_slot(r, x->average), s->elem, s->dims, s->n_dims, DIGITS, NN_PLAIN);
+            else if (s->n_dims > 0) nn_text_add(r->env, t, "[...]");
+            else nn_text_real(r->env, t, (double)(float)(sums[0] / track->weight), DIGITS, NN_PLAIN);
+            sums += nn_count(s->dims, s->n_dims);
+        }
+    }
+}
+
+static void text_time(struct nn_run *r, struct nn_text *t, const struct nn_item *loop) {
+    double seconds = seconds_of(r, loop);
+    nn_text_printf(r->env, t, "%.*f s, %.0f/s)", seconds < 10 ? 2 : seconds < 100 ? 1 : 0, seconds, seconds > 0 ? (double)loop->samples / seconds : 0.0);
+}
+
+void nn_report_clear(struct nn_run *r) {
+    if (r->moving) nn_print(r->env, NN_ERR, "\r\033[K");
+    r->moving = false;
+}
+
+void nn_report_turn(struct nn_run *r, int64_t index) {
+    const struct nn_item *loop = &r->items[index];
+    if (!moves(r) || !loop->tracks) return;
+    double now = nn_now(r->env);
+    if (now - r->shown < MOVE_EVERY) return;
+    struct nn_text t = {0};
+    bool data = loop->node->kind == NN_DATA;
+    nn_text_add(r->env, &t, "\r");
+    text_line(r, &t, index, false);
+    nn_text_printf(r->env, &t, " (turn %" PRId64 " of %" PRId64 ", %" PRId64 " %s, ", loop->turn, loop->turns, loop->samples, data ? "samples" : "turns");
+    text_time(r, &t, loop);
+    nn_text_add(r->env, &t, "\033[K");
+    if (!t.bad) r->env->sys->print(r->env->sys->context, NN_ERR, t.at, t.n);
+    nn_text_free(r->env, &t); /* without memory there is no moving line: the run goes on, and says so where it matters */
+    r->moving = true;
+    r->shown = now;
+}
+
+/* ---- log ---- */
+
+bool nn_log_open(struct nn_run *r, int64_t keep_bytes, bool resumed) {
+    const char *path = r->settings->log;
+    if (!path) return true;
+    r->log = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (resumed ? 0 : O_TRUNC), 0666);
+    if (r->log < 0) return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: cannot be written: %s", path, strerror(errno));
+    if (!resumed) return true;
+    off_t end = lseek(r->log, 0, SEEK_END);
+    if (end >= 0 && end < keep_bytes) {
+        return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: it has %lld bytes, but had %" PRId64 " when the checkpoint was written", path, (long long)end, keep_bytes);
+    }
+    if (end >= 0 && (ftruncate(r->log, keep_bytes) != 0 || lseek(r->log, keep_bytes, SEEK_SET) < 0)) {
+        return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: cannot be cut: %s", path, strerror(errno));
+    }
+    r->logged = keep_bytes;
+    return true;
+}
+
+static bool log_loop(struct nn_run *r, int64_t index) {
+    const struct nn_item *loop = &r->items[index];
+    struct nn_env *env = r->env;
+    struct nn_text t = {0};
+    int64_t epoch;
+    nn_text_add(env, &t, "{\"command\":");
+    nn_text_json(env, &t, r->command->name, strlen(r->command->name));
+    nn_text_printf(env, &t, ",\"line\":%" PRId64, loop->node->line);
+    if (data_of(r, loop)) {
+        nn_text_add(env, &t, ",\"data\":");
+        nn_text_json(env, &t, data_of(r, loop), strlen(data_of(r, loop)));
+    }
+    if (epoch_of(r, loop, &epoch)) nn_text_printf(env, &t, ",\"epoch\":%" PRId64, epoch);
+    nn_text_printf(env, &t, ",\"step\":%" PRId64 ",\"samples\":%" PRId64 ",\"seconds\":", r->steps, loop->samples);
+    nn_text_real(env, &t, seconds_of(r, loop), LOG_DIGITS, NN_JSON);
+    for (int64_t i = index + 1; i < loop->end; i = r->items[i].end) {
+        const struct nn_node *node = r->items[i].node;
+        for (int64_t k = 0; node->kind == NN_TRACK && k < node->n_tracked; k++) {
+            const struct nn_slot *s = &r->program->slots[node->tracked[k].average];
+            nn_text_add(env, &t, ",");
+            nn_text_json(env, &t, node->tracked[k].name, strlen(node->tracked[k].name));
+            nn_text_add(env, &t, ":");
+            nn_text_tensor(env, &t, nn_run_slot(r, node->tracked[k].average), s->elem, s->dims, s->n_dims, LOG_DIGITS, NN_JSON);
+        }
+    }
+    nn_text_add(env, &t, "}\n");
+    bool good = nn_text_ok(env, &t) && nn_write_all(env, r->log, r->settings->log, t.at, t.n);
+    if (good) r->logged += (int64_t)t.n;
+    nn_text_free(env, &t);
+    return good;
+}
+
+bool nn_report_loop(struct nn_run *r, int64_t index) {
+    const struct nn_item *loop = &r->items[index];
+    if (r->settings->progress != NN_QUIET) {
+        struct nn_text t = {0};
+        nn_report_clear(r);
+        text_line(r, &t, index, true);
+        nn_text_printf(r->env, &t, " (%" PRId64 " %s, ", loop->samples, loop->node->kind == NN_DATA ? "samples" : "turns");
+        text_time(r, &t, loop);
+        nn_text_add(r->env, &t, "\n");
+        bool good = nn_text_ok(r->env, &t);
+        if (good) r->env->sys->print(r->env->sys->context, NN_ERR, t.at, t.n);
+        nn_text_free(r->env, &t);
+        if (!good) return false;
+    }
+    return r->log < 0 || log_loop(r, index);
+}
+
+/* ---- profile ---- */
+
+void nn_report_profile(struct nn_run *r) {
+    double all = 0;
+    for (int64_t i = 0; i < r->program->n_funcs; i++) all += r->func_seconds[i];
+    nn_print(r->env, NN_ERR, "%12s %10s %12s %7s  %s\n", "seconds", "calls", "us a call", "share", "function");
+    for (int64_t i = 0; i < r->program->n_funcs; i++) {
+        double s = r->func_seconds[i];
+        int64_t n = r->func_calls[i];
+        if (n == 0) continue;
+        nn_print(r->env, NN_ERR, "%12.4f %10" PRId64 " %12.2f %6.1f%%  %s (%s:%" PRId64 ")\n", s, n, 1e6 * s / (double)n, all > 0 ? 100 * s / all : 0.0,
+                 r->program->funcs[i].name, r->program->source, r->program->funcs[i].line);
+    }
+}

@@ -1,0 +1,54 @@
+/*
+ * start.c - nn_main: signals, messages, exit status.
+ */
+#include "run.h"
+#include "runtime.h"
+#include "settings.h"
+#include <signal.h>
+#include <string.h>
+
+/* The one variable of the runtime that is no one's: a signal handler is told nothing else. */
+static volatile int stop_signal;
+
+static void on_signal(int number) { stop_signal = number; }
+
+/* The first SIGINT or SIGTERM asks the run to stop after its step, the second ends the process. */
+static void catch_signals(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    static const int numbers[] = {SIGINT, SIGTERM};
+    stop_signal = 0;
+    for (int i = 0; i < 2; i++) {
+        struct sigaction before;
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);
+    }
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+int nn_main_with(const struct nn_system *sys, const struct nn_program *program, int argc, char **argv) {
+    struct nn_env env = {.sys = sys};
+    struct nn_settings settings = {0};
+    enum nn_ask ask = NN_ASK_NOTHING;
+    const char *name = argc > 0 && argv[0] ? base_name(argv[0]) : "model";
+    if (program->abi != NN_ABI) {
+        nn_print(&env, NN_ERR, "%s: internal error: the program and its runtime are of different versions\n", name);
+        return NN_INTERNAL;
+    }
+    if (nn_settings_read(&env, program, argc, argv, &settings, &ask) && ask == NN_ASK_COMMAND) nn_run_command(&env, &settings);
+    nn_settings_free(&env, &settings);
+    if (env.error.status == 0) return ask == NN_ASK_NOTHING ? NN_BAD_INPUT : NN_OK;
+    bool signalled = env.error.status > 128;
+    nn_print(&env, NN_ERR, "%s: %s%s%s\n", name, signalled ? "" : env.error.status == NN_INTERNAL ? "internal error: " : "error: ", env.error.text,
+             env.error.status == NN_INTERNAL ? " (please report it)" : "");
+    return env.error.status;
+}
+
+int nn_main(const struct nn_program *program, int argc, char **argv) {
+    struct nn_system sys = nn_real_system();
+    sys.stop = &stop_signal;
+    catch_signals();
+    return nn_main_with(&sys, program, argc, argv);
+}

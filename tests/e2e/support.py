@@ -1,0 +1,110 @@
+"""support.py - what the tests of whole programs share: finding and running them, compiling a program once, reading its results.
+
+A test is a function `test_NAME(t)` in a file test_*.py of this folder; t is a Case. It fails by an AssertionError, is skipped by Skip.
+"""
+import glob, hashlib, importlib, inspect, json, os, shutil, struct, subprocess, sys, tempfile, time, traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SHARED = os.path.join(os.path.dirname(ROOT), "shared", "data")
+
+
+class Skip(Exception):
+    pass
+
+
+class Case:
+    def __init__(self, nnc, folder, cache):
+        self.nnc, self.folder, self.cache = os.path.abspath(nnc), folder, cache
+        self.root = ROOT
+
+    def shared(self, name):
+        """The folder of a data set that lies outside the project."""
+        path = os.path.join(SHARED, name)
+        if not os.path.isdir(path): raise Skip(f"needs the data set {name}")
+        return path
+
+    def path(self, name): return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as f: f.write(text)
+        return self.path(name)
+
+    def run(self, *args, status=0, env=None, cwd=None, timeout=600, **more):
+        args = [str(a) for a in args]
+        done = subprocess.run(args, cwd=cwd or self.folder, capture_output=True, text=True, errors="replace", timeout=timeout,
+                              env={**os.environ, **(env or {})}, **more)
+        if status is not None and done.returncode != status:
+            raise AssertionError(f"{' '.join(args)}: status {done.returncode}, wanted {status}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}")
+        return done
+
+    def compile(self, source, *flags):
+        """The finished program of a sample (by name) or a source file; compiled once for all tests."""
+        path = source if os.sep in source else os.path.join(ROOT, "samples", source + ".nn")
+        with open(path, "rb") as f: key = hashlib.sha1(f.read() + repr(flags).encode() + path.encode()).hexdigest()
+        out = os.path.join(self.cache, key)
+        if not os.path.exists(out): self.run(self.nnc, path, "-o", out, *flags)
+        return out
+
+    def log(self, program, *args, **more):
+        """Runs a command with --log and returns the lines as dictionaries, without the seconds."""
+        path = self.path("log.jsonl")
+        if os.path.exists(path): os.remove(path)
+        self.run(program, *args, f"--log={path}", "--progress=none", **more)
+        return read_log(path)
+
+
+def read_log(path):
+    with open(path) as f: lines = [json.loads(line) for line in f]
+    for line in lines: line.pop("seconds", None)
+    return lines
+
+
+def read_safetensors(path):
+    """name -> (type, shape, bytes)"""
+    with open(path, "rb") as f:
+        n, = struct.unpack("<Q", f.read(8))
+        header, data = json.loads(f.read(n)), f.read()
+    return {k: (v["dtype"], tuple(v["shape"]), data[v["data_offsets"][0]:v["data_offsets"][1]]) for k, v in header.items() if k != "__metadata__"}
+
+
+def floats(entry):
+    """The numbers of an F32 entry of read_safetensors."""
+    kind, _, data = entry
+    assert kind == "F32", kind
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
+def close(got, want, rel=1e-4, tolerance=1e-6):
+    return abs(got - want) <= tolerance + rel * abs(want)  # false for NaN
+
+
+def run_all(nnc, tests, only=""):
+    passed = failed = skipped = 0
+    cache = tempfile.mkdtemp(prefix="nnc-e2e-")
+    try:
+        for file in sorted(glob.glob(os.path.join(tests, "e2e", "test_*.py"))):
+            module = importlib.import_module(os.path.basename(file)[:-3])
+            for name, test in inspect.getmembers(module, inspect.isfunction):
+                if not name.startswith("test_") or test.__module__ != module.__name__ or only not in f"{module.__name__}.{name}": continue
+                folder, start = tempfile.mkdtemp(prefix="nnc-test-"), time.time()
+                try:
+                    test(Case(nnc, folder, cache))
+                    passed += 1
+                    word = "ok"
+                except Skip as why:
+                    skipped += 1
+                    word = f"skipped: {why}"
+                except Exception:
+                    failed += 1
+                    word = "FAILED\n" + traceback.format_exc()
+                finally: shutil.rmtree(folder, ignore_errors=True)
+                print(f"{module.__name__[5:]}.{name[5:]}: {word} ({time.time() - start:.1f} s)", flush=True)
+    finally: shutil.rmtree(cache, ignore_errors=True)
+    return passed, failed, skipped
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [os.path.dirname(os.path.abspath(__file__))]
+    result = run_all(sys.argv[1], os.path.dirname(os.path.dirname(os.path.abspath(__file__))), sys.argv[2] if len(sys.argv) > 2 else "")
+    print(f"{result[0]} passed, {result[1]} failed, {result[2]} skipped")
+    sys.exit(1 if result[1] else 0)

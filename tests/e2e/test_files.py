@@ -1,0 +1,465 @@
+"""Files: what every loader reads, and that a file which is missing, truncated, spoilt, of another type, shape or count is one clear error that names file, field,
+what was expected and what was found, with status 2, before anything is written.
+"""
+import gzip, os, struct
+
+import files
+
+# One command a loader. Each folds its samples into one number in which every element and its place count.
+PROGRAM = """
+fn fold(total, x: any[1, 2, 3]) = 0.5 * total + sum(f32(x) * f32([[1, 2, 3], [4, 5, 6]]))
+
+data d_idx {
+    x: u8[2, 3] = idx("x.idx")
+    y: u8       = idx("y.idx.gz")
+}
+data d_csv {
+    x: f32[3] = csv("x.csv", columns=[2, 0, 1], header=true)
+    y: u8     = csv("x.csv", columns=3, header=true)
+}
+data d_npy {
+    x: f32[2, 3] = npy("x.npy")
+    y: i32       = npy("y.npy")
+}
+data d_npz {
+    x: f64[2, 3] = npz("x.npz", "first")
+    y: i64       = npz("x.npz", "second")
+}
+data d_safetensors {
+    x: f32[2, 3] = safetensors("x.safetensors", "a.x")
+    y: i32       = safetensors("x.safetensors", "a.y")
+}
+data d_cifar {
+    x: u8[32, 32, 3] = cifar("one.bin", "two.bin", part="image")
+    y: u8            = cifar("one.bin", "two.bin", part="label")
+}
+data d_text { x: u8[6] = text("x.txt", length=3) }
+
+command c_idx {
+    total = 0.0
+    write eye(2) to "first.npy"
+    for x, y in d_idx batch 1 { total = fold(total, x) + 100 * sum(f32(y)) }
+    print "{total:.9}"
+}
+command c_csv {
+    total = 0.0
+    for x, y in d_csv batch 1 { total = 0.5 * total + sum(x * f32([1, 2, 3])) + 100 * sum(f32(y)) }
+    print "{total:.9}"
+}
+command c_npy {
+    total = 0.0
+    for x, y in d_npy batch 1 { total = fold(total, x) + 100 * sum(f32(y)) }
+    print "{total:.9}"
+}
+command c_npz {
+    total = 0.0
+    for x, y in d_npz batch 1 { total = fold(total, x) + 100 * sum(f32(y)) }
+    print "{total:.9}"
+}
+command c_safetensors {
+    total = 0.0
+    for x, y in d_safetensors batch 1 { total = fold(total, x) + 100 * sum(f32(y)) }
+    print "{total:.9}"
+}
+command c_cifar {
+    total = 0.0
+    for x, y in d_cifar batch 1 { total = 0.5 * total + sum(f32(x) * f32([[[1, 2, 3]]])) / 1024 + 100 * sum(f32(y)) }
+    print "{total:.9}"
+}
+command c_text {
+    total = 0.0
+    for x in d_text batch 1 { total = 0.5 * total + sum(f32(x) * f32([1, 2, 3, 4, 5, 6])) }
+    print "{total:.9}"
+}
+"""
+X = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3]  # three samples of 2 x 3
+Y = [7, 2, 4]
+BUILT = {}
+
+
+def folded(samples, weights, ys):
+    total = 0.0
+    for i, sample in enumerate(samples): total = 0.5 * total + sum(a * b for a, b in zip(sample, weights)) + (100 * ys[i] if ys else 0)
+    return total
+
+
+SIX = folded([X[0:6], X[6:12], X[12:18]], [1, 2, 3, 4, 5, 6], Y)
+
+
+class Loader:
+    """A folder with good files of one loader; `bad` replaces one and wants a message."""
+
+    def __init__(self, t, name, good):
+        self.t, self.name, self.good = t, name, good
+        if "program" not in BUILT or not os.path.exists(BUILT["program"]):
+            with open(os.path.join(t.cache, "files.nn"), "w") as f: f.write(PROGRAM)
+            BUILT["program"] = t.compile(os.path.join(t.cache, "files.nn"))
+        self.folder = t.path(name)
+        os.makedirs(self.folder, exist_ok=True)
+        self.put(good)
+
+    def put(self, data):
+        for name, content in data.items():
+            path = os.path.join(self.folder, name)
+            if os.path.isdir(path): os.rmdir(path)
+            elif os.path.exists(path): os.remove(path)
+            if content is not None:
+                with open(path, "wb") as f: f.write(content)
+
+    def run(self, status, **more):
+        out = self.t.path("out")
+        done = self.t.run(BUILT["program"], "c_" + self.name, f"--data={self.folder}", f"--out={out}", status=status, **more)
+        return done, out
+
+    def reads(self, want, label=""):
+        done, _ = self.run(0)
+        got = float(done.stdout)
+        assert abs(got - want) <= 1e-6 * abs(want), f"{self.name} {label}: reads {got}, not {want}"
+
+    def bad(self, data, *words, field="x"):
+        self.put(data)
+        done, out = self.run(2)
+        message = done.stderr
+        name = next(iter(data))
+        for word in (name, f"d_{self.name}", field, *words):
+            if word: assert word in message, f"{self.name}, {name}: {word!r} is not in {message!r}"
+        assert message.count("error") == 1 and len(message.splitlines()) == 1, f"{self.name}, {name}: not one error: {message!r}"
+        assert done.stdout == "", f"{self.name}, {name}: prints {done.stdout!r}"
+        assert not os.path.exists(out) or not os.listdir(out), f"{self.name}, {name}: leaves {os.listdir(out)}"
+        self.put(self.good)
+        return message
+
+
+def test_idx(t):
+    x, y = files.idx("u8", [3, 2, 3], X), gzip.compress(files.idx("u8", [3], Y))
+    l = Loader(t, "idx", {"x.idx": x, "y.idx.gz": y})
+    l.reads(SIX)
+    assert os.listdir(t.path("out")) == ["first.npy"]
+    os.remove(os.path.join(t.path("out"), "first.npy"))
+    l.bad({"x.idx": None}, "no such file", l.folder)
+    l.bad({"x.idx": b""})
+    l.bad({"x.idx": b"hello, this is a text and no IDX file"}, "IDX")
+    for n in (2, 4, 7, 15): l.bad({"x.idx": x[:n]})
+    for n in (16, 17, len(x) - 1): l.bad({"x.idx": x[:n]}, "18", str(n - 16))
+    l.bad({"x.idx": x + b"\0"}, "3 samples")
+    l.bad({"x.idx": files.idx("i32", [3, 2, 3], X)}, "u8[2, 3]", "i32[3, 2, 3]")
+    l.bad({"x.idx": files.idx("u8", [3, 3, 2], X)}, "u8[2, 3]", "u8[3, 3, 2]")
+    l.bad({"x.idx": files.idx("u8", [3, 6], X)}, "u8[2, 3]", "u8[3, 6]")
+    l.bad({"x.idx": files.idx("u8", [18], X)}, "u8[18]")
+    l.bad({"x.idx": files.idx("u8", [3, 2, 3], X, count=4)}, "24", "18")
+    l.bad({"x.idx": files.idx("u8", [3, 2, 3], X, count=0xFFFFFFFF)}, "18")
+    l.bad({"x.idx": files.idx("u8", [0, 2, 3], [])}, "no samples")
+    l.bad({"x.idx": x.replace(b"\0\0\x08", b"\0\0\x09", 1)}, "0x09")
+    l.bad({"y.idx.gz": gzip.compress(files.idx("u8", [2], Y[:2]))}, "3", "2", field="y")
+    l.bad({"y.idx.gz": y[:len(y) - 5]}, field="y")
+    l.bad({"y.idx.gz": y[:-8] + bytes([y[-8] ^ 1]) + y[-7:]}, field="y")  # the checksum of the contents
+    l.bad({"y.idx.gz": y[:12] + b"\xff\xff\xff" + y[15:]}, field="y")
+    os.remove(os.path.join(l.folder, "x.idx"))
+    os.mkdir(os.path.join(l.folder, "x.idx"))
+    done, _ = l.run(2)
+    assert "x.idx" in done.stderr and "d_idx.x" in done.stderr, done.stderr
+
+
+def test_csv(t):
+    good = b"a,b,c,label\n1.5,2,3,7\n-4,5e-1,6,2\n7,8,9.25,4\n"
+    l = Loader(t, "csv", {"x.csv": good})
+    want = folded([[3, 1.5, 2], [6, -4, 0.5], [9.25, 7, 8]], [1, 2, 3], Y)
+    l.reads(want)
+    for label, same in [("CR LF", good.replace(b"\n", b"\r\n")), ("no last newline", good[:-1]), ("a byte order mark", b"\xef\xbb\xbf" + good),
+                        ("quotes", good.replace(b"1.5", b'"1.5"').replace(b"9.25", b'"9.25"')), ("spaces", good.replace(b",8,", b" , 8 ,\t")),
+                        ("empty lines at the end", good + b"\n\n"), ("plus", good.replace(b",8,", b",+8,")), ("point", good.replace(b"5e-1", b".5"))]:
+        l.put({"x.csv": same})
+        l.reads(want, label)
+    l.put({"x.csv": good})
+
+    def line(n, old, new, *words, **more): l.bad({"x.csv": good.replace(old, new)}, f"x.csv:{n}:", *words, **more)
+    line(3, b"-4,5e-1,6,2", b"-4,5e-1,6", "short", "4", "3")
+    line(3, b"-4,5e-1,6,2", b"-4,5e-1,6,2,1", "long", "4", "5")
+    line(3, b"5e-1", b"five", "number", "five")
+    line(4, b"9.25", b"nan", "nan")
+    line(4, b"9.25", b"inf", "inf")
+    line(4, b"9.25", b"0x10", "0x10")
+    line(4, b"9.25", b"")
+    line(4, b"9.25", b"1e60", "1e60")
+    line(2, b"3,7", b"3,7.5", "7.5", field="y")
+    line(2, b"3,7", b"3,256", "256", "u8", field="y")
+    line(2, b"3,7", b"3,-1", "-1", "u8", field="y")
+    line(3, b"\n-4", b"\n\n-4")
+    line(2, good[12:], b"1,2\n", "2")
+    l.bad({"x.csv": b""}, "no samples")
+    l.bad({"x.csv": b"a,b,c,label\n"}, "no samples")
+    l.bad({"x.csv": None}, "no such file")
+
+
+def test_npy(t):
+    x, y = files.npy("f32", [3, 2, 3], X), files.npy("i32", [3], Y)
+    l = Loader(t, "npy", {"x.npy": x, "y.npy": y})
+    l.reads(SIX)
+    l.put({"x.npy": files.npy("f32", [3, 2, 3], X, version=2)})
+    l.reads(SIX, "version 2")
+    l.put({"x.npy": x})
+    l.bad({"x.npy": None}, "no such file")
+    l.bad({"x.npy": b"PK\3\4 this is no array at all, and long enough"}, ".npy")
+    for n in (0, 5, 9, 40, 127): l.bad({"x.npy": x[:n]})
+    for n in (128, 131, len(x) - 1): l.bad({"x.npy": x[:n]}, "72", str(n - 128))
+    l.bad({"x.npy": x + b"0"}, "3 samples")
+    l.bad({"x.npy": files.npy("f64", [3, 2, 3], X)}, "f32[2, 3]", "f64[3, 2, 3]")
+    l.bad({"x.npy": files.npy("f32", [3, 3, 2], X)}, "f32[2, 3]", "f32[3, 3, 2]")
+    l.bad({"x.npy": files.npy("f32", [18], X)}, "f32[18]")
+    l.bad({"x.npy": files.npy("f32", [2, 3], X[:6])}, "f32[2, 3]")
+    l.bad({"x.npy": files.npy("f32", [3, 2, 3], X, fortran=True)}, "Fortran")
+    l.bad({"x.npy": files.npy_header(">f4", [3, 2, 3]) + files.pack("f32", X, ">")}, ">f4")
+    l.bad({"x.npy": files.npy_header("<f2", [3, 2, 3]) + bytes(36)}, "<f2")
+    l.bad({"x.npy": files.npy_header("<f4", [9000000000000000000, 2, 3]) + bytes(36)})
+    l.bad({"x.npy": files.npy_header("<f4", [4000000000, 2, 3]) + bytes(36)}, "36")
+    l.bad({"x.npy": files.npy("f32", [0, 2, 3], [])}, "no samples")
+    l.bad({"y.npy": files.npy("i32", [2], Y[:2])}, "3", "2", field="y")
+    l.bad({"y.npy": files.npy("i64", [3], Y)}, "i32", "i64[3]", field="y")
+
+
+def test_npz(t):
+    x, y = files.npy("f64", [3, 2, 3], X), files.npy("i64", [3], Y)
+    stored, deflated = files.npz({"first": x, "second": y}), files.npz({"first": x, "second": y}, compressed=True)
+    l = Loader(t, "npz", {"x.npz": stored})
+    l.reads(SIX, "stored")
+    l.put({"x.npz": deflated})
+    l.reads(SIX, "deflated")
+    l.bad({"x.npz": None}, "no such file")
+    l.bad({"x.npz": files.npz({"second": y, "other": x})}, "first", "second", "other")
+    l.bad({"x.npz": files.npz({"first": files.npy("f32", [3, 2, 3], X), "second": y})}, "f64[2, 3]", "f32[3, 2, 3]")
+    l.bad({"x.npz": files.npz({"first": x, "second": files.npy("i64", [2], Y[:2])})}, "3", "2", field="y")
+    l.bad({"x.npz": files.npz({"first": x[:-8], "second": y})}, "144", "136")
+    for n in (0, 10, len(stored) // 2, len(stored) - 1): l.bad({"x.npz": stored[:n]})
+    at = deflated.index(b"first.npy") + 20
+    l.bad({"x.npz": deflated[:at] + b"\xff\xff\xff\xff" + deflated[at + 4:]})
+    at = stored.index(b"first.npy") + 9 + 128 + 3  # a bit of an element: only the archive's checksum can tell
+    l.bad({"x.npz": stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1:]})
+    l.bad({"x.npz": x}, "npz")
+
+
+def test_safetensors(t):
+    tensors = {"a.x": ("f32", [3, 2, 3], X), "a.y": ("i32", [3], Y)}
+    good = files.safetensors(tensors, {"made": "by hand"})
+    l = Loader(t, "safetensors", {"x.safetensors": good})
+    l.reads(SIX)
+    l.put({"x.safetensors": files.safetensors({"other": ("u8", [2], [1, 2]), **tensors})})
+    l.reads(SIX, "with another tensor first")
+
+    def bad(data, *words, **more): l.bad({"x.safetensors": data}, *words, **more)
+    bad(None, "no such file")
+    bad(files.safetensors({"a.y": tensors["a.y"]}), "a.x")
+    bad(files.safetensors({**tensors, "a.x": ("f64", [3, 2, 3], X)}), "f32[2, 3]", "f64[3, 2, 3]")
+    bad(files.safetensors({**tensors, "a.x": ("f32", [3, 6], X)}), "f32[2, 3]", "f32[3, 6]")
+    bad(files.safetensors({**tensors, "a.y": ("i32", [2], Y[:2])}), "3", "2", field="y")
+    bad(good.replace(b"F32", b"F16"), "a.x")
+    for n in (0, 7, 20, len(good) - 1): bad(good[:n], "x.safetensors")
+    bad(struct.pack("<Q", 1 << 62) + good[8:])
+    bad(good[:8] + b"[" + good[9:])
+    bad(good.replace(b"[0, 72]", b"[0, 71]"))
+    bad(good.replace(b"[0, 72]", b"[9, 81]"), field="")  # overlaps the other: either may be blamed
+    bad(good.replace(b"[0, 72]", b"[-8, 64]"))
+
+
+def record(label, r, g, b): return bytes([label]) + bytes([r]) * 1024 + bytes([g]) * 1024 + bytes([b]) * 1024
+
+
+def test_cifar(t):
+    one, two = record(7, 1, 2, 3) + record(2, 4, 5, 6), record(4, 9, 8, 7)
+    l = Loader(t, "cifar", {"one.bin": one, "two.bin": two})
+    l.reads(folded([[1, 2, 3], [4, 5, 6], [9, 8, 7]], [1, 2, 3], Y))
+    l.bad({"one.bin": None}, "no such file")
+    l.bad({"two.bin": None}, "no such file")
+    l.bad({"one.bin": one[:-1]}, "record 1", "3072", "3073")
+    l.bad({"two.bin": two + b"\0"}, "record 1", "1 of 3073")
+    l.bad({"one.bin": one[:3073] + record(10, 1, 1, 1)}, "record 1", "10")
+    l.bad({"one.bin": b"", "two.bin": b""}, "no samples")
+
+
+def test_text(t):
+    l = Loader(t, "text", {"x.txt": b"abcdefghijk"})  # windows of 6 every 3: abcdef, defghi
+    want = folded([b"abcdef", b"defghi"], [1, 2, 3, 4, 5, 6], None)
+    l.reads(want)
+    l.put({"x.txt": gzip.compress(b"abcdefghijk")})
+    l.bad({"x.txt": b"abcde"}, "5", "6")
+    l.bad({"x.txt": b""}, "0", "6")
+    l.bad({"x.txt": None}, "no such file")
+
+
+def test_where_files_are_looked_for(t):
+    l = Loader(t, "text", {"x.txt": b"abcdefghijk"})
+    want = folded([b"abcdef", b"defghi"], [1, 2, 3, 4, 5, 6], None)
+    run = lambda *args, **env: float(t.run(BUILT["program"], "c_text", *args, env=env).stdout)
+    assert run(NNC_DATA=l.folder) == want
+    empty = t.path("empty")
+    os.mkdir(empty)
+    assert run(f"--data={l.folder}", NNC_DATA=empty) == want
+    assert run(f"--data={empty}", NNC_DATA=l.folder) == want, "$NNC_DATA is looked at after --data"
+    beside = t.write("beside.nn", PROGRAM)
+    t.write("x.txt", "abcdefghijk")
+    t.run(t.nnc, beside, "-o", t.path("beside"))
+    assert float(t.run(t.path("beside"), "c_text", cwd="/").stdout) == want, "the folder of the source is looked at last"
+    done = t.run(BUILT["program"], "c_text", f"--data={empty}", status=2, env={"NNC_DATA": t.path("nowhere")})
+    for word in ("x.txt", empty, t.path("nowhere"), "d_text.x"): assert word in done.stderr, done.stderr
+
+
+# ---- weights, inputs, outputs ----
+
+WEIGHTS = """
+layer network(x: f32[B, 4]) -> f32[B, 3] { return x |> dense[3] }
+model net = network
+state count: i32 = 0
+command train {
+    for i in 0..3 {
+        x = ones([2, 4])
+        minimize mean(net(x)^2) over net using sgd[0.1]
+        count <- count + 1
+    }
+    save net, count to "weights.safetensors"
+}
+command answer(x: f32[B, 4]) -> (y: f32[B, 3], best: i32[B]) {
+    y    = net(x)
+    best = argmax(y)
+}
+command total(x: f32[B, 4], k: f32) -> (sums: f32[4], all: f32) {
+    sums = k * sum(x, axis=0)
+    all  = sum(sums)
+}
+command shade(x: f32[B, 4]) -> (picture: f32[2, 3], big: f32[B, 5, 5, 3]) {
+    picture = f32([[0, 0.2, 0.4], [0.6, 1, 2]]) + 0 * sum(x)
+    big     = broadcast(x[:, 0:1, new, new], [len(x), 5, 5, 3]) / 10
+}
+"""
+W, B = [0.5, -1, 2, 0, 1, 0.25, -0.5, 3, 1, 1, -2, 0.125], [0.5, -0.5, 1]  # [4, 3], [3]
+
+
+def weights_program(t):
+    t.write("weights.nn", WEIGHTS)
+    t.run(t.nnc, t.path("weights.nn"), "--max-batch=4", "-o", t.path("weights"))
+    return t.path("weights")
+
+
+def put(t, name, data):
+    with open(t.path(name), "wb") as f: f.write(data)
+    return t.path(name)
+
+
+def names_of(t, program):
+    """The program's own names of w and b, by their shapes."""
+    import support
+    t.run(program, "train", f"--save-init={t.path('init')}", f"--out={t.folder}")
+    found = support.read_safetensors(t.path("init"))
+    w, = [k for k, v in found.items() if v[1] == (4, 3)]
+    b, = [k for k, v in found.items() if v[1] == (3,)]
+    return w, b
+
+
+def answers(x):
+    y = [[sum(r[k] * W[3 * k + j] for k in range(4)) + B[j] for j in range(3)] for r in x]
+    return y, [max(range(3), key=lambda j: (r[j], -j)) for r in y]
+
+
+def test_weights(t):
+    program = weights_program(t)
+    w, b = names_of(t, program)
+    assert w == "net.dense_1.w" and b == "net.dense_1.b", (w, b)
+    good = {w: ("f32", [4, 3], W), b: ("f32", [3], B), "count": ("i32", [], [5])}
+    x = put(t, "x.npy", files.npy("f32", [2, 4], [1, 2, 3, 4, -1, 0.5, 2, 1]))
+    path = put(t, "w", files.safetensors(good, {"a": "b"}))
+    y, best = answers([[1, 2, 3, 4], [-1, 0.5, 2, 1]])
+    wanted = "".join(f"y {' '.join(f'{v:.7g}' for v in row)}, best {k}\n" for row, k in zip(y, best))
+    assert t.run(program, "answer", f"--x={x}", f"--weights={path}").stdout == wanted
+
+    def refused(data, *words, arguments=("answer", f"--x={x}", "--weights=")):
+        bad, out = put(t, "bad", data) if data is not None else t.path("nowhere"), t.path("none")
+        done = t.run(program, *arguments[:-1], arguments[-1] + bad, f"--out={out}", status=2)
+        for word in (os.path.basename(bad), *words): assert word in done.stderr, f"{word!r} is not in {done.stderr!r}"
+        assert not os.path.exists(out) or not os.listdir(out), os.listdir(out)
+    for arguments in (("answer", f"--x={x}", "--weights="), ("train", "--init=")):
+        no_w = {k: v for k, v in good.items() if k != w}
+        refused(files.safetensors(no_w), w, "f32[4, 3]", arguments=arguments)
+        refused(files.safetensors({**good, "strange": ("f32", [1], [1])}), "strange", arguments=arguments)
+        refused(files.safetensors({**good, w: ("f32", [3, 4], W), b: ("f64", [3], B)}), w, "f32[4, 3]", "f32[3, 4]", b, "f32[3]", "f64[3]", arguments=arguments)
+        refused(files.safetensors(good)[:-1], arguments=arguments)
+        refused(b"nonsense, but long enough to be looked at", arguments=arguments)
+        refused(b"", arguments=arguments)
+        refused(None, arguments=arguments)
+    t.run(program, "train", f"--init={path}", f"--save-init={t.path('again')}", f"--out={t.folder}")
+    import support
+    assert support.read_safetensors(t.path("again")) == support.read_safetensors(path), "--init then --save-init changes something"
+    assert support.read_safetensors(t.path("weights.safetensors"))["count"] == ("I32", (), struct.pack("<i", 8))
+    # what train saved is found by answer
+    assert t.run(program, "answer", f"--x={x}").stdout != ""
+    os.remove(t.path("weights.safetensors"))
+    done = t.run(program, "answer", f"--x={x}", status=2, cwd=t.path("."))
+    assert "train" in done.stderr and "weights.safetensors" in done.stderr, done.stderr
+
+
+def test_inputs(t):
+    program = weights_program(t)
+    w, b = names_of(t, program)
+    path = put(t, "w", files.safetensors({w: ("f32", [4, 3], W), b: ("f32", [3], B)}))
+    rows = [[1, 2, 3, 4], [-1, 0.5, 2, 1], [0, 0, 1, 0]]
+    y, best = answers(rows)
+    lines = [f"y {' '.join(f'{v:.7g}' for v in row)}, best {k}\n" for row, k in zip(y, best)]
+    run = lambda value, **more: t.run(program, "answer", f"--x={value}", f"--weights={path}", **more)
+    npy = put(t, "three.npy", files.npy("f32", [3, 4], sum(rows, [])))
+    one = put(t, "one.npy", files.npy("f32", [4], rows[1]))
+    csv = put(t, "three.csv", "".join(",".join(map(str, r)) + "\n" for r in rows).encode())
+    assert run(npy).stdout == "".join(lines)
+    assert run(csv).stdout == "".join(lines)
+    assert run(one).stdout == lines[1]
+    assert run(f"{one},{npy}").stdout == lines[1] + "".join(lines)
+    for threads in (1, 2, 3): assert run(npy + "", env={"OMP_NUM_THREADS": str(threads)}).stdout == "".join(lines)
+
+    def refused(value, *words):
+        done = run(value, status=2)
+        for word in words: assert word in done.stderr, f"{word!r} is not in {done.stderr!r}"
+        assert done.stdout == ""
+    refused(t.path("nowhere.npy"), "nowhere.npy", "--x")
+    refused(put(t, "wide.npy", files.npy("f32", [3, 5], [0] * 15)), "wide.npy", "f32[4]", "f32[3, 5]")
+    refused(put(t, "whole.npy", files.npy("i32", [3, 4], [0] * 12)), "whole.npy", "i32[3, 4]")
+    refused(put(t, "odd.csv", b"1,2,3\n"), "odd.csv", "4", "3")
+    refused(put(t, "word.csv", b"1,2,3,four\n"), "word.csv:1", "four")
+    refused(put(t, "five.npy", files.npy("f32", [5, 4], [0] * 20)), "5", "4", "--max-batch=5")
+    refused(put(t, "none.npy", files.npy("f32", [0, 4], [])), "no samples")
+    refused(put(t, "x.dat", b"1"), "x.dat", ".npy")
+    done = t.run(program, "answer", f"--weights={path}", status=2)
+    assert "--x" in done.stderr, done.stderr
+    k = put(t, "k.csv", b"2\n")
+    done = t.run(program, "total", f"--x={npy}", f"--k={k}")
+    assert done.stdout == "sums 0 5 12 10\nall 27\n", done.stdout
+    k2 = put(t, "k2.csv", b"2\n3\n")
+    done = t.run(program, "total", f"--x={npy}", f"--k={k2}", status=2)
+    assert "--k" in done.stderr, done.stderr
+
+
+def test_outputs(t):
+    program = weights_program(t)
+    x = put(t, "x.npy", files.npy("f32", [2, 4], [1, 2, 3, 4, 5, 6, 7, 8]))
+    k = put(t, "k.csv", b"2\n")
+    total = lambda *more, **other: t.run(program, "total", f"--x={x}", f"--k={k}", *more, **other)
+    read = lambda name: open(t.path(name), "rb").read()
+    total(f"--out={t.path('out')}")
+    assert sorted(os.listdir(t.path("out"))) == ["total-all.npy", "total-sums.npy"]
+    assert files.read_npy(read("out/total-sums.npy")) == ("<f4", (4,), (12, 16, 20, 24))
+    assert files.read_npy(read("out/total-all.npy")) == ("<f4", (), (72,))
+    done = total(f"--sums={t.path('s.csv')}")
+    assert read("s.csv") == b"12\n16\n20\n24\n" and done.stdout == "all 72\n", done.stdout
+    total(f"--sums={t.path('s.txt')}", f"--all={t.path('a.npy')}")
+    assert read("s.txt").split() == [b"12", b"16", b"20", b"24"]
+    for name in ("s.dat", "s"):
+        done = total(f"--sums={t.path(name)}", status=2)
+        assert name in done.stderr and not os.path.exists(t.path(name)), done.stderr
+    done = total(f"--sums={t.path('no/such/folder/s.npy')}", status=2)
+    assert "no/such/folder" in done.stderr, done.stderr
+    done = total(f"--sums={t.path('s.png')}", status=None)
+    assert done.returncode in (2, 3) and "s.png" in done.stderr, done.stderr
+    done = t.run(program, "shade", f"--x={x}", f"--picture={t.path('p.png')}")
+    assert files.read_png(read("p.png")) == (3, 2, 1, bytes([0, 51, 102, 153, 255, 255]))
+    assert "big" in done.stderr and done.stdout == "", (done.stdout, done.stderr)  # 75 numbers a sample are not printed
+    t.run(program, "shade", f"--x={x}", f"--big={t.path('b.png')}")
+    width, height, channels, pixels = files.read_png(read("b.png"))
+    assert (width, height, channels) == (5, 10, 3) and set(pixels[:75]) <= {25, 26} and set(pixels[75:]) <= {127, 128}, (width, height, channels, set(pixels))
+    t.run(program, "shade", f"--x={x}", f"--big={t.path('b.npy')}")
+    kind, shape, values = files.read_npy(read("b.npy"))
+    assert (kind, shape) == ("<f4", (2, 5, 5, 3)) and len(values) == 150

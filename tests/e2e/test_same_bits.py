@@ -1,0 +1,76 @@
+"""The same program, data and seed give the same bits: on any number of threads, on any CPU with fma, from any printed stage, on the evaluator."""
+import os
+
+from support import Skip, read_safetensors
+
+SAMPLES = {  # the command line of a short run
+    "digits": ["train", "--epochs=2"],
+    "perceptron": ["train", "--steps=20"],
+    "delta": ["train", "--epochs=3"],
+    "hebb": ["train", "--steps=20"],
+    "optimizers": ["train", "--rounds=10"],
+    "activations": ["train", "--epochs=1"],
+    "multitask": ["train", "--epochs=1"],
+}
+MLP = ["train", "--epochs=1", "--batches=40"]
+
+
+def weights(t, program, args, *more, cwd=None):
+    path = t.path("end.safetensors")
+    if os.path.exists(path): os.remove(path)
+    out = t.run(program, *args, *more, f"--save={path}", f"--out={t.folder}", "--progress=none", cwd=cwd).stdout
+    return out, {k: v for k, v in read_safetensors(path).items()}
+
+
+def assert_same(name, a, b):
+    assert a[0] == b[0], f"{name}: prints {b[0][:400]!r}, not {a[0][:400]!r}"
+    assert a[1].keys() == b[1].keys(), name
+    for key in a[1]: assert a[1][key] == b[1][key], f"{name}: {key} differs"
+
+
+def runs(t):
+    """(name, flags of nnc, arguments) of every sample that can run here."""
+    for name, args in SAMPLES.items(): yield name, args
+    try: yield "mlp", MLP + [f"--data={t.shared('mnist')}"]
+    except Skip: yield "mlp", MLP + ["--data=/usr/share/datasets/fashion-mnist"]
+
+
+def test_threads(t):
+    for name, args in runs(t):
+        program = t.compile(name)
+        one = weights(t, program, args, "--threads=1")
+        for threads in (2, 3, 7): assert_same(f"{name}, {threads} threads", one, weights(t, program, args, f"--threads={threads}"))
+
+
+def test_twice_in_a_row(t):
+    program = t.compile("digits")
+    assert_same("digits", weights(t, program, SAMPLES["digits"]), weights(t, program, SAMPLES["digits"]))
+    other = weights(t, program, SAMPLES["digits"], "--seed=2")
+    assert other[1] != weights(t, program, SAMPLES["digits"])[1], "another seed gives the same weights"
+
+
+def test_cpus(t):
+    for name, args in runs(t):
+        assert_same(f"{name}, --cpu=x86-64-v3", weights(t, t.compile(name), args), weights(t, t.compile(name, "--cpu=x86-64-v3"), args))
+
+
+def test_printed_stages_are_programs(t):
+    for name, args in runs(t):
+        source = os.path.join(t.root, "samples", name + ".nn")
+        want = weights(t, t.compile(name), args)
+        for stage in ("graph", "loops"):
+            text = t.path(f"{name}.{stage}")
+            t.run(t.nnc, source, f"--emit={stage}", "-o", text)
+            t.run(t.nnc, text, "-o", t.path("again"))
+            data = args if any(a.startswith("--data") for a in args) else args + [f"--data={os.path.join(t.root, 'samples')}"]
+            assert_same(f"{name} from its {stage}", want, weights(t, t.path("again"), data))
+
+
+def test_evaluator_has_the_bits_of_the_program(t):
+    for name, args in runs(t):
+        short = args + (["--batches=6"] if "--batches=40" not in args else ["--batches=3"])
+        program = t.compile(name)
+        want = weights(t, program, short)
+        path, source = t.path("eval.safetensors"), os.path.join(t.root, "samples", name + ".nn")
+        out = t.run(t.nnc, source, "--eval-type=f32", "--eval", *short, f"--save={path}", f"--out={t.folder}", "--progress=none").stdout
+        assert_same(f"{name} on the evaluator", want, (out, read_safetensors(path)))

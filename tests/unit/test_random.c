@@ -1,0 +1,341 @@
+/*
+ * test_random.c - random graphs through the text forms, the verifier and the passes, before and after compared by the evaluator. A failure prints the seed and the graph, made as
+ * small as leaving out steps can make it.
+ *
+ * NNC_SEEDS=N in the environment takes N graphs a test instead of the usual number, NNC_SEED=S begins at seed S.
+ */
+#include "../random_graph.h"
+#include "ir/gradcheck.h"
+#include "passes/pipeline.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static uint64_t first_seed(void) {
+    const char *s = getenv("NNC_SEED");
+    return s ? strtoull(s, NULL, 10) : 1;
+}
+
+static uint64_t seeds(uint64_t usual) {
+    const char *s = getenv("NNC_SEEDS");
+    return s ? strtoull(s, NULL, 10) : usual;
+}
+
+static const char *text_of(Arena *a, const Module *m, Stage stage) {
+    Text t = {0};
+    graph_print(m, stage, NULL, &t, a);
+    return text_str(a, &t);
+}
+
+/* A second module, equal to the first, by way of text. */
+static Module *copy_of(Arena *a, const Module *m, Stage stage) {
+    const char *text = text_of(a, m, stage);
+    Diag *d = diag_new(a);
+    diag_source(d, "copy", text, strlen(text));
+    Module *copy = graph_parse(a, d, "copy", text, strlen(text), &stage);
+    if (!copy) diag_print(d, stderr);
+    return copy;
+}
+
+/* ---- a property of one graph, and its failure ---- */
+
+/* NULL, or what is wrong; texts live in a. */
+typedef const char *Property(Arena *a, const RandomOptions *o);
+
+/* A property is tried in a process of its own, so that a crash or an internal fault is a failure like others and can be shrunk. This is what comes back. */
+static struct {
+    bool done;
+    int nonzero; /* gradients that were not 0, all together */
+    char why[8192];
+} *shared;
+
+static const char *try_once(Property *holds, const RandomOptions *o, bool quiet) {
+    shared->done = false;
+    shared->why[0] = 0;
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        if (quiet) ck_assert(freopen("/dev/null", "w", stderr));
+        Arena *a = arena_new();
+        const char *why = holds(a, o);
+        snprintf(shared->why, sizeof shared->why, "%s", why ? why : "");
+        arena_free(a);
+        shared->done = true;
+        _exit(0);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    if (!shared->done) snprintf(shared->why, sizeof shared->why, "it crashed, or ended in an internal fault (status %x)", (unsigned)status);
+    return shared->why[0] ? shared->why : NULL;
+}
+
+static bool still_fails(const RandomOptions *o, void *holds) { return try_once(*(Property **)holds, o, true) != NULL; }
+
+static void for_seeds(Property *holds, const RandomOptions *like, uint64_t usual) {
+    for (uint64_t k = 0; k < seeds(usual); k++) {
+        RandomOptions o = *like;
+        o.seed = first_seed() + k;
+        o.steps = 4 + (int)(o.seed % 28);
+        if (!try_once(holds, &o, true)) continue;
+        int left = random_shrink(&o, still_fails, &holds);
+        const char *why = try_once(holds, &o, false);
+        Arena *a = arena_new();
+        fprintf(stderr, "seed %d, %d steps left: %s\nof the graph\n%s\n", (int)o.seed, left, why, text_of(a, random_graph(a, &o), STAGE_FRONT));
+        arena_free(a);
+        ck_abort_msg("seed %d (see above): %.200s", (int)o.seed, why);
+    }
+}
+
+/* ---- comparing ---- */
+
+typedef struct Run {
+    bool ok;
+    EvalFault fault;
+    Tensor *out[64];
+    int n;
+} Run;
+
+static Run run(Arena *a, const Func *f, EvalType type, int64_t batch, uint64_t seed, bool smooth) {
+    Run r = {.n = (int)f->body->results.n};
+    Tensor **in = random_inputs(a, f, type, batch, seed, smooth);
+    r.ok = eval_func(a, f, type, batch, in, r.out, &r.fault);
+    for (size_t i = 0; i < f->body->params.n; i++) tensor_release(in[i]);
+    return r;
+}
+
+static void run_end(Run *r) {
+    for (int i = 0; i < r->n && r->ok; i++) tensor_release(r->out[i]);
+}
+
+/* Equal bits, or, with a tolerance, near: |a - b| <= tolerance * (1 + |a|), where both are finite. */
+static const char *same_tensors(Arena *a, int which, const Tensor *x, const Tensor *y, double tolerance) {
+    int64_t at;
+    if (tensor_same(x, y, &at)) return NULL;
+    if (at < 0) return arena_printf(a, "result %d has another shape", which);
+    for (; at < x->count; at++) {
+        double u = tensor_get(x, at), v = tensor_get(y, at);
+        bool same = (isnan(u) && isnan(v)) || (u == v && !signbit(u) == !signbit(v));
+        bool near = tolerance > 0 && (!isfinite(u) || !isfinite(v) ? true : fabs(u - v) <= tolerance * (1 + fabs(u)));
+        if (!same && !near) return arena_printf(a, "result %d, element %d: %.17g (%a) before, %.17g (%a) after", which, (int)at, u, u, v, v);
+    }
+    return NULL;
+}
+
+static const char *same_runs(Arena *a, Run *x, Run *y, double tolerance) {
+    const char *why = NULL;
+    if (x->ok != y->ok) why = arena_printf(a, "one ends in a fault: %s", x->ok ? y->fault.text : x->fault.text);
+    for (int i = 0; i < x->n && x->ok && y->ok && !why; i++) why = same_tensors(a, i, x->out[i], y->out[i], tolerance);
+    run_end(x);
+    run_end(y);
+    return why;
+}
+
+static const char *same_functions(Arena *a, const Module *before, const Module *after, const RandomOptions *o, EvalType type, double tolerance) {
+    const Func *f = func_by_name(before, "f"), *g = func_by_name(after, "f");
+    for (int64_t batch = 1; batch <= RANDOM_BATCH_BOUND; batch += 2) {
+        Run x = run(a, f, type, batch, o->seed, o->smooth), y = run(a, g, type, batch, o->seed, o->smooth);
+        const char *why = same_runs(a, &x, &y, tolerance);
+        if (why) return arena_printf(a, "with B = %d in %s: %s", (int)batch, type == EVAL_F32 ? "f32" : "f64", why);
+    }
+    return NULL;
+}
+
+/* ---- graphs themselves ---- */
+
+static const char *verifies(Arena *a, const RandomOptions *o) {
+    Module *m = random_graph(a, o);
+    return graph_verify(a, m, STAGE_FRONT);
+}
+
+static const char *reads_as_it_prints(Arena *a, const RandomOptions *o) {
+    Module *m = random_graph(a, o);
+    const char *text = text_of(a, m, STAGE_FRONT);
+    Module *copy = copy_of(a, m, STAGE_FRONT);
+    if (!copy) return "what was printed cannot be read";
+    if (strcmp(text, text_of(a, copy, STAGE_FRONT)) != 0) return "printed again it is another text";
+    return o->grads ? NULL : same_functions(a, m, copy, o, EVAL_F32, 0);
+}
+
+START_TEST(random_graphs_are_valid) { for_seeds(verifies, &(RandomOptions){.grads = true}, 300); }
+END_TEST
+START_TEST(random_graphs_can_be_printed_and_read) {
+    for_seeds(reads_as_it_prints, &(RandomOptions){0}, 100);
+    for_seeds(reads_as_it_prints, &(RandomOptions){.grads = true}, 100);
+}
+END_TEST
+
+/* Every op, sizes 0 and 1, short batches: what the other tests rely on. */
+START_TEST(random_graphs_have_everything) {
+    int drawn[OP_COUNT] = {0}, zeros = 0, ones = 0;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        Arena *a = arena_new();
+        random_graph(a, &(RandomOptions){.seed = seed, .steps = 4 + (int)(seed % 28), .grads = seed % 2, .drawn = drawn, .zero_sized = &zeros, .size_one = &ones});
+        arena_free(a);
+    }
+    for (int i = 0; i < OP_COUNT; i++)
+        ck_assert_msg(drawn[i] >= 20 || i == OP_kernel, "`%s` was drawn %d times in 300 graphs", op_info[i].name, drawn[i]);
+    ck_assert_int_gt(zeros, 100);
+    ck_assert_int_gt(ones, 1000);
+}
+END_TEST
+
+/* Most values are numbers, or comparing them would say little. */
+START_TEST(random_graphs_compute_numbers) {
+    int64_t finite = 0, all = 0, faults = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        Arena *a = arena_new();
+        RandomOptions o = {.seed = seed, .steps = 4 + (int)(seed % 28)};
+        Run r = run(a, func_by_name(random_graph(a, &o), "f"), EVAL_F32, 1 + (int64_t)(seed % RANDOM_BATCH_BOUND), seed, false);
+        faults += !r.ok;
+        for (int i = 0; i < r.n && r.ok; i++)
+            for (int64_t k = 0; k < r.out[i]->count; k++) all++, finite += isfinite(tensor_get(r.out[i], k)) != 0;
+        run_end(&r);
+        arena_free(a);
+    }
+    ck_assert_msg(finite > all / 2 && all > 10000, "%d of %d", (int)finite, (int)all);
+    ck_assert_int_lt((int)faults, 10);
+}
+END_TEST
+
+/* ---- passes ---- */
+
+/* With the pass's errors, if it has any. */
+static const char *pass_fault(Arena *a, PassCtx *c, const char *pass) {
+    diag_print(c->diag, stderr);
+    return arena_printf(a, "%s reports an error", pass);
+}
+
+static PassCtx context(Arena *a) { return (PassCtx){.arena = a, .diag = diag_new(a), .verify = true}; }
+
+static const char *pass_keeps(Arena *a, const RandomOptions *o, bool (*pass)(PassCtx *, Module *), bool expand_first, double tolerance, Stage after) {
+    Module *m = random_graph(a, o);
+    PassCtx c = context(a);
+    if (expand_first && !pass_autodiff(&c, m)) return pass_fault(a, &c, "autodiff");
+    Module *before = copy_of(a, m, expand_first ? STAGE_EXPANDED : STAGE_FRONT);
+    if (!before) return "what autodiff made cannot be printed and read";
+    if (!pass(&c, m)) return pass_fault(a, &c, "the pass");
+    const char *why = graph_verify(a, m, after);
+    if (why) return arena_printf(a, "after the pass: %s\n%s", why, text_of(a, m, after));
+    why = same_functions(a, before, m, o, tolerance > 0 ? EVAL_F64 : EVAL_F32, tolerance);
+    return why ? arena_printf(a, "%s\n%s", why, text_of(a, m, after)) : NULL;
+}
+
+static const char *simplify_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_simplify, false, 0, STAGE_FRONT); }
+static const char *simplify_keeps_gradients(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_simplify, true, 0, STAGE_EXPANDED); }
+
+START_TEST(simplify_changes_no_bit) {
+    for_seeds(simplify_keeps, &(RandomOptions){0}, 150);
+    for_seeds(simplify_keeps_gradients, &(RandomOptions){.grads = true}, 100);
+    for_seeds(simplify_keeps_gradients, &(RandomOptions){.smooth = true}, 50);
+}
+END_TEST
+
+static const char *simplify_twice(Arena *a, const RandomOptions *o) {
+    Module *m = random_graph(a, o);
+    PassCtx c = context(a);
+    if (!pass_simplify(&c, m)) return "simplify reports an error";
+    const char *once = text_of(a, m, STAGE_FRONT);
+    if (!pass_simplify(&c, m)) return "simplify reports an error the second time";
+    const char *twice = text_of(a, m, STAGE_FRONT);
+    return strcmp(once, twice) == 0 ? NULL : arena_printf(a, "simplify changes what it has simplified:\n%s\n%s", once, twice);
+}
+
+START_TEST(simplify_twice_is_simplify_once) { for_seeds(simplify_twice, &(RandomOptions){.grads = true}, 100); }
+END_TEST
+
+/* What is not a gradient stays as it was, bit for bit. */
+static const char *autodiff_keeps(Arena *a, const RandomOptions *o) {
+    RandomOptions plain = *o;
+    plain.grads = plain.smooth = false;
+    plain.differentiable = true;
+    Module *m = random_graph(a, o), *without = o->smooth ? NULL : random_graph(a, &plain);
+    PassCtx c = context(a);
+    if (!pass_autodiff(&c, m)) return pass_fault(a, &c, "autodiff");
+    const char *why = graph_verify(a, m, STAGE_EXPANDED);
+    if (why) return arena_printf(a, "after autodiff: %s", why);
+    if (!without) return NULL;
+    Func *f = func_by_name(m, "f"), *g = func_by_name(without, "f");
+    Run x = run(a, g, EVAL_F32, 2, o->seed, false), y = run(a, f, EVAL_F32, 2, o->seed, false);
+    for (int i = x.n; i < y.n && y.ok; i++) tensor_release(y.out[i]); /* the gradients stand last */
+    y.n = x.n;
+    return same_runs(a, &x, &y, 0);
+}
+
+START_TEST(autodiff_keeps_the_rest) { for_seeds(autodiff_keeps, &(RandomOptions){.grads = true}, 150); }
+END_TEST
+
+static void first_bad(const GradReport *r, void *arg) {
+    char *text = arg;
+    if (!r->ok && !*text)
+        snprintf(text, 256, "the gradient by %s (input %d, element %d) is %.12g, differences say %.12g", r->x, r->index, (int)r->element, r->gradient, r->difference);
+}
+
+static const char *gradients_agree(Arena *a, const RandomOptions *o) {
+    Module *m = random_graph(a, o);
+    Func *f = func_by_name(m, "f");
+    GradCheck *g = gradcheck_begin(a, m);
+    PassCtx c = context(a);
+    if (!pass_autodiff(&c, m)) return pass_fault(a, &c, "autodiff");
+    int64_t batch = 1 + (int64_t)(o->seed % RANDOM_BATCH_BOUND);
+    Tensor **in = random_inputs(a, f, EVAL_F64, batch, o->seed, true);
+    char *bad = arena_alloc(a, 256);
+    GradOptions options = {.seed = o->seed, .directions = 1, .elements = 1, .tolerance = 1e-5, .report = first_bad, .arg = bad};
+    GradSummary sum;
+    EvalFault fault;
+    bool ok = gradcheck_run(a, g, f, batch, in, &options, &sum, &fault);
+    for (size_t i = 0; i < f->body->params.n; i++) tensor_release(in[i]);
+    shared->nonzero += sum.nonzero;
+    return !ok ? fault.text : *bad ? bad : NULL;
+}
+
+START_TEST(gradients_of_random_graphs) {
+    shared->nonzero = 0;
+    for_seeds(gradients_agree, &(RandomOptions){.smooth = true}, 60);
+    ck_assert_int_gt(shared->nonzero, 100);
+}
+END_TEST
+
+/* The shrinker: a made-up failure (a tanh and a sum) needs few steps. */
+static const char *has_no_tanh_and_sum(Arena *a, const RandomOptions *o) {
+    int drawn[OP_COUNT] = {0};
+    RandomOptions counted = *o;
+    counted.drawn = drawn;
+    random_graph(a, &counted);
+    return drawn[OP_tanh] && drawn[OP_sum] ? "both" : NULL;
+}
+
+START_TEST(failures_are_shrunk) {
+    Property *holds = has_no_tanh_and_sum;
+    RandomOptions o = {.seed = 0, .steps = 40};
+    while (!still_fails(&o, &holds)) o.seed++;
+    ck_assert_int_le(random_shrink(&o, still_fails, &holds), 4);
+    ck_assert(still_fails(&o, &holds));
+}
+END_TEST
+
+Suite *random_suite(void);
+
+Suite *random_suite(void) {
+    Suite *s = suite_create("random");
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) abort();
+    TCase *t = tcase_create("random");
+    tcase_set_timeout(t, 300);
+    tcase_add_test(t, random_graphs_are_valid);
+    tcase_add_test(t, random_graphs_can_be_printed_and_read);
+    tcase_add_test(t, random_graphs_have_everything);
+    tcase_add_test(t, random_graphs_compute_numbers);
+    tcase_add_test(t, simplify_changes_no_bit);
+    tcase_add_test(t, simplify_twice_is_simplify_once);
+    tcase_add_test(t, autodiff_keeps_the_rest);
+    tcase_add_test(t, gradients_of_random_graphs);
+    tcase_add_test(t, failures_are_shrunk);
+    suite_add_tcase(s, t);
+    return s;
+}
