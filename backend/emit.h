@@ -43,6 +43,7 @@ typedef struct Cell {
     Val let;
     LLVMValueRef memory; /* acc: an alloca that becomes registers */
     int lanes;           /* lanes of each element (declared inside a vector loop) */
+    int width;           /* elements that vector loops take at once: 1, or a power of two */
     LLVMValueRef mask;   /* in force when it was declared */
 } Cell;
 
@@ -136,6 +137,7 @@ bool emit_affine_range(Emit *e, const Affine *x, int64_t *min, int64_t *max); /*
 Val emit_affine(Emit *e, const Affine *x); /* i64; lanes if it differs by lane */
 Val emit_load(Emit *e, const Expr *x);
 void emit_store(Emit *e, const Stmt *s);
+void emit_store_value(Emit *e, const Stmt *s, Val value); /* in place of s->value */
 Val emit_acc_load(Emit *e, const Expr *x);
 void emit_acc_store(Emit *e, Temp *t, const Affine *const *index, Val v);
 void emit_acc_declare(Emit *e, const Stmt *s);
@@ -155,6 +157,10 @@ void emit_body(Emit *e, const Body *body);
 /* ---- emit_loop.c ---- */
 void emit_for(Emit *e, const Stmt *s);
 
+/* ---- emit_transpose.c ---- */
+/* If s copies a block across its diagonal, does that and returns true. */
+bool emit_transposed(Emit *e, const Stmt *s);
+
 /* ---- emit_variant.c ---- */
 /* The body of a loop whose variable has just been bound (loop NULL: of the kernel), in variants where that serves loops inside. */
 void emit_variants(Emit *e, const Body *body, const Stmt *loop);
@@ -166,6 +172,8 @@ bool emit_lanes_fit(Emit *e, const Stmt *s);
 bool emit_has_parallel(const Body *body);
 /* Is some accumulator made outside s indexed by its variable? */
 bool emit_indexes_acc(const Stmt *s);
+/* How many elements of the accumulator the vector loops behind its declaration take at once; 1: none does. */
+int emit_acc_width(const Stmt *declaration);
 /* Do loads and stores in the body touch elements of less than 4 bytes? */
 bool emit_has_bytes(const Body *body);
 

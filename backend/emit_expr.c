@@ -277,9 +277,9 @@ static LLVMValueRef combine(Emit *e, const Expr *x, LLVMValueRef a, LLVMValueRef
     return apply(e, x, x->op, x->temp->elem, two, lanes);
 }
 
-/* One vector of 16 elements: halves are added until one is left. */
-static Val tree_of_vector(Emit *e, const Expr *x, LLVMValueRef v) {
-    for (int half = SUM_LANES / 2; half >= 1; half /= 2) {
+/* One vector: halves are added until one is left. */
+static Val tree_of_vector(Emit *e, const Expr *x, LLVMValueRef v, int lanes) {
+    for (int half = lanes / 2; half >= 1; half /= 2) {
         LLVMValueRef lo[SUM_LANES], hi[SUM_LANES];
         for (int i = 0; i < half; i++) {
             lo[i] = LLVMConstInt(e->i32, (unsigned)i, 0);
@@ -302,23 +302,24 @@ static Val tree(Emit *e, const Expr *x) {
     if (!c->set || !c->memory) bug("tree of %s, which is no accumulator", x->temp->name);
     LLVMTypeRef t = emit_memory_elem(e, x->temp->elem);
     bool truth = x->temp->elem == BOOL;
-    if (c->lanes == 1) {
-        LLVMValueRef v = LLVMBuildLoad2(e->b, LLVMVectorType(t, SUM_LANES), c->memory, "");
-        LLVMSetAlignment(v, (unsigned)elem_size(x->temp->elem));
-        if (truth) v = LLVMBuildICmp(e->b, LLVMIntNE, v, LLVMConstNull(LLVMTypeOf(v)), "");
-        return tree_of_vector(e, x, v);
+    /* pieces as the accumulator lies in registers: vectors of its width, or elements of c->lanes lanes */
+    int lanes = c->lanes, n = SUM_LANES;
+    if (lanes == 1) {
+        lanes = c->width < SUM_LANES ? c->width : SUM_LANES;
+        n = SUM_LANES / lanes;
     }
     LLVMValueRef part[SUM_LANES];
-    for (int i = 0; i < SUM_LANES; i++) {
-        LLVMValueRef at = emit_i64(e, (int64_t)i * c->lanes * elem_size(x->temp->elem));
+    for (int i = 0; i < n; i++) {
+        LLVMValueRef at = emit_i64(e, (int64_t)i * lanes * elem_size(x->temp->elem));
         LLVMValueRef p = LLVMBuildGEP2(e->b, e->i8, c->memory, &at, 1, "");
-        part[i] = LLVMBuildLoad2(e->b, LLVMVectorType(t, (unsigned)c->lanes), p, "");
+        part[i] = LLVMBuildLoad2(e->b, emit_vector(t, lanes), p, "");
         LLVMSetAlignment(part[i], (unsigned)elem_size(x->temp->elem));
         if (truth) part[i] = LLVMBuildICmp(e->b, LLVMIntNE, part[i], LLVMConstNull(LLVMTypeOf(part[i])), "");
     }
-    for (int half = SUM_LANES / 2; half >= 1; half /= 2)
-        for (int i = 0; i < half; i++) part[i] = combine(e, x, part[i], part[i + half], c->lanes);
-    return (Val){part[0], c->lanes};
+    for (int half = n / 2; half >= 1; half /= 2)
+        for (int i = 0; i < half; i++) part[i] = combine(e, x, part[i], part[i + half], lanes);
+    if (c->lanes == 1) return tree_of_vector(e, x, part[0], lanes);
+    return (Val){part[0], lanes};
 }
 
 /* ---- all expressions ---- */

@@ -335,9 +335,10 @@ static void store_plain(Emit *e, LLVMValueRef v, LLVMValueRef p, unsigned align)
     LLVMSetAlignment(LLVMBuildStore(e->b, v, p), align);
 }
 
-void emit_store(Emit *e, const Stmt *s) {
+void emit_store(Emit *e, const Stmt *s) { emit_store_value(e, s, emit_expr(e, s->value)); }
+
+void emit_store_value(Emit *e, const Stmt *s, Val value) {
     const Buffer *b = s->buffer;
-    Val value = emit_expr(e, s->value);
     Access a = address(e, b, s->index, false);
     LLVMTypeRef memory = emit_memory_elem(e, b->elem);
     unsigned size = (unsigned)elem_size(b->elem);
@@ -400,9 +401,10 @@ void emit_acc_declare(Emit *e, const Stmt *s) {
     Val init = emit_expr(e, s->value);
     if (e->lanes > 1) init = emit_splat(e, init);
     LLVMValueRef v = to_memory(e, t->elem, init);
-    int64_t step = elem_size(t->elem) * e->lanes, wide = e->lanes == 1 ? e->target->vector_bytes / elem_size(t->elem) : 1;
+    c->width = e->lanes == 1 && t->rank ? emit_acc_width(s) : 1;
+    int64_t step = elem_size(t->elem) * e->lanes, wide = c->width;
     int64_t i = 0;
-    if (t->rank && wide > 1 && n >= wide) { /* whole vectors, so that vectors are what sroa finds */
+    if (wide > 1) { /* the vectors that loops will take, so that these are what sroa makes registers of */
         LLVMValueRef w = emit_splat_value(e, v, (int)wide);
         for (; i + wide <= n; i += wide) store_plain(e, w, bytes_on(e, c->memory, emit_i64(e, i * step)), (unsigned)elem_size(t->elem));
     }

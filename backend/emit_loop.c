@@ -475,6 +475,8 @@ void emit_for(Emit *e, const Stmt *s) {
     case MARK_SERIAL: serial(e, s); break;
     case MARK_PARALLEL: parallel(e, s); break;
     case MARK_VECTOR: vector(e, s); break;
-    case MARK_UNROLL: unrolled(e, s); break;
+    case MARK_UNROLL:
+        if (!emit_transposed(e, s)) unrolled(e, s);
+        break;
     }
 }

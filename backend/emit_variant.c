@@ -384,6 +384,41 @@ static bool body_indexes(const Body *body, const Var *v) {
 
 bool emit_indexes_acc(const Stmt *s) { return body_indexes(&s->body, s->var); }
 
+static bool expr_takes(const Expr *x, const Temp *t, const Var *v) {
+    if (x->kind == EXPR_TEMP && x->temp == t)
+        for (int i = 0; i < x->n_index; i++)
+            if (affine_factor(x->index[i], v)) return true;
+    for (int i = 0; i < x->n_args; i++)
+        if (expr_takes(x->args[i], t, v)) return true;
+    return false;
+}
+
+/* Does the body use t with an index that has v in it? */
+static bool takes(const Body *body, const Temp *t, const Var *v) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind == STMT_ASSIGN && s->temp == t)
+            for (int i = 0; i < s->n_index; i++)
+                if (affine_factor(s->index[i], v)) return true;
+        if (s->value && expr_takes(s->value, t, v)) return true;
+        if ((s->kind == STMT_FOR || s->kind == STMT_IF) && takes(&s->body, t, v)) return true;
+    }
+    return false;
+}
+
+static int width_from(const Stmt *s, const Temp *t) {
+    for (; s; s = s->next) {
+        if (s->kind == STMT_FOR && s->mark == MARK_VECTOR && takes(&s->body, t, s->var)) return s->width;
+        int inner = s->kind == STMT_FOR || s->kind == STMT_IF ? width_from(s->body.first, t) : 1;
+        if (inner > 1) return inner;
+    }
+    return 1;
+}
+
+int emit_acc_width(const Stmt *declaration) {
+    int w = width_from(declaration->next, declaration->temp);
+    return w & (w - 1) ? 1 : w;
+}
+
 static bool expr_has_bytes(const Expr *x) {
     if (x->kind == EXPR_LOAD && elem_size(x->buffer->elem) < 4) return true;
     for (int i = 0; i < x->n_args; i++)

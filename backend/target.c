@@ -198,5 +198,5 @@ LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why) {
         *why = "this LLVM was built without that machine";
         return NULL;
     }
-    return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+    return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, getenv("NNC_LEVEL") ? (LLVMCodeGenOptLevel)atoi(getenv("NNC_LEVEL")) : LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
 }

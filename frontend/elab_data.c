@@ -157,14 +157,14 @@ Val data_value(Elab *e, const Decl *d) {
         for (size_t k = 0; k < set->fields.n; k++)
             if (set->fields.at[k].name == field.name) elab_error(e, f->field.name_loc, 102, "the field `%s` is declared twice", field.name);
         if (!f->field.type || !f->field.value) {
-            elab_error(e, f->loc, 403, "a field has a type and a loader: %s: f32 = csv(\"...\")", f->field.name);
+            elab_error(e, f->loc, 401, "a field has a type and a loader: %s: f32 = csv(\"...\")", f->field.name);
             ok = false;
             continue;
         }
         field.type = type_eval(e, f->field.type);
         ok = field.type && ok;
         if (field.type && type_has_batch(field.type)) {
-            elab_error(e, f->field.type->loc, 403, "the type of a field is that of one sample");
+            elab_error(e, f->field.type->loc, 401, "the type of a field is that of one sample");
             ok = false;
         }
         ok = loader_eval(e, f->field.value, &field.loader) && ok;
@@ -172,7 +172,7 @@ Val data_value(Elab *e, const Decl *d) {
     }
     if (!ok) return val_error();
     if (set->fields.n == 0 && diag_errors(e->d)) return val_error(); /* a field that could not be read */
-    if (set->fields.n == 0) return elab_error(e, n->loc, 403, "the data set %s has no fields", d->name);
+    if (set->fields.n == 0) return elab_error(e, n->loc, 401, "the data set %s has no fields", d->name);
     vec_push(e->a, &e->m->data, set);
     return (Val){.kind = VAL_DATA, .data = set};
 }

@@ -165,7 +165,9 @@ static Owned *owned_new(Elab *e, SlotKind kind, const char *name, const AstNode 
     }
     Owned *o = arena_make(e->a, Owned);
     *o = (Owned){.kind = kind, .name = name, .place = decl, .path = e->path, .loc = loc};
-    o->slot = slot_new(e->m, kind, intern_printf("%s#%zu", name, e->m->slots.n), t, loc);
+    Loc shown = e->library_text ? e->user_loc : loc; /* --summary and messages at run time show the user's line */
+    shown.what = e->optimized ? e->optimizer : e->self ? e->self->layer->name : NULL;
+    o->slot = slot_new(e->m, kind, intern_printf("%s#%zu", name, e->m->slots.n), t, shown);
     o->busy = true;
     o->failed = !make_initial(e, o, decl->own.value, t);
     o->busy = false;

@@ -41,6 +41,11 @@ static uint64_t module_hash(const ElaborateOptions *o) {
 Module *elaborate(Arena *a, Diag *d, const Ast *program, const ElaborateOptions *o) {
     ElaborateOptions options = *o;
     if (options.max_batch <= 0) options.max_batch = standard_max_batch;
+    if (!program->declarations.n && !diag_errors(d)) {
+        diag_error(d, (Loc){.file = program->file, .line = 1, .col = 1}, 21,
+                   "the file declares nothing: a program is a list of declarations, and its commands are what can be run");
+        return NULL;
+    }
     Elab *e = arena_make(a, Elab);
     e->a = a;
     e->d = d;

@@ -295,6 +295,56 @@ static bool beyond_parenthesis(Mending *m, size_t i) {
     return ends_operand(before) && begins_operand(kind) && kind != '(' && kind != '[' && !closes_later(m, i);
 }
 
+static bool begins_header(const Parsing *p, size_t i) {
+    switch (p->tokens[i].kind) {
+    case T_FOR:
+    case T_IF:
+    case T_ELSE:
+    case T_SCAN:
+    case T_REPEAT:
+    case T_WHILE:
+    case T_RETURN: /* return scan ... */
+    case T_FN:
+    case T_DATA:
+    case T_LAYER:
+    case T_OPTIMIZER:
+    case T_COMMAND: return true;
+    default: return false;
+    }
+}
+
+/* A } on a line of its own that closes nothing: if the last line before it that begins in its column is a header, that one lacks
+ * its {. */
+static bool mend_header(Mending *m, size_t i) {
+    Parsing *p = m->p;
+    size_t from = m->n ? m->open[m->n - 1].token : 0, header = i;
+    for (; header-- > from && m->budget > 0; m->budget--)
+        if (p->tokens[header].first && p->tokens[header].col <= p->tokens[i].col) break;
+    if (header >= i || header < from || p->tokens[header].col != p->tokens[i].col || !begins_header(p, header)) return false;
+    int depth = 0;
+    for (size_t k = header + 1; k < i; k++) {
+        int kind = p->tokens[k].kind;
+        if (kind == '{') return false;
+        if (p->tokens[k].first && !depth && kind != T_ARROW && kind != T_PIPE) {
+            Mend mend = {(uint32_t)k, '{'};
+            vec_push(p->arena, &p->mends, mend);
+            for (size_t j = p->mends.n - 1; j > 0 && p->mends.at[j - 1].before > k; j--) {
+                p->mends.at[j] = p->mends.at[j - 1];
+                p->mends.at[j - 1] = mend;
+            }
+            Loc end = token_loc(p, &p->tokens[k - 1]);
+            end.col = end.end++;
+            diag_error(p->diag, end, 7, "the block of this %s has no `{`", token_kind_text(p->tokens[header].kind));
+            return true;
+        }
+        if (opens(kind))
+            depth++;
+        else if (closes(kind))
+            depth--;
+    }
+    return false;
+}
+
 /* A closer meets the open brackets: its partner may be further out, or nowhere. */
 static void meet_closer(Mending *m, size_t i, uint32_t indent) {
     Parsing *p = m->p;
@@ -303,6 +353,7 @@ static void meet_closer(Mending *m, size_t i, uint32_t indent) {
     while (floor > 0 && p->tokens[m->open[floor - 1].token].kind != '{') floor--;
     if (t->kind == '}') {
         while (m->n > floor) close_unclosed(m, i);
+        if (t->first && (!m->n || indent > m->open[m->n - 1].indent) && mend_header(m, i)) return;
         if (!m->n) {
             diag_error(p->diag, token_loc(p, t), 7, "this `}` closes nothing");
             t->kind = -1;

@@ -80,8 +80,8 @@ bool gr_constant(const Value *v, double *value) {
 Value *gr_guard(GradCtx *c, Value *dy, Value *g) {
     double k;
     if (gr_constant(dy, &k) && k != 0) return g;
-    Value *zero = gr_like(c, dy, 0);
-    return g_select(&c->b, g_binary(&c->b, OP_eq, dy, zero), zero, g);
+    Value *zero = gr_like(c, dy, 0), *infinite = g_binary(&c->b, OP_and, g_binary(&c->b, OP_eq, dy, zero), g_binary(&c->b, OP_ne, g, g));
+    return g_select(&c->b, infinite, zero, g);
 }
 
 Value *gr_sum_to(GradCtx *c, Value *x, int n, const int64_t *axes, const Type *like) {

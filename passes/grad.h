@@ -62,7 +62,8 @@ static inline Value *gr_div(GradCtx *c, Value *x, Value *y) { return g_binary(&c
 /* The number k in the shape and type of x. */
 static inline Value *gr_like(GradCtx *c, const Value *x, double k) { return g_constant(&c->b, x->type, k); }
 static inline Value *gr_scale(GradCtx *c, Value *x, double k) { return gr_mul(c, x, gr_like(c, x, k)); }
-/* g, but 0 where dy is 0: for rules whose factor may be infinite or NaN there. */
+/* g = dy times a factor, but 0 where dy is 0 and the factor infinite or NaN (then g is NaN). Where the factor is finite g stands as it is, so that its own derivative by dy is
+ * the factor, also at dy = 0. */
 Value *gr_guard(GradCtx *c, Value *dy, Value *g);
 /* Is v a constant with this one value everywhere? */
 bool gr_constant(const Value *v, double *value);

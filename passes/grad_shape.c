@@ -143,8 +143,24 @@ void grad_take_add(GradCtx *c, Op *op, Value *const *dy) {
     gr_give(c, op->in[0], op_make(&c->b, OP_take, 2, (Value *[]){dy[0], op->in[1]}, op->n_attrs, op->attrs, NULL));
 }
 
+/* One place taken along the axis: dx is dy where the index is i, else 0, element by element. (That i lies inside has been checked on the way there.) */
+static Value *one_place(GradCtx *c, const Op *op, Value *dy) {
+    Value *i = op->in[1]->type->elem == U8 ? g_convert(&c->b, op->in[1], I32) : op->in[1]; /* places beyond 255 */
+    const Type *x = op->in[0]->type, *it = type_with_elem(x, i->type->elem);
+    int64_t axes[MAX_RANK];
+    for (int k = 0; k < x->rank; k++) axes[k] = k;
+    Value *index = g_broadcast(&c->b, i, x->rank, x->dim, axes), *wide = g_broadcast(&c->b, dy, x->rank, x->dim, axes);
+    Attr axis = attr_i(A_axis, op_int(op, A_axis));
+    Value *place = op_make(&c->b, OP_iota, 0, NULL, 1, &axis, it);
+    return g_select(&c->b, g_binary(&c->b, OP_eq, place, index), wide, g_constant(&c->b, x, 0));
+}
+
 /* y[p, j] = x[p, i[p, j]]:  dx = zeros, plus dy where i says */
 void grad_gather(GradCtx *c, Op *op, Value *const *dy) {
+    if (op->out[0]->type->dim[op_int(op, A_axis)].n == 1 && !op->out[0]->type->dim[op_int(op, A_axis)].batch) {
+        gr_give(c, op->in[0], one_place(c, op, dy[0]));
+        return;
+    }
     gr_give(c, op->in[0], op_make(&c->b, OP_scatter_add, 2, (Value *[]){dy[0], op->in[1]}, op->n_attrs, op->attrs, op->in[0]->type));
 }
 void grad_scatter_add(GradCtx *c, Op *op, Value *const *dy) {

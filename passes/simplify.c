@@ -6,7 +6,7 @@
  *   %a = mul %x, (constant 1) ; %b = add %a, %y ; %c = add %x, %y ; %d = mul %b, %c ; %e = exp %d    (%e unused)
  *   =>  %b = add %x, %y ; %d = mul %b, %b
  *
- * A sweep visits ops in order: operands are first replaced by what stands for them now, then the rules are asked (simplify_fold, _algebra, _shape, _scan), and
+ * A sweep visits ops in order: operands are first replaced by what stands for them now, then the rules are asked (simplify_fold, _algebra, _shape, _conv, _scan), and
  * what they built in front of the op is visited before going on; then an equal op seen before takes the op's place. A block's ops see those of the
  * blocks around it. Constants are not shared between blocks: each block has its own, so that none is carried into a loop. Then dead
  * ops go (simplify_dead.c), and sweeps are repeated until one changes nothing. Each is linear in the size of the function.
@@ -159,7 +159,7 @@ static void update_operands(Simplify *s, Op *op) {
 }
 
 static Value *apply_rules(Simplify *s, Op *op) {
-    static SimplifyRule *const rules[] = {simplify_fold, simplify_algebra, simplify_shape};
+    static SimplifyRule *const rules[] = {simplify_fold, simplify_algebra, simplify_shape, simplify_conv};
     if (op->n_out != 1 || op->n_blocks) return NULL;
     s->b.block = op->block;
     s->b.before = op;

@@ -30,6 +30,8 @@ bool fold_scalar(OpCode code, Elem elem, Elem out, const double *in, double *res
 SimplifyRule simplify_algebra;
 /* simplify_shape.c: chains of shape ops, specs of products. */
 SimplifyRule simplify_shape;
+/* simplify_conv.c: convolutions and windows that are something simpler. */
+SimplifyRule simplify_conv;
 /* simplify_scan.c: what does not vary leaves a scan. Changes op in place or takes it apart; returns whether it did. */
 bool simplify_scan(Simplify *s, Op *op);
 /* simplify_dead.c: ops, carried values, slices and stacks that nobody uses. Returns whether there were any. */

@@ -247,20 +247,24 @@ static Value *converts(Simplify *s, Op *op) {
     return g_convert(&s->b, inner->in[0], to);
 }
 
-/* An op on values that were all repeated alike is done before they are: f(broadcast x, broadcast y, k) = broadcast f(x, y, k). */
-static Value *before_broadcast(Simplify *s, Op *op) {
+/* Did the same op (broadcast with the same axes, or reshape) make x and y of operands of one shape? */
+static bool moved_alike(const Op *x, const Op *y) {
+    if (x->code != y->code || !type_same_shape(x->in[0]->type, y->in[0]->type)) return false;
+    if (x->code == OP_reshape) return true;
+    const int64_t *a, *b;
+    int64_t n = op_ints(x, A_axes, &a), m = op_ints(y, A_axes, &b);
+    return same_ints(a, n, b, m);
+}
+
+/* An op on values that were all repeated, or reshaped, alike is done before they are: f(broadcast x, broadcast y, k) = broadcast f(x, y, k). */
+static Value *before_move(Simplify *s, Op *op, OpCode move) {
     Op *first = NULL;
     for (int i = 0; i < op->n_in; i++) {
         double k;
-        Op *b = made_by(op->in[i], OP_broadcast);
-        if (!b) {
-            if (!is_constant(op->in[i], &k)) return NULL;
-            continue;
-        }
-        if (!first) first = b;
-        const int64_t *axes, *axes0;
-        int64_t n = op_ints(b, A_axes, &axes), n0 = op_ints(first, A_axes, &axes0);
-        if (!same_ints(axes, n, axes0, n0) || !type_same_shape(b->in[0]->type, first->in[0]->type)) return NULL;
+        Op *b = made_by(op->in[i], move);
+        if (!b && !is_constant(op->in[i], &k)) return NULL;
+        if (b && !first) first = b;
+        if (b && !moved_alike(b, first)) return NULL;
     }
     if (!first) return NULL;
     Value *in[3];
@@ -271,7 +275,7 @@ static Value *before_broadcast(Simplify *s, Op *op) {
         else in[i] = op->in[i]->def->in[0];
     }
     Value *v = op_make(&s->b, op->code, op->n_in, in, op->n_attrs, op->attrs, op->code == OP_convert ? type_with_elem(small, t->elem) : NULL);
-    return op_make(&s->b, OP_broadcast, 1, &v, 1, first->attrs, t);
+    return op_make(&s->b, move, 1, &v, first->n_attrs, first->attrs, t);
 }
 
 Value *simplify_algebra(Simplify *s, Op *op) {
@@ -284,5 +288,6 @@ Value *simplify_algebra(Simplify *s, Op *op) {
     if ((v = negated_constant(s, op))) return v;
     if (op->code == OP_div && is_constant(op->in[1], &k) && exact_inverse(op->in[1]->type->elem, k))
         return g_binary(&s->b, OP_mul, op->in[0], g_constant(&s->b, op->in[1]->type, 1 / k));
-    return info->elementwise ? before_broadcast(s, op) : NULL;
+    if (!info->elementwise) return NULL;
+    return (v = before_move(s, op, OP_broadcast)) ? v : before_move(s, op, OP_reshape);
 }

@@ -168,6 +168,7 @@ static Value *slice_of_slice(Simplify *s, Op *op, const Op *inner) {
         Dim size = op->out[0]->type->dim[i];
         start[i] = s0 + d0 * ints(op, A_start)[i];
         step[i] = d0 * d;
+        if (!size.batch && size.n == 0) start[i] = 0; /* nothing begins anywhere, also where the inner slice has no place */
         limit[i] = size.batch ? -1 : size.n ? start[i] + (size.n - 1) * step[i] + 1 : start[i];
     }
     return g_slice(&s->b, inner->in[0], start, limit, step);
@@ -248,6 +249,19 @@ static Value *do_dynamic_slice(Simplify *s, Op *op) {
 
 /* ---- several operands ---- */
 
+/* If y is the slice of the same value that lies right behind slice x along the axis: both as one slice. */
+static Value *slices_as_one(Simplify *s, Value *x, Value *y, int64_t axis) {
+    Op *a = made_by(x, OP_slice), *b = made_by(y, OP_slice);
+    if (!a || !b || a->in[0] != b->in[0] || x->type->dim[axis].batch) return NULL;
+    int64_t limit[MAX_RANK];
+    for (int i = 0; i < x->type->rank; i++) {
+        limit[i] = ints(i == axis ? b : a, A_limit)[i];
+        if (ints(a, A_step)[i] != ints(b, A_step)[i] || (i == axis && ints(a, A_step)[i] != 1)) return NULL;
+        if (i == axis ? ints(a, A_limit)[i] != ints(b, A_start)[i] : ints(a, A_start)[i] != ints(b, A_start)[i] || limit[i] != ints(b, A_limit)[i]) return NULL;
+    }
+    return g_slice(&s->b, a->in[0], ints(a, A_start), limit, ints(a, A_step));
+}
+
 /* concat of parts that are concats along the same axis, or slices side by side of one value. */
 static Value *do_concat(Simplify *s, Op *op) {
     int64_t axis = op_int(op, A_axis);
@@ -263,6 +277,16 @@ static Value *do_concat(Simplify *s, Op *op) {
         if (inner && op_int(inner, A_axis) == axis && simplify_single_use(s, op->in[i]))
             for (int j = 0; j < inner->n_in; j++) vec_push(s->scratch, &parts, inner->in[j]);
         else if (d.n != 0) vec_push(s->scratch, &parts, op->in[i]);
+    }
+    for (size_t i = 0; i + 1 < parts.n;) {
+        Value *both = slices_as_one(s, parts.at[i], parts.at[i + 1], axis);
+        if (!both) {
+            i++;
+            continue;
+        }
+        parts.at[i] = both;
+        memmove(parts.at + i + 1, parts.at + i + 2, (parts.n - i - 2) * sizeof *parts.at);
+        parts.n--;
     }
     if (parts.n == (size_t)op->n_in && memcmp(parts.at, op->in, parts.n * sizeof *parts.at) == 0) return NULL;
     if (parts.n == 0) return op->in[0];

@@ -27,6 +27,8 @@
 #include "passes/pipeline.h"
 #include "passes/rewrite.h"
 
+enum { OWN_PANELS = 8 }; /* with so many panels threads share panels and pack their own; with fewer they share tiles */
+
 typedef struct Tiling {
     Arena *arena;
     const Machine *machine;
@@ -37,7 +39,8 @@ typedef struct Tiling {
     int lanes;
     int mr, nv;        /* tile: mr rows, nv vectors */
     Buffer *panel;     /* cols, packed; NULL: read where they lie */
-    Var *panel_var[NEST_MAX]; /* its leading axes: outer variables that cols sees beside the column */
+    bool own;          /* each thread packs the panel that it is about to use, [reduced..., j]; else all panels are packed in front, */
+    Var *panel_var[NEST_MAX]; /* [outer variables that cols sees beside the column..., jj, reduced..., j] */
     int n_panel_var;
     Vec(Stmt *) top;   /* lets that hang on no outer variable */
     Vec(Stmt *) inner; /* those that do */
@@ -168,7 +171,7 @@ static void choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k) 
         for (int mr = 1; fits_registers(t, mr, nv); mr++) {
             if ((mr > m || nv > vectors) && (mr > 1 || nv > 1)) continue;
             double cost = (double)(vectors / nv) * rows_cost(t, m, fixed, mr, nv, (double)k);
-            if (vectors % nv) cost += rows_cost(t, m, fixed, mr, (int)(vectors % nv), (double)k);
+            if (vectors % nv) cost += 1.02 * rows_cost(t, m, fixed, mr, (int)(vectors % nv), (double)k); /* another strip, shared out apart */
             if (best >= 0 && cost >= best * 0.999) continue;
             best = cost;
             t->mr = mr;
@@ -209,66 +212,114 @@ static void add_barrier(Tiling *t, StepNodes *out, Loc loc) {
     vec_push(t->arena, out, node);
 }
 
+/* A new loop like `old` around the body that it returns; *as: its variable. */
+static Body *loop_over(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *body, const Affine **as) {
+    Stmt *loop = new_loop(t, old->var->name, rewrite_affine(r, old->limits[0]), mark, 0, as);
+    rewrite_var(r, old->var, *as);
+    body_add(body, loop);
+    return &loop->body;
+}
+
 /* A let at the top of the kernel is there in the kernel that packs, too. */
 static void copy_top(Tiling *t, Rewrite *r, Body *body) {
     for (size_t i = 0; i < t->top.n; i++) body_add(body, rewrite_stmt(r, t->top.at[i]));
 }
 
-/*
- * panel[outer variables of cols..., jj, reduced..., j] = cols at column jj * width + j, 0 beyond the last: a kernel of its own in front.
- */
-static void pack_columns(Tiling *t, const StepNode *kernel, StepNodes *out) {
-    Product *p = &t->product;
-    int width = t->nv * t->lanes, n = 0;
-    Dim dims[MAX_RANK];
-    Stmt *loops[2 * NEST_MAX];
-    for (int i = 0; i < p->n_outer; i++) {
-        if (p->outer[i] == t->col || !expr_uses_var(t->cols, p->outer[i]->var)) continue;
-        t->panel_var[t->n_panel_var++] = p->outer[i]->var;
-        loops[n] = p->outer[i];
-        dims[n++] = dim_of_loop(t, p->outer[i]);
-    }
-    int64_t columns = loop_turns(t->step, t->col);
-    int at_panel = n;
-    dims[n++] = (Dim){.n = (columns + width - 1) / width};
-    for (int i = 0; i < p->n_reduce; i++) {
-        loops[n] = p->reduce[i];
-        dims[n++] = dim_of_loop(t, p->reduce[i]);
-    }
-    dims[n++] = (Dim){.n = width};
-    t->panel = step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, n, dims, kernel->loc);
+static bool plain_load(const Expr *e, Elem elem) { return e->kind == EXPR_LOAD && e->elem == elem && !e->guarded; }
 
+/* Is it better to copy blocks across their diagonal? cols lies along the last reduced variable, the panel along the column. */
+static bool transposed(const Tiling *t) {
+    const Stmt *last = t->product.reduce[t->product.n_reduce - 1];
+    return plain_load(t->cols, t->product.acc->temp->elem) && t->lanes > 1 && affine_is_constant(last->limits[0]) && last->limits[0]->constant >= t->lanes &&
+           access_stride(t->cols->buffer, t->cols->n_index, t->cols->index, last->var) == 1 && !expr_adjacent(t->cols, t->col->var);
+}
+
+static void fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col, bool guard, Body *body) {
+    Rewrite r = *outer;
+    index[at] = k;
+    rewrite_var(&r, t->product.reduce[t->product.n_reduce - 1]->var, k);
+    Stmt *loop = new_loop(t, "j", affine_constant(t->arena, (int64_t)t->nv * t->lanes), t->lanes > 1 ? MARK_VECTOR : MARK_SERIAL, t->lanes,
+                          &index[at + 1]);
+    body_add(body, loop);
+    rewrite_var(&r, t->col->var, affine_add(t->arena, col, index[at + 1]));
+    r.guard = guard;
+    body_add(&loop->body, stmt_store(t->arena, t->panel, index, rewrite_expr(&r, t->cols)));
+}
+
+/* The last axes of a panel, and the loops that fill them: panel[lead..., reduced..., j] = cols at column `col` + j; guard: 0 beyond the last column. */
+static void fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **index, const Affine *col, bool guard, Body *body) {
+    Product *p = &t->product;
+    int64_t first = 0;
+    int last = lead + p->n_reduce - 1;
+    Rewrite r = *outer;
+    for (int i = 0; i < p->n_reduce - 1; i++) body = loop_over(t, &r, p->reduce[i], MARK_SERIAL, body, &index[lead + i]);
+    const Affine *k, *block, *limit = rewrite_affine(&r, p->reduce[p->n_reduce - 1]->limits[0]);
+    if (transposed(t) && !guard) {
+        first = limit->constant / t->lanes * t->lanes;
+        Stmt *blocks = new_loop(t, "kb", affine_constant(t->arena, limit->constant / t->lanes), MARK_SERIAL, 0, &block);
+        Stmt *loop = new_loop(t, "k", affine_constant(t->arena, t->lanes), MARK_UNROLL, 0, &k);
+        body_add(body, blocks);
+        body_add(&blocks->body, loop);
+        fill_row(t, &r, index, last, affine_add(t->arena, affine_scale(t->arena, block, t->lanes), k), col, false, &loop->body);
+    }
+    if (affine_is_constant(limit) && limit->constant == first) return;
+    Stmt *loop = new_loop(t, "k", limit, MARK_SERIAL, 0, &k);
+    loop->lo = affine_constant(t->arena, first);
+    body_add(body, loop);
+    fill_row(t, &r, index, last, k, col, guard, &loop->body);
+}
+
+static int panel_dims(Tiling *t, int lead, Dim *dims) {
+    for (int i = 0; i < t->product.n_reduce; i++) dims[lead++] = dim_of_loop(t, t->product.reduce[i]);
+    dims[lead++] = (Dim){.n = (int64_t)t->nv * t->lanes};
+    return lead;
+}
+
+/* All panels, in a kernel of its own in front. */
+static void pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
+    Product *p = &t->product;
+    int64_t width = (int64_t)t->nv * t->lanes;
+    int lead = 0;
+    Dim dims[MAX_RANK];
     Rewrite r = rewrite_new(t->arena, t->step);
     StepNode *node = new_kernel(t, intern_printf("%s.pack", kernel->name), kernel->loc);
     Body *body = &node->body;
     copy_top(t, &r, body);
     const Affine *index[MAX_RANK];
-    for (int i = 0; i < n; i++) {
-        Stmt *loop;
-        if (i == at_panel) {
-            loop = new_loop(t, "jj", affine_constant(t->arena, dims[i].n), MARK_PARALLEL, 0, &index[i]);
-        } else if (i == n - 1) {
-            loop = new_loop(t, "j", affine_constant(t->arena, width), MARK_VECTOR, t->lanes, &index[i]);
-        } else {
-            loop = new_loop(t, loops[i]->var->name, rewrite_affine(&r, loops[i]->limits[0]), i < at_panel ? MARK_PARALLEL : MARK_SERIAL, 0,
-                            &index[i]);
-            rewrite_var(&r, loops[i]->var, index[i]);
-        }
+    for (int i = 0; i < p->n_outer; i++) {
+        if (p->outer[i] == t->col || !expr_uses_var(t->cols, p->outer[i]->var)) continue;
+        Stmt *loop = new_loop(t, p->outer[i]->var->name, rewrite_affine(&r, p->outer[i]->limits[0]), MARK_PARALLEL, 0, &index[lead]);
+        rewrite_var(&r, p->outer[i]->var, index[lead]);
+        t->panel_var[t->n_panel_var++] = p->outer[i]->var;
+        dims[lead++] = dim_of_loop(t, p->outer[i]);
         body_add(body, loop);
         body = &loop->body;
     }
-    rewrite_var(&r, t->col->var, affine_add(t->arena, affine_scale(t->arena, index[at_panel], width), index[n - 1]));
-    r.guard = columns % width != 0;
-    body_add(body, stmt_store(t->arena, t->panel, index, rewrite_expr(&r, t->cols)));
+    dims[lead] = (Dim){.n = (loop_turns(t->step, t->col) + width - 1) / width};
+    Stmt *loop = new_loop(t, "jj", affine_constant(t->arena, dims[lead].n), MARK_PARALLEL, 0, &index[lead]);
+    body_add(body, loop);
+    lead++;
+    int n = panel_dims(t, lead, dims);
+    t->panel = step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, n, dims, kernel->loc);
+    fill_panel(t, &r, lead, index, affine_scale(t->arena, index[lead - 1], width), loop_turns(t->step, t->col) % width != 0, &loop->body);
     vec_push(t->arena, out, node);
     add_barrier(t, out, kernel->loc);
+}
+
+/* One panel a thread, small enough for its second cache; make_strip fills it. */
+static void make_own_panel(Tiling *t, const StepNode *kernel) {
+    Dim dims[MAX_RANK];
+    int n = panel_dims(t, 0, dims);
+    t->panel = step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
+    t->panel->place = PLACE_THREAD;
+    t->own = true;
 }
 
 static Expr *panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *column) {
     const Affine *index[MAX_RANK];
     int n = 0;
     for (int i = 0; i < t->n_panel_var; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->panel_var[i]));
-    index[n++] = panel;
+    if (!t->own) index[n++] = panel;
     for (int i = 0; i < t->product.n_reduce; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[i]->var));
     index[n++] = column;
     return expr_load(t->arena, t->panel, index);
@@ -291,8 +342,6 @@ static void replace_indices(Arena *a, Expr *e, const Affine **index) {
     if (e->kind == EXPR_LOAD && e->buffer->rank) e->index = index;
     for (int i = 0; i < e->n_args; i++) replace_indices(a, e->args[i], index);
 }
-
-static bool plain_load(const Expr *e, Elem elem) { return e->kind == EXPR_LOAD && e->elem == elem && !e->guarded; }
 
 /*
  * What the row factor computes while loading is computed once, for every element of the buffer it loads from, in a kernel in front:
@@ -411,57 +460,61 @@ static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Aff
     store_tile(t, outer, acc, mr, nv, row, col, tail, body);
 }
 
-/* All tiles of nv vectors in panels first..last-1: the outer loops that are neither row nor column, panels, rows. */
+/* The tiles of one panel: the outer variables that cols does not see (those that it does are loops around already), whole tiles of rows, then
+ * the rows that are left. `tiles`: how many whole ones there are. */
+static void make_rows(Tiling *t, const Rewrite *outer, const Affine *limit, const Affine *tiles, int nv, const Affine *panel, const Affine *col, bool tail,
+                      Body *body) {
+    Product *p = &t->product;
+    Mark mark = t->own ? MARK_SERIAL : MARK_PARALLEL;
+    bool fixed = affine_is_constant(limit);
+    for (int part = 0; part < 2; part++) {
+        int rest = fixed ? (int)(limit->constant % t->mr) : t->mr == 1 ? 0 : 1;
+        if (part == 0 ? fixed && tiles->constant == 0 : rest == 0) continue;
+        Rewrite r = *outer;
+        Body *at = body;
+        const Affine *as;
+        for (int i = 0; i < p->n_outer; i++)
+            if (p->outer[i] != t->row && p->outer[i] != t->col && !(t->own && expr_uses_var(t->cols, p->outer[i]->var)))
+                at = loop_over(t, &r, p->outer[i], mark, at, &as);
+        const Affine *ii, *row = affine_scale(t->arena, tiles, t->mr);
+        if (part == 0 || !fixed) {
+            Stmt *loop = new_loop(t, "ii", part == 0 ? tiles : limit, mark, 0, &ii);
+            if (part == 1) loop->lo = row;
+            row = part == 0 ? affine_scale(t->arena, ii, t->mr) : ii;
+            body_add(at, loop);
+            at = &loop->body;
+        }
+        make_tile(t, &r, part == 0 ? t->mr : rest, nv, row, panel, col, tail, at);
+    }
+}
+
+/* All tiles of nv vectors in panels first..last-1. */
 static void make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
     Product *p = &t->product;
     const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1);
-    bool fixed = affine_is_constant(limit);
-    int mr = t->mr;
-    const Affine *whole = fixed ? affine_constant(t->arena, limit->constant / mr) : NULL; /* tiles of mr rows */
-    if (!fixed) {
+    const Affine *tiles = affine_constant(t->arena, limit->constant / t->mr);
+    if (!affine_is_constant(limit)) {
         Var *q = step_var(t->arena, t->step, VAR_INDEX, "tiles");
-        body_add(body, stmt_index(t->arena, q, INDEX_DIV, limit, mr, NULL));
-        whole = affine_var(t->arena, q);
+        body_add(body, stmt_index(t->arena, q, INDEX_DIV, limit, t->mr, NULL));
+        tiles = affine_var(t->arena, q);
     }
-    for (int part = 0; part < 2; part++) { /* whole tiles, then the rows that are left */
-        int rest = fixed ? (int)(limit->constant % mr) : mr == 1 ? 0 : 1;
-        if (part == 0 && fixed && whole->constant == 0) continue;
-        if (part == 1 && rest == 0) continue;
-        Rewrite r = rewrite_new(t->arena, t->step);
-        Body *at = body;
-        for (int i = 0; i < p->n_outer; i++) {
-            if (p->outer[i] == t->row || p->outer[i] == t->col) continue;
-            const Affine *as;
-            Stmt *loop = new_loop(t, p->outer[i]->var->name, rewrite_affine(&r, p->outer[i]->limits[0]), MARK_PARALLEL, 0, &as);
-            rewrite_var(&r, p->outer[i]->var, as);
-            body_add(at, loop);
-            at = &loop->body;
-        }
-        const Affine *panel = affine_constant(t->arena, first);
-        if (last - first > 1) {
-            Stmt *loop = new_loop(t, "jj", affine_constant(t->arena, last), MARK_PARALLEL, 0, &panel);
-            loop->lo = affine_constant(t->arena, first);
-            body_add(at, loop);
-            at = &loop->body;
-        }
-        const Affine *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes), *ii, *row;
-        if (part == 0) {
-            Stmt *loop = new_loop(t, "ii", whole, MARK_PARALLEL, 0, &ii);
-            body_add(at, loop);
-            at = &loop->body;
-            make_tile(t, &r, mr, nv, affine_scale(t->arena, ii, mr), panel, col, tail, at);
-        } else {
-            row = affine_scale(t->arena, whole, mr);
-            if (!fixed) {
-                Stmt *loop = new_loop(t, "ii", limit, MARK_PARALLEL, 0, &ii);
-                loop->lo = row;
-                row = ii;
-                body_add(at, loop);
-                at = &loop->body;
-            }
-            make_tile(t, &r, rest, nv, row, panel, col, tail, at);
-        }
+    Rewrite r = rewrite_new(t->arena, t->step);
+    const Affine *panel = affine_constant(t->arena, first), *index[MAX_RANK];
+    if (t->own)
+        for (int i = 0; i < p->n_outer; i++)
+            if (p->outer[i] != t->col && expr_uses_var(t->cols, p->outer[i]->var)) body = loop_over(t, &r, p->outer[i], MARK_PARALLEL, body, &panel);
+    panel = affine_constant(t->arena, first);
+    if (last - first > 1 || t->own) {
+        Stmt *loop = new_loop(t, "jj", affine_constant(t->arena, last), MARK_PARALLEL, 0, &panel);
+        loop->lo = affine_constant(t->arena, first);
+        body_add(body, loop);
+        body = &loop->body;
     }
+    const Affine *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
+    if (t->own) {
+        fill_panel(t, &r, 0, index, col, last * t->nv * t->lanes > loop_turns(t->step, t->col), body);
+    }
+    make_rows(t, &r, limit, tiles, nv, panel, col, tail, body);
 }
 
 /* ---- the pass ---- */
@@ -519,14 +572,17 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
         else if (loop != t->col && !expr_uses_var(t->cols, loop->var)) readers *= loop_turns(t->step, loop);
     }
     stage_rows(t, kernel, out);
-    if (worth_packing(t, readers)) pack_columns(t, kernel, out);
+    int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
+    if (worth_packing(t, readers)) {
+        if (panels >= OWN_PANELS) make_own_panel(t, kernel);
+        else pack_in_front(t, kernel, out);
+    }
     Body *body = arena_make(t->arena, Body);
     for (size_t i = 0; i < t->top.n; i++) {
         Stmt *let = t->top.at[i];
         let->prev = let->next = NULL;
         body_add(body, let);
     }
-    int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
     if (panels) make_strip(t, t->nv, 0, panels, false, body);
     if (rest) make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);
     for (Stmt *s = body->first, *next; s; s = next) {

@@ -1,9 +1,10 @@
 /*
  * batch.c - the batches of a loop over data sets, made ahead.
  *
- * In the order of the files a batch is a place in the column: nothing is copied. In any other order a thread gathers the samples of many turns (a chunk) while the
- * step works on the chunk before; there are two chunks. A chunk has so many turns that meeting the thread costs nothing beside the copying, and
- * is small enough to stay in the cache. A loop that fits into one chunk needs no thread.
+ * In the order of the files a batch is a place in the column: nothing is copied. In any other order a thread gathers the samples
+ * of many turns (a chunk) while the step works on the chunk before; there are two chunks. A chunk has so many turns that meeting
+ * the thread costs nothing beside the copying, and is small enough to stay in the cache. A loop that fits into one chunk needs no
+ * thread.
  */
 #include "batch.h"
 #include "random.h"

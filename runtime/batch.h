@@ -10,11 +10,11 @@
 struct nn_part {
     const struct nn_set *set;
     const struct nn_use *use;
-    int64_t from, count;   /* the part of the set's samples */
+    int64_t from, count;    /* the part of the set's samples */
     bool shuffle, resample; /* after --no-shuffle */
-    bool repeats;          /* begins again when it is used up: every set but the first */
-    uint64_t shuffle_key;  /* of this run of the loop */
-    uint64_t resample_key; /* of the statement */
+    bool repeats;           /* begins again when it is used up: every set but the first */
+    uint64_t shuffle_key;   /* of this run of the loop */
+    uint64_t resample_key;  /* of the statement */
 };
 
 struct nn_batches;
@@ -23,8 +23,8 @@ struct nn_batches;
 int64_t nn_part_turns(const struct nn_part *p);
 /* parts are copied. Reading begins at turn `first`. */
 struct nn_batches *nn_batches_begin(struct nn_env *env, const struct nn_part *parts, int64_t n, int64_t first, int64_t turns);
-/* Puts the fields of the next turn (they are asked for in order) into fields[], by the places of their slots. The pointers are good until the next call. *batch: samples
- * of the first set. */
+/* Puts the fields of the next turn (they are asked for in order) into fields[], by the places of their slots. The pointers are
+ * good until the next call. *batch: samples of the first set. */
 bool nn_batches_next(struct nn_batches *b, const struct nn_slot *slots, const void **fields, int64_t *batch);
 void nn_batches_end(struct nn_batches *b);
 

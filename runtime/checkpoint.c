@@ -1,15 +1,14 @@
 /*
  * checkpoint.c - a run written to a file, and gone on from: see checkpoint.h.
  *
- * A safetensors file. Tensors: parameters, states, optimizer states under their names, and what a `keep` remembers under "best.N.NAME". The metadata are texts:
- *   program   the program's hash            command, seed, options ("lr=0.01 epochs=5 --batches=3")
- *   data      samples of each set           phase     where it is: the item that comes next, and "item:turn:turns:lo:samples:batch:seconds" of every loop
- *                                                     around, from the outside
- *   epoch, batch, step, computed            counters, for readers; step and computed are read back
- *   carried   slots of the command in the order of the program, bytes in hexadecimal: carried values, averages
- *   sums      of each `track`: weight and sums          stops    of each `keep` and `stop`: best and turns without a better one
- *   log       bytes                         checksum  over all of the file
- * Reals are hexadecimal floats: exact.
+ * A safetensors file. Tensors: parameters, states, optimizer states under their names, and what a `keep` remembers under
+ * "best.N.NAME". The metadata are texts: program   the program's hash            command, seed, options ("lr=0.01 epochs=5
+ * --batches=3") data      samples of each set           phase     where it is: the item that comes next, and
+ * "item:turn:turns:lo:samples:batch:seconds" of every loop around, from the outside epoch, batch, step, computed counters, for
+ * readers; step and computed are read back carried   slots of the command in the order of the program, bytes in hexadecimal:
+ * carried values, averages sums      of each `track`: weight and sums          stops    of each `keep` and `stop`: best and turns
+ * without a better one log       bytes                         checksum  over all of the file Reals are hexadecimal floats:
+ * exact.
  */
 #include "checkpoint.h"
 #include "file.h"
@@ -22,10 +21,24 @@
 #include <unistd.h>
 
 enum note { PROGRAM, COMMAND, SEED, OPTIONS, DATA, PHASE, EPOCH, BATCH, STEP, COMPUTED, CARRIED, SUMS, STOPS, LOG, NOTES };
-static const char *const note_names[NOTES] = {"program", "command", "seed", "options", "data",    "phase", "epoch",
+static const char *const note_names[NOTES] = {"program", "command", "seed",     "options", "data", "phase", "epoch",
                                               "batch",   "step",    "computed", "carried", "sums", "stops", "log"};
 
 /* ---- texts that are compared: a checkpoint goes on only under the same ones ---- */
+
+/* A number with as few digits as give it back: 0.05, not 0.050000000000000003. */
+static void text_exactly(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem) {
+    int digits = 17;
+    if (elem == NN_F32 || elem == NN_F64) {
+        double value = nn_value_at(at, elem, 0), back = 0;
+        char text[40];
+        for (digits = 5; digits < 17 && back != value; digits++) {
+            snprintf(text, sizeof text, "%.*g", digits + 1, value);
+            back = elem == NN_F32 ? (double)strtof(text, NULL) : strtod(text, NULL);
+        }
+    }
+    nn_text_number(env, t, at, elem, 0, digits, NN_PLAIN);
+}
 
 static void text_options(struct nn_run *r, struct nn_text *t) {
     const struct nn_program *p = r->program;
@@ -33,7 +46,7 @@ static void text_options(struct nn_run *r, struct nn_text *t) {
         const struct nn_slot *s = &p->slots[i];
         if (s->kind != NN_OPTION) continue;
         nn_text_printf(r->env, t, "%s--%s=", t->n ? " " : "", s->name);
-        nn_text_number(r->env, t, r->settings->options[i].value, s->elem, 0, s->elem == NN_F32 ? 9 : 17, NN_PLAIN);
+        text_exactly(r->env, t, r->settings->options[i].value, s->elem);
     }
     if (r->settings->no_shuffle) nn_text_add(r->env, t, " --no-shuffle");
     if (r->settings->batches) nn_text_printf(r->env, t, " --batches=%" PRId64, r->settings->batches);
@@ -52,8 +65,8 @@ static void text_phase(struct nn_run *r, struct nn_text *t, int64_t loop) {
     if (loop < 0) return;
     const struct nn_item *item = &r->items[loop];
     text_phase(r, t, item->loop);
-    nn_text_printf(r->env, t, " %" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%a", loop, item->turn, item->turns, item->lo,
-                   item->samples, item->batch, item->before + nn_now(r->env) - item->started);
+    nn_text_printf(r->env, t, " %" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%a", loop, item->turn,
+                   item->turns, item->lo, item->samples, item->batch, item->before + nn_now(r->env) - item->started);
 }
 
 static bool is_carried(const struct nn_run *r, const struct nn_slot *s) {
@@ -164,7 +177,8 @@ static bool damaged(struct nn_run *r, const char *path, const char *what) {
 /* The metadata must say what this run says. */
 static bool same_note(struct nn_run *r, const char *path, const char *said, const char *now, const char *what) {
     if (strcmp(said, now) == 0) return true;
-    return nn_fail(r->env, NN_BAD_INPUT, "%s: this checkpoint is of another %s: it was written with `%s`, this is `%s`", path, what, said, now);
+    return nn_fail(r->env, NN_BAD_INPUT, "%s: this checkpoint is of another %s: it was written with `%s`, this is `%s`", path,
+                   what, said, now);
 }
 
 static bool check_same(struct nn_run *r, const char *path, const char *const notes[NOTES]) {
@@ -175,8 +189,9 @@ static bool check_same(struct nn_run *r, const char *path, const char *const not
     snprintf(hash, sizeof hash, "%016" PRIx64, r->program->hash);
     snprintf(seed, sizeof seed, "%" PRIu64, r->settings->seed);
     bool good = nn_text_ok(r->env, &options) && nn_text_ok(r->env, &data);
-    good = good && same_note(r, path, notes[PROGRAM], hash, "program") && same_note(r, path, notes[COMMAND], r->command->name, "command") &&
-           same_note(r, path, notes[SEED], seed, "seed") && same_note(r, path, notes[OPTIONS], nn_text_str(&options), "set of options") &&
+    good = good && same_note(r, path, notes[PROGRAM], hash, "program") &&
+           same_note(r, path, notes[COMMAND], r->command->name, "command") && same_note(r, path, notes[SEED], seed, "seed") &&
+           same_note(r, path, notes[OPTIONS], nn_text_str(&options), "set of options") &&
            same_note(r, path, notes[DATA], nn_text_str(&data), "set of data");
     nn_text_free(r->env, &options);
     nn_text_free(r->env, &data);
@@ -209,7 +224,8 @@ static bool read_items(struct nn_run *r, const char *sums, const char *stops) {
             }
         } else if (item->node->kind == NN_KEEP || item->node->kind == NN_STOP) {
             int64_t any;
-            if (!read_integer(&stops, &any) || !read_real(&stops, &item->best) || !read_integer(&stops, &item->stalled)) return false;
+            if (!read_integer(&stops, &any) || !read_real(&stops, &item->best) || !read_integer(&stops, &item->stalled))
+                return false;
             item->any = any != 0;
         }
     }
@@ -241,8 +257,8 @@ static bool read_phase(struct nn_run *r, const char *at) {
         if (!read_integer(&at, &index) || index < 0 || index >= r->n_items || r->items[index].loop != loop) return false;
         struct nn_item *item = &r->items[index];
         if (item->node->kind != NN_RANGE && item->node->kind != NN_DATA) return false;
-        if (!read_integer(&at, &item->turn) || !read_integer(&at, &item->turns) || !read_integer(&at, &item->lo) || !read_integer(&at, &item->samples) ||
-            !read_integer(&at, &item->batch) || !read_real(&at, &item->before)) {
+        if (!read_integer(&at, &item->turn) || !read_integer(&at, &item->turns) || !read_integer(&at, &item->lo) ||
+            !read_integer(&at, &item->samples) || !read_integer(&at, &item->batch) || !read_real(&at, &item->before)) {
             return false;
         }
         if (item->turn < 0 || item->turn >= item->turns) return false;
@@ -298,7 +314,8 @@ static bool read_all(struct nn_run *r, struct nn_tensors *f, const char *path, i
     const char *step = notes[STEP], *computed = notes[COMPUTED], *log = notes[LOG];
     if (!read_phase(r, notes[PHASE])) return damaged(r, path, "phase");
     if (!read_items(r, notes[SUMS], notes[STOPS])) return damaged(r, path, "sums");
-    if (!read_integer(&step, &r->steps) || !read_integer(&computed, &r->computed) || !read_integer(&log, log_bytes)) return damaged(r, path, "step");
+    if (!read_integer(&step, &r->steps) || !read_integer(&computed, &r->computed) || !read_integer(&log, log_bytes))
+        return damaged(r, path, "step");
     r->saved_computed = r->computed;
     if (!read_kept(r, f)) return false;
     if (!read_carried(r, notes[CARRIED])) return damaged(r, path, "carried");

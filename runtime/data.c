@@ -22,9 +22,17 @@ static const struct {
     const char *kind;
     nn_loader_fn *load;
 } kinds[] = {
-    {"idx", nn_load_idx},     {"csv", nn_load_csv},     {"npy", nn_load_npy},     {"npz", nn_load_npz},
-    {"safetensors", nn_load_safetensors}, {"cifar", nn_load_cifar}, {"text", nn_load_text},   {"lines", nn_load_lines},
-    {"words", nn_load_words}, {"trees", nn_load_trees}, {"images", nn_load_images},
+    {"idx", nn_load_idx},
+    {"csv", nn_load_csv},
+    {"npy", nn_load_npy},
+    {"npz", nn_load_npz},
+    {"safetensors", nn_load_safetensors},
+    {"cifar", nn_load_cifar},
+    {"text", nn_load_text},
+    {"lines", nn_load_lines},
+    {"words", nn_load_words},
+    {"trees", nn_load_trees},
+    {"images", nn_load_images},
 };
 
 /* The loader for a file by its suffix, where the source names none. */
@@ -81,8 +89,10 @@ bool nn_load_fail(struct nn_load *l, int64_t line, const char *format, ...) {
     nn_text_add(l->env, &t, l->path ? l->path : l->name);
     if (line > 0) nn_text_printf(l->env, &t, ":%" PRId64, line);
     nn_text_printf(l->env, &t, ": %s", message);
-    if (l->line > 0) nn_text_printf(l->env, &t, " (%s, %s:%" PRId64 ")", l->what, l->reader->program->source, l->line);
-    else nn_text_printf(l->env, &t, " (%s)", l->what);
+    if (l->line > 0)
+        nn_text_printf(l->env, &t, " (%s, %s:%" PRId64 ")", l->what, l->reader->program->source, l->line);
+    else
+        nn_text_printf(l->env, &t, " (%s)", l->what);
     nn_fail(l->env, NN_BAD_INPUT, "%s", nn_text_str(&t));
     nn_text_free(l->env, &t);
     return false;
@@ -114,12 +124,13 @@ bool nn_load_check_type(struct nn_load *l, int64_t elem, const int64_t *dims, in
     return false;
 }
 
-/* The first time exactly what is asked for (files with a header say how much comes); later by half as much again, so that appending sample by sample
- * stays linear. */
+/* The first time exactly what is asked for (files with a header say how much comes); later by half as much again, so that
+ * appending sample by sample stays linear. */
 char *nn_load_room(struct nn_load *l, int64_t more) {
     struct nn_column *c = l->column;
     int64_t used, need;
-    if (!nn_product(c->count, c->stride, &used) || !nn_product(more, c->stride, &need) || used > INT64_MAX / 4 || need > INT64_MAX / 4) {
+    if (!nn_product(c->count, c->stride, &used) || !nn_product(more, c->stride, &need) || used > INT64_MAX / 4 ||
+        need > INT64_MAX / 4) {
         nn_no_memory(l->env, SIZE_MAX);
         return NULL;
     }
@@ -148,19 +159,25 @@ bool nn_load_number(struct nn_load *l, int64_t line, const char *text, size_t n,
     digits[long_enough] = 0;
     char *end = digits;
     double value = 0;
-    if (n > 0 && n < sizeof digits && strspn(digits, "+-.0123456789eE") == n) value = strtod(digits, &end); /* so neither nan, inf nor hexadecimal */
+    if (n > 0 && n < sizeof digits && strspn(digits, "+-.0123456789eE") == n)
+        value = strtod(digits, &end); /* so neither nan, inf nor hexadecimal */
     if (end == digits || *end) return nn_load_fail(l, line, "expected a number, found '%.40s'%s", digits, n > 40 ? "..." : "");
     if (l->elem == NN_F32 || l->elem == NN_F64) {
-        if (isinf(l->elem == NN_F32 ? (double)(float)value : value)) return nn_load_fail(l, line, "%s is too large for %s", digits, nn_elem_name(l->elem));
+        if (isinf(l->elem == NN_F32 ? (double)(float)value : value))
+            return nn_load_fail(l, line, "%s is too large for %s", digits, nn_elem_name(l->elem));
         nn_value_put(at, l->elem, i, value);
         return true;
     }
     double least, most;
     integer_range(l->elem, &least, &most);
-    if (value != floor(value)) return nn_load_fail(l, line, "expected a whole number for %s, found %s", nn_elem_name(l->elem), digits);
-    if (value < least || value > most) return nn_load_fail(l, line, "%s is out of the range of %s", digits, nn_elem_name(l->elem));
-    if (l->elem == NN_I64 && !strpbrk(digits, ".eE")) ((int64_t *)at)[i] = strtoll(digits, NULL, 10); /* beyond 2^53 a double would round */
-    else nn_value_put(at, l->elem, i, value);
+    if (value != floor(value))
+        return nn_load_fail(l, line, "expected a whole number for %s, found %s", nn_elem_name(l->elem), digits);
+    if (value < least || value > most)
+        return nn_load_fail(l, line, "%s is out of the range of %s", digits, nn_elem_name(l->elem));
+    if (l->elem == NN_I64 && !strpbrk(digits, ".eE"))
+        ((int64_t *)at)[i] = strtoll(digits, NULL, 10); /* beyond 2^53 a double would round */
+    else
+        nn_value_put(at, l->elem, i, value);
     return true;
 }
 
@@ -203,6 +220,19 @@ failed:
 }
 
 /* ---- columns ---- */
+
+/* Files are opened and unpacked by functions that know of no field: whose file it was is added to what they say. Returns false.
+ */
+static bool name_field(struct nn_load *l) {
+    struct nn_error *e = &l->env->error;
+    size_t n = strlen(e->text);
+    if (e->status != NN_BAD_INPUT || strstr(e->text, l->what)) return false;
+    if (l->line > 0)
+        snprintf(e->text + n, sizeof e->text - n, " (%s, %s:%" PRId64 ")", l->what, l->reader->program->source, l->line);
+    else
+        snprintf(e->text + n, sizeof e->text - n, " (%s)", l->what);
+    return false;
+}
 
 /* Calls the loader for one file; a folder stands for its files, but to `images`, which reads its tree itself. */
 static bool load_file(struct nn_load *l, const char *path, const char *kind) {
@@ -254,16 +284,18 @@ bool nn_load_column(struct nn_load *l, const char *const *values, int64_t n_valu
         }
         if (!path) return false;
         const char *kind = l->loader->kind ? l->loader->kind : kind_of_suffix(path);
-        bool good = kind ? load_file(l, path, kind) : nn_load_fail(l, 0, "its suffix does not say how to read it: .npy .png .jpg .csv or .txt");
+        bool good = kind ? load_file(l, path, kind)
+                         : nn_load_fail(l, 0, "its suffix does not say how to read it: .npy .png .jpg .csv or .txt");
         nn_free(env, path);
-        if (!good) return false;
+        if (!good) return name_field(l);
     }
     return true;
 }
 
 /* ---- sets ---- */
 
-bool nn_data_reader_begin(struct nn_env *env, struct nn_data_reader *r, const struct nn_program *program, const struct nn_folders *f) {
+bool nn_data_reader_begin(struct nn_env *env, struct nn_data_reader *r, const struct nn_program *program,
+                          const struct nn_folders *f) {
     *r = (struct nn_data_reader){.env = env, .program = program, .folders = *f};
     r->words = nn_alloc_n(env, program->n_vocabs, sizeof *r->words);
     r->words_made = nn_alloc_n(env, program->n_vocabs, sizeof *r->words_made);
@@ -312,13 +344,15 @@ bool nn_set_read(struct nn_data_reader *r, struct nn_set *set, const struct nn_d
         int64_t first = set->columns[0].count, count = set->columns[i].count;
         if (count != first) {
             return nn_fail(env, NN_BAD_INPUT,
-                           "data set %s (%s:%" PRId64 "): the field %s has %" PRId64 " samples (%s), the field %s has %" PRId64 " (%s)", data->name,
-                           r->program->source, data->line, data->fields[0].name, first, data->fields[0].loader->files[0], data->fields[i].name, count,
-                           data->fields[i].loader->files[0]);
+                           "data set %s (%s:%" PRId64 "): the field %s has %" PRId64 " samples (%s), the field %s has %" PRId64
+                           " (%s)",
+                           data->name, r->program->source, data->line, data->fields[0].name, first,
+                           data->fields[0].loader->files[0], data->fields[i].name, count, data->fields[i].loader->files[0]);
         }
     }
     set->count = set->columns[0].count;
-    if (set->count > UINT32_MAX) return nn_fail(env, NN_BAD_INPUT, "data set %s: more than %" PRIu32 " samples", data->name, UINT32_MAX);
+    if (set->count > UINT32_MAX)
+        return nn_fail(env, NN_BAD_INPUT, "data set %s: more than %" PRIu32 " samples", data->name, UINT32_MAX);
     if (shuffle) {
         set->order = nn_alloc_n(env, set->count, sizeof *set->order);
         if (!set->order) return false;

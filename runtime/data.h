@@ -1,6 +1,6 @@
 /*
- * data.h - data sets in memory. A field of a set is a column: samples of one type and size, as the loader of the field has read them. Loaders are one file
- * each (load_*.c); what they share is here.
+ * data.h - data sets in memory. A field of a set is a column: samples of one type and size, as the loader of the field has read
+ * them. Loaders are one file each (load_*.c); what they share is here.
  */
 #ifndef NN_DATA_H
 #define NN_DATA_H
@@ -9,7 +9,8 @@
 #include "env.h"
 #include "value.h"
 
-/* Samples of equal size. Sample i lies at `at + i * stride` and has `bytes` bytes: windows over a text overlap (stride < bytes). */
+/* Samples of equal size. Sample i lies at `at + i * stride` and has `bytes` bytes: windows over a text overlap (stride < bytes).
+ */
 struct nn_column {
     char *at;
     int64_t count; /* samples */
@@ -32,8 +33,8 @@ enum nn_cut { NN_CUT_WORDS, NN_CUT_CHARACTERS }; /* how a text becomes words */
 int32_t nn_words_find(const struct nn_words *w, const char *word, size_t n);
 bool nn_words_add(struct nn_env *env, struct nn_words *w, const char *word, size_t n);
 void nn_words_free(struct nn_env *env, struct nn_words *w);
-/* Cuts the next word off a text: its start, and *n its length; NULL at the end. Words are what stands between spaces and tabs, characters are
- * UTF-8 code points (a byte that is none stands for itself). */
+/* Cuts the next word off a text: its start, and *n its length; NULL at the end. Words are what stands between spaces and tabs,
+ * characters are UTF-8 code points (a byte that is none stands for itself). */
 const char *nn_next_word(const char **text, const char *end, enum nn_cut cut, size_t *n);
 enum nn_cut nn_vocab_cut(const struct nn_vocab *v);
 
@@ -44,7 +45,8 @@ struct nn_folders {
     const char *environment; /* $NNC_DATA */
     const char *source;      /* folder of the program */
 };
-/* The path of a data file, looked for in the three folders in order; NULL: it is nowhere, or no memory (then an error is noted). */
+/* The path of a data file, looked for in the three folders in order; NULL: it is nowhere, or no memory (then an error is noted).
+ */
 char *nn_find_file(struct nn_env *env, const struct nn_folders *f, const char *name);
 /* "looked in A, B" for the message. */
 void nn_text_folders(struct nn_env *env, struct nn_text *t, const struct nn_folders *f);
@@ -58,7 +60,8 @@ struct nn_data_reader { /* what all loaders of a run share */
     struct nn_words *words; /* one a vocabulary of the program; made when first asked for */
     bool *words_made;
 };
-bool nn_data_reader_begin(struct nn_env *env, struct nn_data_reader *r, const struct nn_program *program, const struct nn_folders *f);
+bool nn_data_reader_begin(struct nn_env *env, struct nn_data_reader *r, const struct nn_program *program,
+                          const struct nn_folders *f);
 void nn_data_reader_end(struct nn_data_reader *r);
 /* The words of vocabulary i, read from its files if need be; NULL: failed. */
 const struct nn_words *nn_data_words(struct nn_data_reader *r, int64_t i);
@@ -67,15 +70,15 @@ const struct nn_words *nn_data_words(struct nn_data_reader *r, int64_t i);
 struct nn_load {
     struct nn_env *env;
     struct nn_data_reader *reader;
-    const char *what;         /* "training.image", "--image" */
-    int64_t line;             /* of the source; 0: none */
+    const char *what; /* "training.image", "--image" */
+    int64_t line;     /* of the source; 0: none */
     int64_t elem;
-    const int64_t *dims;      /* of one sample */
+    const int64_t *dims; /* of one sample */
     int64_t n_dims;
     const struct nn_loader *loader;
-    const char *path;         /* the file at hand */
-    const char *name;         /* as the program names it */
-    int64_t file;             /* its number among the files of the loader, 0... */
+    const char *path; /* the file at hand */
+    const char *name; /* as the program names it */
+    int64_t file;     /* its number among the files of the loader, 0... */
     int64_t files;
     bool input;               /* of a command, not of a data set */
     const char *text;         /* an input that is the text itself, not a file; else NULL */
@@ -84,16 +87,18 @@ struct nn_load {
 
 typedef bool nn_loader_fn(struct nn_load *l);
 
-/* Reads all files of a field or an input into a column. `values`: file names given instead of the loader's own (an input), n_values of them. */
+/* Reads all files of a field or an input into a column. `values`: file names given instead of the loader's own (an input),
+ * n_values of them. */
 bool nn_load_column(struct nn_load *l, const char *const *values, int64_t n_values);
 
 /* For loaders. nn_load_fail: "FILE[:line]: message (field NAME, program.nn:12)". */
 bool nn_load_fail(struct nn_load *l, int64_t line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* ... "expected u8[28, 28], found u8[60000, 32, 32]": the shape of the file without its first dimension must be that of a sample. found: with the first. */
+/* ... "expected u8[28, 28], found u8[60000, 32, 32]": the shape of the file without its first dimension must be that of a sample.
+ * found: with the first. */
 bool nn_load_check_type(struct nn_load *l, int64_t elem, const int64_t *dims, int64_t n_dims, int64_t *samples);
 /* Room for `more` samples behind those there are. */
 char *nn_load_room(struct nn_load *l, int64_t more);
-int64_t nn_load_sample(const struct nn_load *l); /* elements of one sample */
+int64_t nn_load_sample(const struct nn_load *l);                             /* elements of one sample */
 const struct nn_arg *nn_load_arg(const struct nn_load *l, const char *name); /* NULL: not given */
 /* A number read from a text, into element i of `at`, if the type can hold it; else a message with the line. */
 bool nn_load_number(struct nn_load *l, int64_t line, const char *text, size_t n, void *at, int64_t i);
@@ -106,8 +111,8 @@ bool nn_load_vocab(struct nn_load *l, const struct nn_words **words, enum nn_cut
 /* All of the file at hand, or the text itself; NULL: failed. Freed by nn_free. */
 char *nn_load_bytes(struct nn_load *l, int64_t *n);
 
-nn_loader_fn nn_load_idx, nn_load_csv, nn_load_npy, nn_load_npz, nn_load_safetensors, nn_load_cifar, nn_load_text, nn_load_lines, nn_load_words,
-    nn_load_trees, nn_load_images;
+nn_loader_fn nn_load_idx, nn_load_csv, nn_load_npy, nn_load_npz, nn_load_safetensors, nn_load_cifar, nn_load_text, nn_load_lines,
+    nn_load_words, nn_load_trees, nn_load_images;
 
 /* ---- sets ---- */
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -30,15 +31,16 @@ static ssize_t real_write(void *context, int fd, const void *at, size_t size) {
     return write(fd, at, size);
 }
 
-static void real_print(void *context, enum nn_stream to, const char *text, size_t n) {
+static bool real_print(void *context, enum nn_stream to, const char *text, size_t n) {
     (void)context;
     while (n > 0) {
         ssize_t done = write(to == NN_OUT ? STDOUT_FILENO : STDERR_FILENO, text, n);
         if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return; /* nobody listens: a closed pipe is not an error of the run */
+        if (done < 0) return false;
         text += done;
         n -= (size_t)done;
     }
+    return true;
 }
 
 static double real_now(void *context) {
@@ -48,13 +50,19 @@ static double real_now(void *context) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static int terminal_columns(void) {
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 struct nn_system nn_real_system(void) {
     return (struct nn_system){.allocate = real_allocate,
                               .write = real_write,
                               .print = real_print,
                               .now = real_now,
                               .data_folder = getenv("NNC_DATA"),
-                              .terminal = isatty(STDERR_FILENO) == 1};
+                              .terminal = isatty(STDERR_FILENO) == 1,
+                              .columns = terminal_columns()};
 }
 
 /* ---- errors ---- */
@@ -74,7 +82,9 @@ bool nn_fail(struct nn_env *env, int status, const char *format, ...) {
     return false;
 }
 
-bool nn_no_memory(struct nn_env *env, size_t size) { return nn_fail(env, NN_RUNTIME, "out of memory (%zu bytes asked for)", size); }
+bool nn_no_memory(struct nn_env *env, size_t size) {
+    return nn_fail(env, NN_RUNTIME, "out of memory (%zu bytes asked for)", size);
+}
 
 /* ---- memory ---- */
 
@@ -137,9 +147,7 @@ void nn_free_aligned(struct nn_env *env, void *at) {
     nn_free(env, base);
 }
 
-bool nn_product(int64_t a, int64_t b, int64_t *product) {
-    return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, product);
-}
+bool nn_product(int64_t a, int64_t b, int64_t *product) { return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, product); }
 
 /* ---- growing text ---- */
 
@@ -185,7 +193,11 @@ void nn_text_printf(struct nn_env *env, struct nn_text *t, const char *format, .
 
 /* Length of the UTF-8 sequence at s (1 to 4), 0 if the bytes are none. */
 static size_t utf8_length(const unsigned char *s, size_t n) {
-    size_t want = s[0] < 0x80 ? 1 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+    size_t want = s[0] < 0x80                   ? 1
+                  : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+                  : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+                  : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
+                                                : 0;
     if (want == 0 || want > n) return 0;
     for (size_t i = 1; i < want; i++) {
         if ((s[i] & 0xC0) != 0x80) return 0;
@@ -232,6 +244,12 @@ void nn_text_free(struct nn_env *env, struct nn_text *t) {
 }
 
 /* ---- output ---- */
+
+bool nn_print_text(struct nn_env *env, enum nn_stream to, const struct nn_text *t) {
+    if (!nn_text_ok(env, t)) return false;
+    if (t->n == 0 || env->sys->print(env->sys->context, to, t->at, t->n) || to == NN_ERR) return true;
+    return nn_fail(env, NN_RUNTIME, "standard output cannot be written: %s", strerror(errno));
+}
 
 void nn_print(struct nn_env *env, enum nn_stream to, const char *format, ...) {
     char text[6000];

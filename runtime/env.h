@@ -1,6 +1,7 @@
 /*
- * env.h - what every part of the runtime is given: where errors, memory, time and output go. Nothing below main() ends the process, prints, or keeps a
- * global; a function that can fail returns false (or NULL) and has written why into env->error, once: the first error stays.
+ * env.h - what every part of the runtime is given: where errors, memory, time and output go. Nothing below main() ends the
+ * process, prints, or keeps a global; a function that can fail returns false (or NULL) and has written why into env->error, once:
+ * the first error stays.
  */
 #ifndef NN_ENV_H
 #define NN_ENV_H
@@ -20,12 +21,13 @@ enum nn_stream { NN_OUT = 1, NN_ERR = 2 };
 struct nn_system {
     void *(*allocate)(void *context, void *old, size_t size);                    /* as realloc; size 0: free, returns NULL */
     ssize_t (*write)(void *context, int fd, const void *at, size_t size);        /* as write(2): files */
-    void (*print)(void *context, enum nn_stream to, const char *text, size_t n); /* results and messages */
+    bool (*print)(void *context, enum nn_stream to, const char *text, size_t n); /* results and messages; false: errno says why */
     double (*now)(void *context);                                                /* seconds of a clock that never goes back */
     void *context;
     const volatile int *stop; /* the signal that asks to stop, 0: none yet */
     const char *data_folder;  /* $NNC_DATA or NULL */
     bool terminal;            /* messages go to a terminal */
+    int columns;              /* ... so wide; 0: not known */
 };
 
 struct nn_error {
@@ -73,6 +75,8 @@ bool nn_text_ok(struct nn_env *env, const struct nn_text *t);
 const char *nn_text_str(const struct nn_text *t);
 void nn_text_free(struct nn_env *env, struct nn_text *t);
 
+/* A whole text. Results that nobody can read are an error of the run; messages that cannot be written are let go. */
+bool nn_print_text(struct nn_env *env, enum nn_stream to, const struct nn_text *t);
 void nn_print(struct nn_env *env, enum nn_stream to, const char *format, ...) __attribute__((format(printf, 3, 4)));
 double nn_now(struct nn_env *env);
 
@@ -87,7 +91,8 @@ bool nn_is_folder(const char *path);
 /* Makes the folder if it is not there. */
 bool nn_make_folder(struct nn_env *env, const char *path);
 
-/* How far a misspelt name is from another: insertions, deletions, replacements and swaps of neighbours; a change of case counts as one. */
+/* How far a misspelt name is from another: insertions, deletions, replacements and swaps of neighbours; a change of case counts
+ * as one. */
 int nn_name_distance(const char *a, const char *b);
 
 #endif

@@ -45,9 +45,12 @@ bool nn_write_begin(struct nn_env *env, struct nn_writer *w, const char *path) {
     return true;
 }
 
-bool nn_write(struct nn_env *env, struct nn_writer *w, const void *at, size_t size) { return nn_write_all(env, w->fd, w->path, at, size); }
+bool nn_write(struct nn_env *env, struct nn_writer *w, const void *at, size_t size) {
+    return nn_write_all(env, w->fd, w->path, at, size);
+}
 
-/* After a rename the new name is safe only when its folder is on the disk too. Folders that cannot be synced (some file systems) are let be. */
+/* After a rename the new name is safe only when its folder is on the disk too. Folders that cannot be synced (some file systems)
+ * are let be. */
 static void sync_folder(const char *path) {
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -64,9 +67,11 @@ static void sync_folder(const char *path) {
 
 bool nn_write_end(struct nn_env *env, struct nn_writer *w, bool good) {
     if (w->fd >= 0) {
-        if (good && fsync(w->fd) != 0 && errno != EINVAL && errno != EROFS) good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
+        if (good && fsync(w->fd) != 0 && errno != EINVAL && errno != EROFS)
+            good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
         if (close(w->fd) != 0 && good) good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
-        if (good && w->beside && rename(w->beside, w->path) != 0) good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
+        if (good && w->beside && rename(w->beside, w->path) != 0)
+            good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
         if (good && w->beside) sync_folder(w->path);
         if (!good && w->beside) unlink(w->beside);
     } else {
@@ -103,9 +108,12 @@ int64_t nn_read(struct nn_env *env, struct nn_reader *r, void *at, int64_t size)
         int status;
         const char *why = gzerror(r->gz, &status);
         if (n < 0 || (n == 0 && status == Z_BUF_ERROR)) {
-            if (status == Z_BUF_ERROR) nn_fail(env, NN_BAD_INPUT, "%s: truncated: the compressed data end in the middle", r->path);
-            else if (status == Z_ERRNO) nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", r->path, strerror(errno));
-            else nn_fail(env, NN_BAD_INPUT, "%s: the compressed data are damaged (%s)", r->path, why);
+            if (status == Z_BUF_ERROR)
+                nn_fail(env, NN_BAD_INPUT, "%s: truncated: the compressed data end in the middle", r->path);
+            else if (status == Z_ERRNO)
+                nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", r->path, strerror(errno));
+            else
+                nn_fail(env, NN_BAD_INPUT, "%s: the compressed data are damaged (%s)", r->path, why);
             return -1;
         }
         if (n == 0) break;

@@ -1,9 +1,9 @@
 /*
  * input.c - the inputs of a command, from files or from the command line itself.
  *
- * --image=one.png,two.png   several files, one behind the other     --image=batch.npy   a batch     --prompt="ROMEO:"   the text itself, where the source
- * names a loader of text and there is no file of that name. The number of samples is the batch: the same for every input, and within the bound that the program was
- * compiled for.
+ * --image=one.png,two.png   several files, one behind the other     --image=batch.npy   a batch     --prompt="ROMEO:"   the text
+ * itself, where the source names a loader of text and there is no file of that name. The number of samples is the batch: the same
+ * for every input, and within the bound that the program was compiled for.
  */
 #include "run.h"
 #include <inttypes.h>
@@ -25,7 +25,27 @@ static bool read_itself(struct nn_load *l, const char *value) {
     l->name = "the text given";
     l->files = 1;
     l->column->bytes = l->column->stride = nn_load_sample(l) * nn_elem_size(l->elem);
-    return strcmp(l->loader->kind, "lines") == 0 ? nn_load_lines(l) : strcmp(l->loader->kind, "words") == 0 ? nn_load_words(l) : nn_load_text(l);
+    return strcmp(l->loader->kind, "lines") == 0   ? nn_load_lines(l)
+           : strcmp(l->loader->kind, "words") == 0 ? nn_load_words(l)
+                                                   : nn_load_text(l);
+}
+
+/* "7,3,1" where a sample is one number and there is no such file. */
+static bool are_numbers(const struct nn_load *l, const char *value) {
+    return l->n_dims == 0 && value[0] && strspn(value, "+-.0123456789eE,") == strlen(value) && !nn_is_file(value);
+}
+
+static bool read_numbers(struct nn_load *l, const char *value) {
+    l->name = value;
+    l->column->bytes = l->column->stride = nn_elem_size(l->elem);
+    for (const char *at = value;; at++) {
+        size_t n = strcspn(at, ",");
+        char *to = nn_load_room(l, 1);
+        if (!to || !nn_load_number(l, 0, at, n, to, 0)) return false;
+        l->column->count++;
+        at += n;
+        if (!*at) return true;
+    }
 }
 
 /* "a,b" as two files, unless there is one file of that very name. */
@@ -40,13 +60,16 @@ static bool read_files(struct nn_load *l, const char *value) {
     } else if (good) {
         char *rest = NULL;
         for (char *name = strtok_r(copy, ",", &rest); good && name; name = strtok_r(NULL, ",", &rest)) {
-            if (n < MOST_FILES) files[n++] = name;
-            else good = nn_load_fail(l, 0, "more than %d files", MOST_FILES);
+            if (n < MOST_FILES)
+                files[n++] = name;
+            else
+                good = nn_load_fail(l, 0, "more than %d files", MOST_FILES);
         }
         if (good && n == 0) good = nn_fail(env, NN_BAD_INPUT, "%s: a file is expected", l->what);
     }
     for (int64_t i = 0; good && i < n; i++) {
-        if (!nn_is_file(files[i]) && !nn_is_folder(files[i])) good = nn_fail(env, NN_BAD_INPUT, "%s: there is no such file (%s)", files[i], l->what);
+        if (!nn_is_file(files[i]) && !nn_is_folder(files[i]))
+            good = nn_fail(env, NN_BAD_INPUT, "%s: there is no such file (%s)", files[i], l->what);
     }
     good = good && nn_load_column(l, files, n);
     nn_free(env, files);
@@ -62,13 +85,18 @@ static bool check_batch(struct nn_run *r, const struct nn_io *io, const struct n
         return c->count == 1 || nn_fail(r->env, NN_BAD_INPUT, "--%s: expected one sample, found %" PRId64, io->name, c->count);
     }
     int64_t batch = c->count / s->dims[0];
-    if (c->count % s->dims[0] != 0) return nn_fail(r->env, NN_BAD_INPUT, "--%s: the number of samples is a multiple of %" PRId64 ", found %" PRId64, io->name, s->dims[0], c->count);
+    if (c->count % s->dims[0] != 0)
+        return nn_fail(r->env, NN_BAD_INPUT, "--%s: the number of samples is a multiple of %" PRId64 ", found %" PRId64, io->name,
+                       s->dims[0], c->count);
     if (batch > s->batch_bound) {
-        return nn_fail(r->env, NN_BAD_INPUT, "--%s: %" PRId64 " samples; the program was compiled for at most %" PRId64 ": nnc --max-batch=%" PRId64 " raises that", io->name,
-                       batch, s->batch_bound, batch);
+        return nn_fail(r->env, NN_BAD_INPUT,
+                       "--%s: %" PRId64 " samples; the program was compiled for at most %" PRId64 ": nnc --max-batch=%" PRId64
+                       " raises that",
+                       io->name, batch, s->batch_bound, batch);
     }
     if (*first && batch != r->input_batch) {
-        return nn_fail(r->env, NN_BAD_INPUT, "--%s has %" PRId64 " samples, but --%s has %" PRId64, io->name, batch, *first, r->input_batch);
+        return nn_fail(r->env, NN_BAD_INPUT, "--%s has %" PRId64 " samples, but --%s has %" PRId64, io->name, batch, *first,
+                       r->input_batch);
     }
     *first = io->name;
     r->input_batch = batch;
@@ -91,9 +119,13 @@ static bool read_input(struct nn_run *r, int64_t i, const char **first) {
                         .loader = io->loader,
                         .input = true,
                         .column = &r->inputs[i]};
-    if (good && s->batch_axis > 0) good = nn_fail(r->env, NN_BAD_INPUT, "--%s: an input whose batch is not its first dimension cannot be read yet", io->name);
-    if (good && is_text(io->loader) && !nn_is_file(value)) good = read_itself(&l, value);
-    else if (good) good = read_files(&l, value);
+    if (good && s->batch_axis > 0)
+        good =
+            nn_fail(r->env, NN_BAD_INPUT, "--%s: an input whose batch is not its first dimension cannot be read yet", io->name);
+    if (good && is_text(io->loader) && !nn_is_file(value))
+        good = read_itself(&l, value);
+    else if (good)
+        good = read_files(&l, value);
     good = good && check_batch(r, io, &r->inputs[i], first);
     nn_text_free(r->env, &what);
     return good;

@@ -1,6 +1,7 @@
 /*
- * load_cifar.c - the binary format of CIFAR-10: records of a label, then 32 x 32 bytes of red, of green, of blue. Pictures come out as [32, 32, 3]: channels last.
- * (A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the data set's page.)   cifar(files..., part="image"|"label")
+ * load_cifar.c - the binary format of CIFAR-10: records of a label, then 32 x 32 bytes of red, of green, of blue. Pictures come
+ * out as [32, 32, 3]: channels last. (A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the data
+ * set's page.)   cifar(files..., part="image"|"label")
  */
 #include "data.h"
 #include "file.h"
@@ -14,7 +15,8 @@ static bool check_field(struct nn_load *l, bool label) {
     if (right && l->elem == NN_U8) return true;
     struct nn_text want = {0};
     nn_text_type(l->env, &want, l->elem, l->dims, l->n_dims);
-    nn_load_fail(l, 0, "expected samples of type %s, found %s", nn_text_str(&want), label ? "u8 (labels)" : "u8[32, 32, 3] (pictures)");
+    nn_load_fail(l, 0, "expected samples of type %s, found %s", nn_text_str(&want),
+                 label ? "u8 (labels)" : "u8[32, 32, 3] (pictures)");
     nn_text_free(l->env, &want);
     return false;
 }
@@ -42,8 +44,10 @@ bool nn_load_cifar(struct nn_load *l) {
     bool good = true;
     int64_t got = 0, n = 0;
     while (good && (got = nn_read(l->env, &r, record, RECORD)) == RECORD) {
-        if (record[0] > 9) good = nn_load_fail(l, 0, "record %" PRId64 " has the label %d: this is not a CIFAR-10 file", n, record[0]);
-        else good = read_record(l, record, label);
+        if (record[0] > 9)
+            good = nn_load_fail(l, 0, "record %" PRId64 " has the label %d: this is not a CIFAR-10 file", n, record[0]);
+        else
+            good = read_record(l, record, label);
         n++;
     }
     if (good && got < 0) good = false;

@@ -1,8 +1,9 @@
 /*
  * load_csv.c - numbers in columns of a text: csv(file, columns=, header=, delimiter=, window=).
  *
- * A row is a line; quotes may stand around a value ("a,b" and "" for a quote inside). All rows have as many values as the first one. `columns` picks some (numbers
- * from 0; all without it); their number is that of a sample's elements. With `window`, sample i is the rows i .. i + window - 1.
+ * A row is a line; quotes may stand around a value ("a,b" and "" for a quote inside). All rows have as many values as the first
+ * one. `columns` picks some (numbers from 0; all without it); their number is that of a sample's elements. With `window`, sample
+ * i is the rows i .. i + window - 1.
  */
 #include "data.h"
 #include "file.h"
@@ -33,21 +34,24 @@ static bool table_begin(struct nn_load *l, struct table *t) {
     if (t->window < 1) return nn_load_fail(l, 0, "window=%" PRId64 ": a window has at least one row", t->window);
     int64_t sample = nn_load_sample(l);
     if (sample % t->window != 0 || (t->columns && sample / t->window != t->n_columns)) {
-        return nn_load_fail(l, 0, "a sample has %" PRId64 " elements, but %" PRId64 " columns of %" PRId64 " rows are picked", sample,
-                            t->columns ? t->n_columns : sample / t->window, t->window);
+        return nn_load_fail(l, 0, "a sample has %" PRId64 " elements, but %" PRId64 " columns of %" PRId64 " rows are picked",
+                            sample, t->columns ? t->n_columns : sample / t->window, t->window);
     }
     t->n_columns = sample / t->window;
     l->column->stride = t->n_columns * nn_elem_size(l->elem);
     return true;
 }
 
-/* Cuts the next value off the row; *cut points behind its delimiter, or is NULL at the end of the row. Quotes are taken off in place. */
+/* Cuts the next value off the row; *cut points behind its delimiter, or is NULL at the end of the row. Quotes are taken off in
+ * place. */
 static char *next_value(char *row, char *end, char delimiter, char **cut, size_t *n) {
     char *at = row, *to = row;
     if (at < end && *at == '"') {
         for (at++; at < end; at++) {
-            if (*at == '"' && at + 1 < end && at[1] == '"') at++;
-            else if (*at == '"') break;
+            if (*at == '"' && at + 1 < end && at[1] == '"')
+                at++;
+            else if (*at == '"')
+                break;
             *to++ = *at;
         }
         if (at < end) at++;
@@ -82,7 +86,9 @@ static bool table_width(struct nn_load *l, struct table *t, int64_t width, int64
     for (int64_t c = 0; c < width; c++) t->place[c] = t->columns ? -1 : c;
     for (int64_t i = 0; t->columns && i < t->n_columns; i++) {
         int64_t c = t->columns[i];
-        if (c < 0 || c >= width) return nn_load_fail(l, line, "there is no column %" PRId64 ": the row has %" PRId64 " values, counted from 0", c, width);
+        if (c < 0 || c >= width)
+            return nn_load_fail(l, line, "there is no column %" PRId64 ": the row has %" PRId64 " values, counted from 0", c,
+                                width);
         if (t->place[c] >= 0) return nn_load_fail(l, 0, "column %" PRId64 " is picked twice", c);
         t->place[c] = i;
     }
@@ -94,8 +100,8 @@ static bool read_row(struct nn_load *l, struct table *t, char *row, size_t lengt
     int64_t width = count_values(row, length, t->delimiter);
     if (t->width < 0 && !table_width(l, t, width, line)) return false;
     if (width != t->width) {
-        return nn_load_fail(l, line, "the row is too %s: expected %" PRId64 " values, found %" PRId64, width < t->width ? "short" : "long", t->width,
-                            width);
+        return nn_load_fail(l, line, "the row is too %s: expected %" PRId64 " values, found %" PRId64,
+                            width < t->width ? "short" : "long", t->width, width);
     }
     char *at = nn_load_room(l, 1), *cut = row, *end = row + length;
     if (!at) return false;

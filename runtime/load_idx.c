@@ -1,6 +1,6 @@
 /*
- * load_idx.c - IDX, the format of MNIST: two zero bytes, a type, the number of dimensions, each dimension as a big-endian 32-bit number, then the elements
- * in row-major order, big endian. (Y. LeCun, "The MNIST database": FILE FORMATS.)
+ * load_idx.c - IDX, the format of MNIST: two zero bytes, a type, the number of dimensions, each dimension as a big-endian 32-bit
+ * number, then the elements in row-major order, big endian. (Y. LeCun, "The MNIST database": FILE FORMATS.)
  */
 #include "data.h"
 #include "file.h"
@@ -17,7 +17,9 @@ static int64_t elem_of_code(unsigned code) {
     }
 }
 
-static uint32_t big_endian(const unsigned char *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
+static uint32_t big_endian(const unsigned char *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
 
 static void swap_bytes(char *at, int64_t n, int64_t size) {
     for (int64_t i = 0; i < n; i++, at += size) {
@@ -49,15 +51,20 @@ bool nn_load_idx(struct nn_load *l) {
     if (!nn_read_open(l->env, &r, l->path)) return false;
     bool good = read_header(l, &r, &samples);
     if (good && samples > nn_read_bound(&r) / (l->column->bytes > 0 ? l->column->bytes : 1)) {
-        good = nn_load_fail(l, 0, "truncated: the file is too small for %" PRId64 " samples", samples);
+        good = nn_load_fail(
+            l, 0, "truncated: %" PRId64 " samples of %" PRId64 " bytes expected, found at most %" PRId64 " bytes in all", samples,
+            l->column->bytes, nn_read_bound(&r));
     }
     char *at = good ? nn_load_room(l, samples) : NULL;
     if (at) {
         int64_t bytes = samples * l->column->bytes, got = nn_read(l->env, &r, at, bytes);
         char extra;
-        if (got < 0) good = false;
-        else if (got < bytes) good = nn_load_fail(l, 0, "truncated: %" PRId64 " bytes of elements expected, %" PRId64 " found", bytes, got);
-        else if (nn_read(l->env, &r, &extra, 1) != 0) good = nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
+        if (got < 0)
+            good = false;
+        else if (got < bytes)
+            good = nn_load_fail(l, 0, "truncated: %" PRId64 " bytes of elements expected, %" PRId64 " found", bytes, got);
+        else if (nn_read(l->env, &r, &extra, 1) != 0)
+            good = nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
         if (good) swap_bytes(at, samples * nn_load_sample(l), nn_elem_size(l->elem));
         if (good) l->column->count += samples;
     }

@@ -1,9 +1,10 @@
 /*
  * load_images.c - pictures: images(dir, fit="crop"|"scale", part="image"|"label"), and pictures given as inputs of a command.
  *
- * A folder of folders is a set of classes: folder number k, in the order of names, is class k; files in the order of names. Without `fit` a picture must have the size of
- * the field; "crop" scales it until its shorter side fits and takes the middle; "scale" scales both sides. A sample is u8[H, W], u8[H, W, 1] or u8[H, W, 3] as it stands in
- * the file, or f32 of the same shapes, 0..1; grey becomes colour and colour grey (Rec. 601 luma) as the field asks.
+ * A folder of folders is a set of classes: folder number k, in the order of names, is class k; files in the order of names.
+ * Without `fit` a picture must have the size of the field; "crop" scales it until its shorter side fits and takes the middle;
+ * "scale" scales both sides. A sample is u8[H, W], u8[H, W, 1] or u8[H, W, 3] as it stands in the file, or f32 of the same
+ * shapes, 0..1; grey becomes colour and colour grey (Rec. 601 luma) as the field asks.
  */
 #include "data.h"
 #include "picture.h"
@@ -30,7 +31,8 @@ static bool read_form(struct nn_load *l, struct form *f) {
         bool good = l->n_dims == 0 && (l->elem == NN_U8 || l->elem == NN_I32 || l->elem == NN_I64);
         return good || nn_load_fail(l, 0, "labels of pictures are u8, i32 or i64 numbers");
     }
-    bool good = (l->elem == NN_U8 || l->elem == NN_F32) && (l->n_dims == 2 || (l->n_dims == 3 && (l->dims[2] == 1 || l->dims[2] == 3)));
+    bool good =
+        (l->elem == NN_U8 || l->elem == NN_F32) && (l->n_dims == 2 || (l->n_dims == 3 && (l->dims[2] == 1 || l->dims[2] == 3)));
     if (!good) return nn_load_fail(l, 0, "a picture is u8 or f32, [height, width] or [height, width, 3]");
     f->height = l->dims[0];
     f->width = l->dims[1];
@@ -59,15 +61,16 @@ static bool decode(struct nn_load *l, const char *path, struct nn_picture *p) {
 
 /* ---- sizes ---- */
 
-/* The weight of source pixel i for target pixel o at `scale` source pixels a target pixel: the triangle of linear interpolation, widened to the
- * target's pixel when shrinking, so that no pixel is left out. */
+/* The weight of source pixel i for target pixel o at `scale` source pixels a target pixel: the triangle of linear interpolation,
+ * widened to the target's pixel when shrinking, so that no pixel is left out. */
 static double weight(int64_t i, int64_t o, double scale, double offset) {
     double wide = scale > 1 ? scale : 1, d = fabs((double)i + 0.5 - offset - ((double)o + 0.5) * scale) / wide;
     return d < 1 ? 1 - d : 0;
 }
 
 /* One row or column of n values with a stride becomes m values. */
-static void resample(const float *from, int64_t n, int64_t stride, float *to, int64_t m, int64_t to_stride, double scale, double offset) {
+static void resample(const float *from, int64_t n, int64_t stride, float *to, int64_t m, int64_t to_stride, double scale,
+                     double offset) {
     double wide = scale > 1 ? scale : 1;
     for (int64_t o = 0; o < m; o++) {
         double centre = ((double)o + 0.5) * scale + offset, sum = 0, all = 0;
@@ -97,7 +100,8 @@ static float *fit_picture(struct nn_load *l, const struct form *f, const struct 
     if (from && wide && to) {
         for (int64_t i = 0, n = p->height * p->width * c; i < n; i++) from[i] = p->at[i];
         for (int64_t y = 0; y < p->height; y++) {
-            for (int64_t k = 0; k < c; k++) resample(from + y * p->width * c + k, p->width, c, wide + y * W * c + k, W, c, sx, ox);
+            for (int64_t k = 0; k < c; k++)
+                resample(from + y * p->width * c + k, p->width, c, wide + y * W * c + k, W, c, sx, ox);
         }
         for (int64_t x = 0; x < W * c; x++) resample(wide + x, p->height, W * c, to + x, H, W * c, sy, oy);
     } else {
@@ -123,8 +127,10 @@ static void store(const struct nn_load *l, const struct form *f, const float *pi
         for (int64_t k = 0; k < f->channels; k++) {
             float v = channel(pixels + i * channels, channels, f->channels, k);
             int64_t place = i * f->channels + k;
-            if (l->elem == NN_U8) ((unsigned char *)at)[place] = (unsigned char)(v < 0 ? 0 : v > 255 ? 255 : rintf(v));
-            else ((float *)at)[place] = v / 255;
+            if (l->elem == NN_U8)
+                ((unsigned char *)at)[place] = (unsigned char)(v < 0 ? 0 : v > 255 ? 255 : rintf(v));
+            else
+                ((float *)at)[place] = v / 255;
         }
     }
 }
@@ -135,8 +141,9 @@ static bool add_picture(struct nn_load *l, const struct form *f, const char *pat
     l->path = path;
     bool good = decode(l, path, &p);
     if (good && f->fit == FIT_NONE && (p.height != f->height || p.width != f->width)) {
-        good = nn_load_fail(l, 0, "expected a picture of %" PRId64 " x %" PRId64 " (height x width), found %" PRId64 " x %" PRId64, f->height, f->width, p.height,
-                            p.width);
+        good =
+            nn_load_fail(l, 0, "expected a picture of %" PRId64 " x %" PRId64 " (height x width), found %" PRId64 " x %" PRId64,
+                         f->height, f->width, p.height, p.width);
         nn_picture_free(l->env, &p);
     }
     if (good) {
@@ -167,11 +174,16 @@ static bool add_folder(struct nn_load *l, const struct form *f, const char *path
     bool good = names != NULL;
     for (int64_t i = 0; good && i < n; i++) {
         char *inside = nn_path_join(l->env, path, names[i]);
-        if (!inside) good = false;
-        else if (nn_is_folder(inside)) good = label >= 0 || add_folder(l, f, inside, class++);
-        else if (is_picture(inside) && !f->label) good = add_picture(l, f, inside);
-        else if (is_picture(inside) && label >= 0) good = add_label(l, label);
-        else if (is_picture(inside)) good = nn_load_fail(l, 0, "%s is in no folder, so it has no class", names[i]);
+        if (!inside)
+            good = false;
+        else if (nn_is_folder(inside))
+            good = label >= 0 || add_folder(l, f, inside, class ++);
+        else if (is_picture(inside) && !f->label)
+            good = add_picture(l, f, inside);
+        else if (is_picture(inside) && label >= 0)
+            good = add_label(l, label);
+        else if (is_picture(inside))
+            good = nn_load_fail(l, 0, "%s is in no folder, so it has no class", names[i]);
         nn_free(l->env, inside);
     }
     if (names) nn_names_free(l->env, names, n);

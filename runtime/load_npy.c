@@ -1,8 +1,10 @@
 /*
  * load_npy.c - arrays written by NumPy: npy(file), npz(file, name).
  *
- * .npy: "\x93NUMPY", two bytes of version, the length of the header (2 bytes little endian, 4 from version 2 on), the header as a Python dictionary
- * {'descr': '<f4', 'fortran_order': False, 'shape': (60000, 28, 28), }, then the elements. .npz is a ZIP archive of such files (numpy.lib.format).
+ * .npy: "\x93NUMPY", two bytes of version, the length of the header (2 bytes little endian, 4 from version 2 on), the header as a
+ * Python dictionary
+ * {'descr': '<f4', 'fortran_order': False, 'shape': (60000, 28, 28), }, then the elements. .npz is a ZIP archive of such files
+ * (numpy.lib.format).
  */
 #include "data.h"
 #include "file.h"
@@ -21,6 +23,7 @@ struct source {
     z_stream *packed; /* NULL: stored */
     const char *at;   /* of the entry, in memory */
     int64_t left;
+    uLong crc; /* of what was read of the entry */
 };
 
 /* As nn_read: fewer than size at the end, -1: failed. */
@@ -29,6 +32,7 @@ static int64_t source_read(struct source *s, void *at, int64_t size) {
     if (!s->packed) {
         int64_t n = size < s->left ? size : s->left;
         memcpy(at, s->at, (size_t)n);
+        s->crc = crc32_z(s->crc, at, (z_size_t)n);
         s->at += n;
         s->left -= n;
         return n;
@@ -46,6 +50,7 @@ static int64_t source_read(struct source *s, void *at, int64_t size) {
             return -1;
         }
     }
+    s->crc = crc32_z(s->crc, at, (z_size_t)done);
     return done;
 }
 
@@ -75,17 +80,20 @@ static bool parse_header(struct nn_load *l, const char *header, int64_t *elem, i
     if (!descr || !order || !shape || *shape != '(') return nn_load_fail(l, 0, "the header of the .npy file cannot be read");
     char name[16] = "";
     if (sscanf(descr, "'%15[^']'", name) != 1 || (*elem = elem_of_descr(name)) < 0) {
-        return nn_load_fail(l, 0, "its element type '%s' is none of float32, float64, int32, int64, uint8, bool (little endian)", name);
+        return nn_load_fail(l, 0, "its element type '%s' is none of float32, float64, int32, int64, uint8, bool (little endian)",
+                            name);
     }
     *n_dims = 0;
     for (const char *at = shape + 1; *at && *at != ')';) {
         char *end;
         long long n = strtoll(at, &end, 10);
-        if (end == at || n < 0 || *n_dims == MOST_DIMS) return nn_load_fail(l, 0, "the shape in the header of the .npy file cannot be read");
+        if (end == at || n < 0 || *n_dims == MOST_DIMS)
+            return nn_load_fail(l, 0, "the shape in the header of the .npy file cannot be read");
         dims[(*n_dims)++] = n;
         at = end + strspn(end, ", ");
     }
-    if (strncmp(order, "True", 4) == 0 && *n_dims > 1) return nn_load_fail(l, 0, "its elements are in column-major (Fortran) order: save numpy.ascontiguousarray of it");
+    if (strncmp(order, "True", 4) == 0 && *n_dims > 1)
+        return nn_load_fail(l, 0, "its elements are in column-major (Fortran) order: save numpy.ascontiguousarray of it");
     return true;
 }
 
@@ -104,7 +112,8 @@ static bool read_header(struct source *s, int64_t *elem, int64_t *dims, int64_t 
     char *header = nn_alloc(l->env, (size_t)length + 1);
     if (!header) return false;
     got = source_read(s, header, length);
-    bool good = got == length ? parse_header(l, header, elem, dims, n_dims) : nn_load_fail(l, 0, "truncated: the header is not complete");
+    bool good =
+        got == length ? parse_header(l, header, elem, dims, n_dims) : nn_load_fail(l, 0, "truncated: the header is not complete");
     nn_free(l->env, header);
     return good;
 }
@@ -115,13 +124,16 @@ static bool read_array(struct source *s) {
     if (!read_header(s, &elem, dims, &n_dims) || !nn_load_check_type(l, elem, dims, n_dims, &samples)) return false;
     int64_t bound = s->file ? nn_read_bound(s->file) : s->packed ? s->left * NN_DEFLATE_MOST : s->left;
     if (samples > bound / (l->column->bytes > 0 ? l->column->bytes : 1)) {
-        return nn_load_fail(l, 0, "truncated: the file is too small for %" PRId64 " samples", samples);
+        return nn_load_fail(
+            l, 0, "truncated: %" PRId64 " samples of %" PRId64 " bytes expected, found at most %" PRId64 " bytes in all", samples,
+            l->column->bytes, bound);
     }
     char *at = nn_load_room(l, samples), extra;
     if (!at) return false;
     int64_t bytes = samples * l->column->bytes, got = source_read(s, at, bytes);
     if (got < 0) return false;
-    if (got < bytes) return nn_load_fail(l, 0, "truncated: %" PRId64 " bytes of elements expected, %" PRId64 " found", bytes, got);
+    if (got < bytes)
+        return nn_load_fail(l, 0, "truncated: %" PRId64 " bytes of elements expected, %" PRId64 " found", bytes, got);
     if (source_read(s, &extra, 1) != 0) return nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
     l->column->count += samples;
     return true;
@@ -154,9 +166,11 @@ static const unsigned char *find_end(const unsigned char *zip, int64_t size) {
 
 struct member {
     int64_t method, packed, plain, offset;
+    uLong crc;
 };
 
-/* Sizes of entries beyond 4 GB stand in an extra field (ZIP64, id 1), in this order, those alone that are all ones in the record. */
+/* Sizes of entries beyond 4 GB stand in an extra field (ZIP64, id 1), in this order, those alone that are all ones in the record.
+ */
 static void zip64(const unsigned char *extra, int64_t n, struct member *m) {
     while (n >= 4) {
         int64_t id = little(extra, 2), size = little(extra + 2, 2);
@@ -187,7 +201,8 @@ static bool find_member(struct nn_load *l, const unsigned char *zip, int64_t siz
         const char *found = (const char *)zip + at + 46;
         int64_t stem = name_size >= 4 && memcmp(found + name_size - 4, ".npy", 4) == 0 ? name_size - 4 : name_size;
         if (stem == (int64_t)length && memcmp(found, name, length) == 0) {
-            *m = (struct member){little(zip + at + 10, 2), little(zip + at + 20, 4), little(zip + at + 24, 4), little(zip + at + 42, 4)};
+            *m = (struct member){little(zip + at + 10, 2), little(zip + at + 20, 4), little(zip + at + 24, 4),
+                                 little(zip + at + 42, 4), (uLong)little(zip + at + 16, 4)};
             zip64(zip + at + 46 + name_size, extra, m);
             nn_text_free(l->env, &there);
             return true;
@@ -200,19 +215,26 @@ static bool find_member(struct nn_load *l, const unsigned char *zip, int64_t siz
     return false;
 }
 
+static bool check_sum(const struct source *s, const struct member *m) {
+    return s->crc == m->crc ||
+           nn_load_fail(s->l, 0, "the array is damaged: the archive says its checksum is %08lx, it is %08lx", m->crc, s->crc);
+}
+
 static bool read_member(struct nn_load *l, const unsigned char *zip, int64_t size, const struct member *m) {
     int64_t start = m->offset;
-    if (start < 0 || start + 30 > size || memcmp(zip + start, "PK\3\4", 4) != 0) return nn_load_fail(l, 0, "the archive is damaged");
+    if (start < 0 || start + 30 > size || memcmp(zip + start, "PK\3\4", 4) != 0)
+        return nn_load_fail(l, 0, "the archive is damaged");
     start += 30 + little(zip + start + 26, 2) + little(zip + start + 28, 2);
-    if (start > size || m->packed < 0 || m->packed > size - start) return nn_load_fail(l, 0, "truncated: the archive ends inside the array");
+    if (start > size || m->packed < 0 || m->packed > size - start)
+        return nn_load_fail(l, 0, "truncated: the archive ends inside the array");
     z_stream z = {.next_in = (Bytef *)(uintptr_t)(zip + start), .avail_in = (uInt)m->packed};
     struct source s = {.l = l, .at = (const char *)zip + start, .left = m->packed};
-    if (m->method == 0) return read_array(&s);
+    if (m->method == 0) return read_array(&s) && check_sum(&s, m);
     if (m->method != 8) return nn_load_fail(l, 0, "the array is compressed by a method that is neither stored nor deflated");
     if (m->packed > UINT32_MAX) return nn_load_fail(l, 0, "the array is larger than 4 GB compressed");
     if (inflateInit2(&z, -15) != Z_OK) return nn_no_memory(l->env, 1 << 15);
     s.packed = &z;
-    bool good = read_array(&s);
+    bool good = read_array(&s) && check_sum(&s, m);
     inflateEnd(&z);
     return good;
 }
@@ -223,7 +245,7 @@ bool nn_load_npz(struct nn_load *l) {
     int64_t size;
     char *zip = nn_read_all(l->env, l->path, &size);
     if (!zip) return false;
-    struct member m;
+    struct member m = {0};
     bool good = find_member(l, (unsigned char *)zip, size, name->s, &m) && read_member(l, (unsigned char *)zip, size, &m);
     nn_free(l->env, zip);
     return good;

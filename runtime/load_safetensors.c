@@ -10,7 +10,8 @@ bool nn_load_safetensors(struct nn_load *l) {
     struct nn_tensors *f = nn_tensors_open(l->env, l->path);
     int64_t elem, dims[32], n_dims, samples;
     bool good = f != NULL;
-    if (good && !nn_tensors_type(f, name->s, &elem, dims, &n_dims)) good = nn_load_fail(l, 0, "there is no tensor `%s` in it", name->s);
+    if (good && !nn_tensors_type(f, name->s, &elem, dims, &n_dims))
+        good = nn_load_fail(l, 0, "there is no tensor `%s` in it", name->s);
     if (good && elem < 0) good = nn_load_fail(l, 0, "the tensor `%s` has an element type that is none of ours", name->s);
     if (good) good = nn_load_check_type(l, elem, dims, n_dims, &samples);
     char *at = good ? nn_load_room(l, samples) : NULL;

@@ -1,7 +1,8 @@
 /*
- * load_text.c - running text in windows: text(file, length=T) of bytes, text(file, length=T, vocab=) and words(file, vocab=, length=T) of numbers of characters and words.
- * Window i begins at element i * T and is as long as the field's type (which may be longer than T: the next element is the answer to the last). Without `length`, T is the
- * field's length. What does not fill a window is left out.
+ * load_text.c - running text in windows: text(file, length=T) of bytes, text(file, length=T, vocab=) and words(file, vocab=,
+ * length=T) of numbers of characters and words. Window i begins at element i * T and is as long as the field's type (which may be
+ * longer than T: the next element is the answer to the last). Without `length`, T is the field's length. What does not fill a
+ * window is left out.
  */
 #include "data.h"
 #include "file.h"
@@ -71,7 +72,8 @@ bool nn_load_text(struct nn_load *l) {
     int64_t sample = nn_load_sample(l), step = length ? length->i : sample, n;
     if (l->file > 0) return nn_load_fail(l, 0, "windows over several files are not possible");
     if (step < 1) return nn_load_fail(l, 0, "length=%" PRId64 ": expected 1 or more", step);
-    if (l->elem == NN_F32 || l->elem == NN_F64 || l->elem == NN_BOOL) return nn_load_fail(l, 0, "text is u8, i32 or i64, not %s", nn_elem_name(l->elem));
+    if (l->elem == NN_F32 || l->elem == NN_F64 || l->elem == NN_BOOL)
+        return nn_load_fail(l, 0, "text is u8, i32 or i64, not %s", nn_elem_name(l->elem));
     if (!nn_load_vocab(l, &words, &cut)) return false;
     char *text = nn_load_bytes(l, &n);
     if (!text) return false;

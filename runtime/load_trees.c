@@ -1,8 +1,8 @@
 /*
- * load_trees.c - parse trees, one a line: trees(file, part="word"|"left"|"right"|"label", nodes=N, vocab=). A sample has N numbers, one a node; children come before
- * their parent, the root is the last node that there is.
- *   word    number of the word at a leaf, 0 at inner nodes     left, right   place of the children, 0 at leaves
- *   label   the node's label                                   past the end  0, and label -1
+ * load_trees.c - parse trees, one a line: trees(file, part="word"|"left"|"right"|"label", nodes=N, vocab=). A sample has N
+ * numbers, one a node; children come before their parent, the root is the last node that there is. word    number of the word at
+ * a leaf, 0 at inner nodes     left, right   place of the children, 0 at leaves label   the node's label past the end  0, and
+ * label -1
  */
 #include "data.h"
 #include "file.h"
@@ -16,7 +16,8 @@ static bool read_part(struct nn_load *l, enum part *part) {
     static const char *const names[] = {"word", "left", "right", "label"};
     const struct nn_arg *a = nn_load_arg(l, "part"), *nodes = nn_load_arg(l, "nodes");
     if ((l->elem != NN_I32 && l->elem != NN_I64) || l->n_dims != 1) return nn_load_fail(l, 0, "a tree is i32[N]");
-    if (nodes && nodes->i != l->dims[0]) return nn_load_fail(l, 0, "nodes=%" PRId64 ", but a sample has %" PRId64 " elements", nodes->i, l->dims[0]);
+    if (nodes && nodes->i != l->dims[0])
+        return nn_load_fail(l, 0, "nodes=%" PRId64 ", but a sample has %" PRId64 " elements", nodes->i, l->dims[0]);
     for (int i = 0; i < 4; i++) {
         if (a && a->s && strcmp(a->s, names[i]) == 0) {
             *part = (enum part)i;
@@ -36,7 +37,8 @@ static int64_t node_value(const struct nn_tree_node *node, enum part part, const
     return 0;
 }
 
-static bool add_tree(struct nn_load *l, enum part part, const struct nn_words *words, struct nn_tree_node *nodes, const struct nn_reader *r) {
+static bool add_tree(struct nn_load *l, enum part part, const struct nn_words *words, struct nn_tree_node *nodes,
+                     const struct nn_reader *r) {
     int64_t n, most = l->dims[0];
     const char *wrong = nn_tree_read(r->text, r->text + r->n, nodes, most, &n);
     if (wrong) return nn_load_fail(l, r->line, "this is not a tree: %s", wrong);

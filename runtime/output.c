@@ -23,13 +23,16 @@ struct array {
 /* ---- .npy ---- */
 
 static bool write_npy(struct nn_env *env, const char *path, const struct array *a) {
-    static const char *const descr[] = {[NN_F32] = "<f4", [NN_F64] = "<f8", [NN_I32] = "<i4", [NN_I64] = "<i8", [NN_U8] = "|u1", [NN_BOOL] = "|b1"};
+    static const char *const descr[] = {
+        [NN_F32] = "<f4", [NN_F64] = "<f8", [NN_I32] = "<i4", [NN_I64] = "<i8", [NN_U8] = "|u1", [NN_BOOL] = "|b1"};
     struct nn_text header = {0};
     struct nn_writer w;
     nn_text_printf(env, &header, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr[a->elem]);
-    for (int64_t d = 0; d < a->n_dims; d++) nn_text_printf(env, &header, "%s%" PRId64 "%s", d ? " " : "", a->dims[d], d + 1 < a->n_dims || a->n_dims == 1 ? "," : "");
+    for (int64_t d = 0; d < a->n_dims; d++)
+        nn_text_printf(env, &header, "%s%" PRId64 "%s", d ? " " : "", a->dims[d], d + 1 < a->n_dims || a->n_dims == 1 ? "," : "");
     nn_text_add(env, &header, "), }");
-    while ((10 + header.n + 1) % 64 != 0 && !header.bad) nn_text_add(env, &header, " "); /* the elements begin at a multiple of 64 */
+    while ((10 + header.n + 1) % 64 != 0 && !header.bad)
+        nn_text_add(env, &header, " "); /* the elements begin at a multiple of 64 */
     nn_text_add(env, &header, "\n");
     bool good = nn_text_ok(env, &header) && nn_write_begin(env, &w, path);
     if (good) {
@@ -44,7 +47,8 @@ static bool write_npy(struct nn_env *env, const char *path, const struct array *
 
 /* ---- .csv, .txt ---- */
 
-/* Rows of the last dimension but for a vector, which is a column. Reals have as many digits as they need to be read back exactly. */
+/* Rows of the last dimension but for a vector, which is a column. Reals have as many digits as they need to be read back exactly.
+ */
 static bool write_csv(struct nn_env *env, const char *path, const struct array *a) {
     struct nn_text t = {0};
     int64_t width = a->n_dims > 1 ? a->dims[a->n_dims - 1] : 1, n = nn_count(a->dims, a->n_dims);
@@ -71,8 +75,10 @@ static bool write_png(struct nn_env *env, const char *path, const struct array *
     if (!p.at) return false;
     for (int64_t i = 0; i < n; i++) {
         double v = nn_value_at(a->at, a->elem, i);
-        if (a->elem == NN_F32 || a->elem == NN_F64) v = v > 0 ? 255 * (v < 1 ? v : 1) : 0; /* NaN is black */
-        else if (a->elem == NN_BOOL) v *= 255;
+        if (a->elem == NN_F32 || a->elem == NN_F64)
+            v = v > 0 ? 255 * (v < 1 ? v : 1) : 0; /* NaN is black */
+        else if (a->elem == NN_BOOL)
+            v *= 255;
         p.at[i] = (unsigned char)(v < 0 ? 0 : v > 255 ? 255 : nearbyint(v));
     }
     bool good = nn_png_write(env, path, &p);
@@ -83,7 +89,8 @@ static bool write_png(struct nn_env *env, const char *path, const struct array *
 /* ---- text ---- */
 
 /* What a loader of text would read as these numbers: bytes up to the first 0, or words. */
-static void text_sample(struct nn_run *r, struct nn_text *t, const struct nn_loader *loader, const void *at, int64_t elem, int64_t n) {
+static void text_sample(struct nn_run *r, struct nn_text *t, const struct nn_loader *loader, const void *at, int64_t elem,
+                        int64_t n) {
     const struct nn_words *words = NULL;
     enum nn_cut cut = NN_CUT_CHARACTERS;
     for (int64_t i = 0; i < loader->n_args; i++) {
@@ -119,7 +126,8 @@ static bool is_text(const struct nn_io *io) {
 static bool write_txt(struct nn_run *r, const char *path, const struct array *a, const struct nn_io *io) {
     struct nn_text t = {0};
     bool text = io && is_text(io);
-    int64_t rows = a->n_dims > 0 && !(text && a->n_dims == 1) ? a->dims[0] : 1, n = rows > 0 ? nn_count(a->dims, a->n_dims) / rows : 0;
+    int64_t rows = a->n_dims > 0 && !(text && a->n_dims == 1) ? a->dims[0] : 1,
+            n = rows > 0 ? nn_count(a->dims, a->n_dims) / rows : 0;
     for (int64_t i = 0; i < rows; i++) {
         const char *at = (const char *)a->at + i * n * nn_elem_size(a->elem);
         if (text) text_sample(r, &t, io->loader, at, a->elem, n);
@@ -155,7 +163,8 @@ bool nn_write_tensor(struct nn_run *r, const char *path, const void *at, int64_t
 
 /* The kind of file that the source's loader stands for. */
 static const char *suffix_of(const struct nn_io *io) {
-    static const char *const kinds[][2] = {{"images", "png"}, {"csv", "csv"}, {"text", "txt"}, {"lines", "txt"}, {"words", "txt"}};
+    static const char *const kinds[][2] = {
+        {"images", "png"}, {"csv", "csv"}, {"text", "txt"}, {"lines", "txt"}, {"words", "txt"}};
     for (int i = 0; i < 5; i++) {
         if (io->loader && io->loader->kind && strcmp(io->loader->kind, kinds[i][0]) == 0) return kinds[i][1];
     }
@@ -233,8 +242,7 @@ static bool print_outputs(struct nn_run *r, const bool *shown) {
         text_output(r, &t, &c->outputs[i], 0);
         nn_text_add(r->env, &t, "\n");
     }
-    bool good = r->env->error.status == 0 && nn_text_ok(r->env, &t);
-    if (good && t.n > 0) r->env->sys->print(r->env->sys->context, NN_OUT, t.at, t.n);
+    bool good = r->env->error.status == 0 && nn_print_text(r->env, NN_OUT, &t);
     nn_text_free(r->env, &t);
     return good;
 }
@@ -245,8 +253,11 @@ bool nn_write_outputs(struct nn_run *r) {
     for (int64_t i = 0; good && i < c->n_outputs; i++) {
         bool file = r->settings->outputs[i] || r->settings->out;
         shown[i] = !file && printable(r, i);
-        if (file) good = write_output(r, i);
-        else if (!shown[i]) nn_print(r->env, NN_ERR, "%s is too large to be printed: --%s=FILE or --out=DIR writes it\n", c->outputs[i].name, c->outputs[i].name);
+        if (file)
+            good = write_output(r, i);
+        else if (!shown[i])
+            nn_print(r->env, NN_ERR, "%s is too large to be printed: --%s=FILE or --out=DIR writes it\n", c->outputs[i].name,
+                     c->outputs[i].name);
     }
     good = good && print_outputs(r, shown);
     nn_free(r->env, shown);

@@ -1,6 +1,6 @@
 /*
- * picture.h - pictures in files. The decoders are large, so a program links them only if it asks: its link names nn_load_images (reads PNG and JPEG) or
- * nn_png_write (writes PNG) as undefined (-u); all other code of the runtime refers to the two weakly.
+ * picture.h - pictures in files. The decoders are large, so a program links them only if it asks: its link names nn_load_images
+ * (reads PNG and JPEG) or nn_png_write (writes PNG) as undefined (-u); all other code of the runtime refers to the two weakly.
  */
 #ifndef NN_PICTURE_H
 #define NN_PICTURE_H

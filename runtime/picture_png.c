@@ -1,6 +1,7 @@
 /*
- * picture_png.c - PNG by libpng: see picture.h. libpng reports an error by a call that must not return; it leaves through longjmp to the function that called it,
- * which keeps nothing in registers over the jump (what it frees is in memory that the jump leaves alone).
+ * picture_png.c - PNG by libpng: see picture.h. libpng reports an error by a call that must not return; it leaves through longjmp
+ * to the function that called it, which keeps nothing in registers over the jump (what it frees is in memory that the jump leaves
+ * alone).
  */
 #include "file.h"
 #include "picture.h"
@@ -91,8 +92,9 @@ static bool write_guarded(struct job *j) {
     if (j->png) j->info = png_create_info_struct(j->png);
     if (!j->info) return nn_no_memory(j->env, 1 << 12);
     png_set_write_fn(j->png, j, take_bytes, take_flush);
-    png_set_IHDR(j->png, j->info, (png_uint_32)p->width, (png_uint_32)p->height, 8, p->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY,
-                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(j->png, j->info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
+                 p->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
     png_write_info(j->png, j->info);
     for (int64_t y = 0; y < p->height; y++) png_write_row(j->png, p->at + y * p->width * p->channels);
     png_write_end(j->png, j->info);
@@ -104,7 +106,8 @@ bool nn_png_write(struct nn_env *env, const char *path, const struct nn_picture 
     struct nn_picture copy = *p;
     struct job j = {.env = env, .path = path, .picture = &copy, .out = &out};
     if (p->height < 1 || p->width < 1 || p->height > 1 << 24 || p->width > 1 << 24) {
-        return nn_fail(env, NN_RUNTIME, "%s: a picture of %lld x %lld cannot be written", path, (long long)p->height, (long long)p->width);
+        return nn_fail(env, NN_RUNTIME, "%s: a picture of %lld x %lld cannot be written", path, (long long)p->height,
+                       (long long)p->width);
     }
     bool good = write_guarded(&j);
     png_destroy_write_struct(&j.png, &j.info);

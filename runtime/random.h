@@ -1,8 +1,9 @@
 /*
  * random.h - counter-based random numbers: the same bits in compiled code, evaluator and runtime.
  *
- * Philox4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011, section 3.3 and table 2. A draw is a function of
- * (counter, key): nothing is kept between draws, so it does not matter who draws first, nor on which thread.
+ * Philox4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011, section 3.3 and
+ * table 2. A draw is a function of (counter, key): nothing is kept between draws, so it does not matter who draws first, nor on
+ * which thread.
  */
 #ifndef NN_RANDOM_H
 #define NN_RANDOM_H
@@ -35,8 +36,8 @@ static inline uint64_t nn_stir(uint64_t z) {
     return z ^ (z >> 31);
 }
 
-/* Stirs a number (a loop's turn, a place in the program) into a key: for a fixed key a bijection of x, and for a fixed x one of the key. The same function as the compiler's
- * op `mix`; a test holds them together. */
+/* Stirs a number (a loop's turn, a place in the program) into a key: for a fixed key a bijection of x, and for a fixed x one of
+ * the key. The same function as the compiler's op `mix`; a test holds them together. */
 static inline uint64_t nn_mix(uint64_t key, uint64_t x) { return nn_stir(nn_stir(key) + 0x9E3779B97F4A7C15u * (x + 1)); }
 
 #endif

@@ -30,7 +30,8 @@ static const char *data_of(struct nn_run *r, const struct nn_item *loop) {
     return loop->node->kind == NN_DATA ? r->program->data[loop->node->sets[0].data].name : NULL;
 }
 
-/* "line 32 epoch 0 training: loss 0.3126471, accuracy 0.9087"; `done`: the averages are in their slots, else they are computed from the sums so far. */
+/* "line 32 epoch 0 training: loss 0.3126471, accuracy 0.9087"; `done`: the averages are in their slots, else they are computed
+ * from the sums so far. */
 static void text_line(struct nn_run *r, struct nn_text *t, int64_t index, bool done) {
     const struct nn_item *loop = &r->items[index];
     int64_t epoch;
@@ -47,9 +48,12 @@ static void text_line(struct nn_run *r, struct nn_text *t, int64_t index, bool d
             const struct nn_slot *s = &r->program->slots[x->average];
             nn_text_printf(r->env, t, "%s%s ", before, x->name);
             before = ", ";
-            if (done) nn_text_tensor(r->env, t, nn_run_slot(r, x->average), s->elem, s->dims, s->n_dims, DIGITS, NN_PLAIN);
-            else if (s->n_dims > 0) nn_text_add(r->env, t, "[...]");
-            else nn_text_real(r->env, t, (double)(float)(sums[0] / track->weight), DIGITS, NN_PLAIN);
+            if (done)
+                nn_text_tensor(r->env, t, nn_run_slot(r, x->average), s->elem, s->dims, s->n_dims, DIGITS, NN_PLAIN);
+            else if (s->n_dims > 0)
+                nn_text_add(r->env, t, "[...]");
+            else
+                nn_text_real(r->env, t, (double)(float)(sums[0] / track->weight), DIGITS, NN_PLAIN);
             sums += nn_count(s->dims, s->n_dims);
         }
     }
@@ -57,12 +61,26 @@ static void text_line(struct nn_run *r, struct nn_text *t, int64_t index, bool d
 
 static void text_time(struct nn_run *r, struct nn_text *t, const struct nn_item *loop) {
     double seconds = seconds_of(r, loop);
-    nn_text_printf(r->env, t, "%.*f s, %.0f/s)", seconds < 10 ? 2 : seconds < 100 ? 1 : 0, seconds, seconds > 0 ? (double)loop->samples / seconds : 0.0);
+    nn_text_printf(r->env, t, "%.*f s, %.0f/s)",
+                   seconds < 10    ? 2
+                   : seconds < 100 ? 1
+                                   : 0,
+                   seconds, seconds > 0 ? (double)loop->samples / seconds : 0.0);
 }
 
 void nn_report_clear(struct nn_run *r) {
     if (r->moving) nn_print(r->env, NN_ERR, "\r\033[K");
     r->moving = false;
+}
+
+/* A moving line that is longer than the terminal is wide would not be one line: bytes are counted, so names outside ASCII cost
+ * more. */
+static void cut_line(struct nn_text *t, int columns) {
+    size_t most = columns > 1 ? (size_t)columns : 80; /* with the \r, one less than the width */
+    if (t->bad || t->n <= most) return;
+    while (most > 0 && ((unsigned char)t->at[most] & 0xC0) == 0x80) most--;
+    t->n = most;
+    t->at[most] = 0;
 }
 
 void nn_report_turn(struct nn_run *r, int64_t index) {
@@ -74,10 +92,12 @@ void nn_report_turn(struct nn_run *r, int64_t index) {
     bool data = loop->node->kind == NN_DATA;
     nn_text_add(r->env, &t, "\r");
     text_line(r, &t, index, false);
-    nn_text_printf(r->env, &t, " (turn %" PRId64 " of %" PRId64 ", %" PRId64 " %s, ", loop->turn, loop->turns, loop->samples, data ? "samples" : "turns");
+    nn_text_printf(r->env, &t, " (turn %" PRId64 " of %" PRId64 ", %" PRId64 " %s, ", loop->turn, loop->turns, loop->samples,
+                   data ? "samples" : "turns");
     text_time(r, &t, loop);
+    cut_line(&t, r->env->sys->columns);
     nn_text_add(r->env, &t, "\033[K");
-    if (!t.bad) r->env->sys->print(r->env->sys->context, NN_ERR, t.at, t.n);
+    if (!t.bad) nn_print_text(r->env, NN_ERR, &t);
     nn_text_free(r->env, &t); /* without memory there is no moving line: the run goes on, and says so where it matters */
     r->moving = true;
     r->shown = now;
@@ -93,7 +113,8 @@ bool nn_log_open(struct nn_run *r, int64_t keep_bytes, bool resumed) {
     if (!resumed) return true;
     off_t end = lseek(r->log, 0, SEEK_END);
     if (end >= 0 && end < keep_bytes) {
-        return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: it has %lld bytes, but had %" PRId64 " when the checkpoint was written", path, (long long)end, keep_bytes);
+        return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: it has %lld bytes, but had %" PRId64 " when the checkpoint was written",
+                       path, (long long)end, keep_bytes);
     }
     if (end >= 0 && (ftruncate(r->log, keep_bytes) != 0 || lseek(r->log, keep_bytes, SEEK_SET) < 0)) {
         return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: cannot be cut: %s", path, strerror(errno));
@@ -143,8 +164,7 @@ bool nn_report_loop(struct nn_run *r, int64_t index) {
         nn_text_printf(r->env, &t, " (%" PRId64 " %s, ", loop->samples, loop->node->kind == NN_DATA ? "samples" : "turns");
         text_time(r, &t, loop);
         nn_text_add(r->env, &t, "\n");
-        bool good = nn_text_ok(r->env, &t);
-        if (good) r->env->sys->print(r->env->sys->context, NN_ERR, t.at, t.n);
+        bool good = nn_print_text(r->env, NN_ERR, &t);
         nn_text_free(r->env, &t);
         if (!good) return false;
     }
@@ -161,7 +181,7 @@ void nn_report_profile(struct nn_run *r) {
         double s = r->func_seconds[i];
         int64_t n = r->func_calls[i];
         if (n == 0) continue;
-        nn_print(r->env, NN_ERR, "%12.4f %10" PRId64 " %12.2f %6.1f%%  %s (%s:%" PRId64 ")\n", s, n, 1e6 * s / (double)n, all > 0 ? 100 * s / all : 0.0,
-                 r->program->funcs[i].name, r->program->source, r->program->funcs[i].line);
+        nn_print(r->env, NN_ERR, "%12.4f %10" PRId64 " %12.2f %6.1f%%  %s (%s:%" PRId64 ")\n", s, n, 1e6 * s / (double)n,
+                 all > 0 ? 100 * s / all : 0.0, r->program->funcs[i].name, r->program->source, r->program->funcs[i].line);
     }
 }

@@ -106,7 +106,8 @@ static bool read_data(struct nn_run *r) {
             }
         }
         if (used && fields == 0) fields = 1; /* a loop that binds no field still has as many turns */
-        if (used && !nn_set_read(&r->reader, &r->sets[d], &p->data[d], fields, p->data[d].shuffle && !s->no_shuffle)) return false;
+        if (used && !nn_set_read(&r->reader, &r->sets[d], &p->data[d], fields, p->data[d].shuffle && !s->no_shuffle))
+            return false;
     }
     return true;
 }
@@ -118,8 +119,9 @@ static bool find_part(struct nn_run *r, const struct nn_item *item, int64_t u, i
     int64_t from = use->from_slot >= 0 ? nn_run_integer(r, use->from_slot) : use->from;
     int64_t to = use->to_slot >= 0 ? nn_run_integer(r, use->to_slot) : use->to < 0 ? set->count : use->to;
     if (from < 0 || to < from || to > set->count || from == to) {
-        return nn_fail(r->env, status, "%s:%" PRId64 ": %s[%" PRId64 "..%" PRId64 "]: %s; the data set has %" PRId64 " samples", r->program->source,
-                       item->node->line, set->data->name, from, to, from == to ? "there are no samples in this part" : "there is no such part", set->count);
+        return nn_fail(r->env, status, "%s:%" PRId64 ": %s[%" PRId64 "..%" PRId64 "]: %s; the data set has %" PRId64 " samples",
+                       r->program->source, item->node->line, set->data->name, from, to,
+                       from == to ? "there are no samples in this part" : "there is no such part", set->count);
     }
     int64_t index = item - r->items;
     uint64_t around = item->loop >= 0 ? r->items[item->loop].key : r->settings->seed;
@@ -199,7 +201,8 @@ static void text_position(struct nn_run *r, struct nn_text *t) {
     nn_text_printf(r->env, t, " at step %" PRId64, r->steps);
     for (int64_t loop = r->loop; loop >= 0; loop = r->items[loop].loop) {
         const struct nn_item *item = &r->items[loop];
-        nn_text_printf(r->env, t, "%s%s %" PRId64 " of the loop in line %" PRId64, before, item->node->epoch ? "epoch" : "turn", item->turn, item->node->line);
+        nn_text_printf(r->env, t, "%s%s %" PRId64 " of the loop in line %" PRId64, before, item->node->epoch ? "epoch" : "turn",
+                       item->turn, item->node->line);
         before = ", ";
     }
     if (r->loop >= 0) nn_text_add(r->env, t, ")");
@@ -210,8 +213,8 @@ static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
     text_position(r, &where);
     const char *source = r->program->source;
     if (fault->kind == NN_INDEX) {
-        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": index %" PRId64 " is out of range: the axis has %" PRId64 " elements%s", source, fault->line,
-                fault->value, fault->bound, nn_text_str(&where));
+        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": index %" PRId64 " is out of range: the axis has %" PRId64 " elements%s",
+                source, fault->line, fault->value, fault->bound, nn_text_str(&where));
     } else {
         nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": division of integers by zero%s", source, fault->line, nn_text_str(&where));
     }
@@ -219,7 +222,8 @@ static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
     return false;
 }
 
-static const char *const kind_names[] = {"parameter", "state", "optimizer state", "value", "option", "counter", "step", "key", "place", "field", "input"};
+static const char *const kind_names[] = {"parameter", "state", "optimizer state", "value", "option", "counter",
+                                         "step",      "key",   "place",           "field", "input"};
 
 /* --guard: the first NaN or infinity in what the function wrote. */
 static bool guard(struct nn_run *r, const struct nn_func *f) {
@@ -227,7 +231,8 @@ static bool guard(struct nn_run *r, const struct nn_func *f) {
         const struct nn_slot *s = &r->program->slots[f->writes[i]];
         if (s->elem != NN_F32 && s->elem != NN_F64) continue;
         int64_t n = s->bytes / nn_elem_size(s->elem), bad = 0;
-        if (s->batch_axis >= 0 && s->batch_bound > 0) n = n / s->batch_bound * nn_run_batch(r); /* beyond: left from a larger batch */
+        if (s->batch_axis >= 0 && s->batch_bound > 0)
+            n = n / s->batch_bound * nn_run_batch(r); /* beyond: left from a larger batch */
         const char *at = nn_run_slot(r, f->writes[i]);
         double least = INFINITY, most = -INFINITY;
         for (int64_t k = 0; k < n; k++) {
@@ -240,8 +245,10 @@ static bool guard(struct nn_run *r, const struct nn_func *f) {
         struct nn_text where = {0};
         text_position(r, &where);
         nn_fail(r->env, NN_RUNTIME,
-                "%s:%" PRId64 ": the %s `%s` has %" PRId64 " elements of %" PRId64 " that are NaN or infinite (the others lie between %g and %g)%s; written by `%s`",
-                r->program->source, s->line > 0 ? s->line : f->line, kind_names[s->kind], s->name, bad, n, least, most, nn_text_str(&where), f->name);
+                "%s:%" PRId64 ": the %s `%s` has %" PRId64 " elements of %" PRId64
+                " that are NaN or infinite (the others lie between %g and %g)%s; written by `%s`",
+                r->program->source, s->line > 0 ? s->line : f->line, kind_names[s->kind], s->name, bad, n, least, most,
+                nn_text_str(&where), f->name);
         nn_text_free(r->env, &where);
         return false;
     }
@@ -272,7 +279,8 @@ static bool call_function(struct nn_run *r, int64_t index) {
 static void put_options(struct nn_run *r) {
     const struct nn_program *p = r->program;
     for (int64_t i = 0; i < p->n_slots; i++) {
-        if (p->slots[i].kind == NN_OPTION) memcpy(nn_run_slot(r, i), r->settings->options[i].value, (size_t)nn_elem_size(p->slots[i].elem));
+        if (p->slots[i].kind == NN_OPTION)
+            memcpy(nn_run_slot(r, i), r->settings->options[i].value, (size_t)nn_elem_size(p->slots[i].elem));
     }
 }
 
@@ -284,7 +292,8 @@ static bool init_slots(struct nn_run *r) {
         if (s->kind != NN_PARAM && s->kind != NN_STATE && s->kind != NN_OPTSTATE) continue;
         if (s->init >= 0 && !call_function(r, s->init)) return false;
         if (s->init >= 0 || s->fill == 0) continue; /* the frame is zero */
-        for (int64_t k = 0, n = s->bytes / nn_elem_size(s->elem); k < n; k++) nn_value_put(nn_run_slot(r, i), s->elem, k, s->fill);
+        for (int64_t k = 0, n = s->bytes / nn_elem_size(s->elem); k < n; k++)
+            nn_value_put(nn_run_slot(r, i), s->elem, k, s->fill);
     }
     return true;
 }
@@ -318,8 +327,8 @@ static bool count_turns(struct nn_run *r, struct nn_item *item) {
         item->turns = hi > item->lo ? hi - item->lo : 0;
         if (r->settings->turns > 0 && item->turns > r->settings->turns) item->turns = r->settings->turns;
         if (item->turns > 0 && (item->lo < INT32_MIN || item->lo + item->turns - 1 > INT32_MAX)) {
-            return nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": the loop counts to %" PRId64 ", beyond 32 bits", r->program->source, node->line,
-                           item->lo + item->turns);
+            return nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": the loop counts to %" PRId64 ", beyond 32 bits",
+                           r->program->source, node->line, item->lo + item->turns);
         }
         return true;
     }
@@ -417,7 +426,8 @@ static bool stopped(struct nn_run *r) {
     nn_report_clear(r);
     if (r->settings->checkpoint) {
         if (!nn_checkpoint_write(r, r->settings->checkpoint)) return false;
-        return nn_fail(r->env, 128 + number, "stopped by a signal; the checkpoint is %s, --resume goes on from it", r->settings->checkpoint);
+        return nn_fail(r->env, 128 + number, "stopped by a signal; the checkpoint is %s, --resume goes on from it",
+                       r->settings->checkpoint);
     }
     return nn_fail(r->env, 128 + number, "stopped by a signal");
 }
@@ -520,6 +530,9 @@ bool nn_run_command(struct nn_env *env, const struct nn_settings *settings) {
                        .input_batch = 1,
                        .threads = settings->threads > 0 ? settings->threads : nn_threads_default()};
     int64_t log_bytes = 0;
+    if (settings->checkpoint && nn_is_folder(settings->checkpoint)) {
+        return nn_fail(env, NN_BAD_INPUT, "--checkpoint=%s: this is a folder, not a file", settings->checkpoint);
+    }
     bool resumed = settings->resume && nn_is_file(settings->checkpoint);
     struct nn_settings fresh = *settings;
     if (settings->resume && !resumed) {

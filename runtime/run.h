@@ -1,8 +1,9 @@
 /*
  * run.h - a command as it runs.
  *
- * The tree of the command is laid out as an array of items in the order of the text (every loop before its body). Where the run is, is then the number of the
- * item that comes next, and the turn of every loop around it: that and the frame are all that a checkpoint needs.
+ * The tree of the command is laid out as an array of items in the order of the text (every loop before its body). Where the run
+ * is, is then the number of the item that comes next, and the turn of every loop around it: that and the frame are all that a
+ * checkpoint needs.
  */
 #ifndef NN_RUN_H
 #define NN_RUN_H
@@ -21,11 +22,11 @@ struct nn_item {
     int64_t loop; /* the loop around, -1: none */
 
     /* loops, while they run */
-    int64_t turn, turns; /* turns == -1: to the end of the data is not known yet */
-    int64_t lo;          /* RANGE: the counter is lo + turn */
-    uint64_t key;        /* of this turn: nn_mix(key of the loop around, turn) */
-    int64_t samples;     /* of all finished turns; of a loop over a range: turns */
-    int64_t batch;       /* DATA: samples of the batch at hand */
+    int64_t turn, turns;    /* turns == -1: to the end of the data is not known yet */
+    int64_t lo;             /* RANGE: the counter is lo + turn */
+    uint64_t key;           /* of this turn: nn_mix(key of the loop around, turn) */
+    int64_t samples;        /* of all finished turns; of a loop over a range: turns */
+    int64_t batch;          /* DATA: samples of the batch at hand */
     double started, before; /* seconds: when it began, and what it had taken before a checkpoint */
     struct nn_batches *batches;
     bool tracks; /* some TRACK stands in its own body */
@@ -63,10 +64,10 @@ struct nn_run {
     int64_t threads;
 
     struct nn_data_reader reader;
-    struct nn_set *sets;         /* one a data set of the program */
-    struct nn_column *inputs;    /* one an input of the command */
+    struct nn_set *sets;      /* one a data set of the program */
+    struct nn_column *inputs; /* one an input of the command */
 
-    int log; /* descriptor, -1: none */
+    int log;        /* descriptor, -1: none */
     int64_t logged; /* bytes in the log */
     double shown;   /* when the moving line was last written */
     bool moving;    /* it stands on the terminal */
@@ -85,9 +86,10 @@ bool nn_run_command(struct nn_env *env, const struct nn_settings *settings);
 
 /* Begins turn `item->turn` of a loop: counter, key, batch. */
 bool nn_run_turn(struct nn_run *r, int64_t item);
-/* All slots of a kind that a checkpoint or weights hold, as tensors in the frame. kinds: bits 1 << enum nn_slot_kind. NULL: no memory. */
+/* All slots of a kind that a checkpoint or weights hold, as tensors in the frame. kinds: bits 1 << enum nn_slot_kind. NULL: no
+ * memory. */
 struct nn_tensor *nn_run_tensors(struct nn_run *r, unsigned kinds, int64_t *n);
-char *nn_run_slot(struct nn_run *r, int64_t slot); /* its place in the frame */
+char *nn_run_slot(struct nn_run *r, int64_t slot);      /* its place in the frame */
 int64_t nn_run_integer(struct nn_run *r, int64_t slot); /* a scalar slot as a number */
 enum { NN_KEPT = 1u << NN_PARAM | 1u << NN_STATE | 1u << NN_OPTSTATE, NN_WEIGHTS = 1u << NN_PARAM | 1u << NN_STATE };
 

@@ -7,8 +7,8 @@
 #include "abi.h"
 #include "env.h"
 
-/* A whole program: reads the command line, runs the command, prints what is to be printed, returns the exit status. Steps may be compiled code or C functions that
- * find what they need in call->func->context. argv[0] is the name that messages begin with. */
+/* A whole program: reads the command line, runs the command, prints what is to be printed, returns the exit status. Steps may be
+ * compiled code or C functions that find what they need in call->func->context. argv[0] is the name that messages begin with. */
 int nn_main(const struct nn_program *program, int argc, char **argv);
 
 /* The same with another system in place of the real one: no signal handlers, output where sys->print takes it. */

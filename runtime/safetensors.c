@@ -1,6 +1,6 @@
 /*
- * safetensors.c - writing and reading of named tensors: see safetensors.h. Nothing of a file is believed: lengths, types and places are checked before a byte
- * of a tensor is read.
+ * safetensors.c - writing and reading of named tensors: see safetensors.h. Nothing of a file is believed: lengths, types and
+ * places are checked before a byte of a tensor is read.
  */
 #define _GNU_SOURCE /* memmem */
 #include "safetensors.h"
@@ -47,8 +47,8 @@ static void add_tensor(struct nn_env *env, struct nn_text *t, const struct nn_te
 /* Wide elements first, so that every tensor is aligned in the file; size 8, 4, 1. */
 static const int64_t widths[] = {8, 4, 1};
 
-static void make_header(struct nn_env *env, struct nn_text *t, const struct nn_tensor *tensors, int64_t n, const struct nn_note *notes, int64_t n_notes,
-                        bool checksum) {
+static void make_header(struct nn_env *env, struct nn_text *t, const struct nn_tensor *tensors, int64_t n,
+                        const struct nn_note *notes, int64_t n_notes, bool checksum) {
     int64_t at = 0;
     nn_text_add(env, t, "{");
     if (n_notes > 0 || checksum) add_notes(env, t, notes, n_notes, checksum);
@@ -79,15 +79,17 @@ static bool put_tensors(struct nn_env *env, struct nn_writer *w, const struct nn
     for (int k = 0; k < 3; k++) {
         for (int64_t i = 0; i < n; i++) {
             if (nn_elem_size(tensors[i].elem) != widths[k]) continue;
-            if (crc) *crc = crc_long(*crc, tensors[i].at, tensors[i].bytes);
-            else if (!nn_write(env, w, tensors[i].at, (size_t)tensors[i].bytes)) return false;
+            if (crc)
+                *crc = crc_long(*crc, tensors[i].at, tensors[i].bytes);
+            else if (!nn_write(env, w, tensors[i].at, (size_t)tensors[i].bytes))
+                return false;
         }
     }
     return true;
 }
 
-bool nn_tensors_write(struct nn_env *env, const char *path, const struct nn_tensor *tensors, int64_t n, const struct nn_note *notes, int64_t n_notes,
-                      bool checksum) {
+bool nn_tensors_write(struct nn_env *env, const char *path, const struct nn_tensor *tensors, int64_t n,
+                      const struct nn_note *notes, int64_t n_notes, bool checksum) {
     struct nn_text header = {0};
     struct nn_writer w;
     make_header(env, &header, tensors, n, notes, n_notes, checksum);
@@ -99,7 +101,8 @@ bool nn_tensors_write(struct nn_env *env, const char *path, const struct nn_tens
         put_tensors(env, NULL, tensors, n, &crc);
         char digits[CHECKSUM_DIGITS + 1];
         snprintf(digits, sizeof digits, "%08lx", crc & 0xFFFFFFFFul);
-        memcpy(strstr(header.at, NO_CHECKSUM), digits, CHECKSUM_DIGITS); /* it is the first of the metadata, these the first of the header */
+        memcpy(strstr(header.at, NO_CHECKSUM), digits,
+               CHECKSUM_DIGITS); /* it is the first of the metadata, these the first of the header */
     }
     if (good && nn_write_begin(env, &w, path)) {
         good = nn_write(env, &w, length, 8) && nn_write(env, &w, header.at, header.n) && put_tensors(env, &w, tensors, n, NULL);
@@ -135,10 +138,13 @@ static bool read_at(struct nn_env *env, const struct nn_tensors *f, void *at, in
 }
 
 /* dtype, shape and place of one tensor; false: not as the format says. */
-static bool parse_entry(const struct nn_tensors *f, const json_t *e, int64_t *elem, int64_t *dims, int64_t *n_dims, int64_t *begin) {
+static bool parse_entry(const struct nn_tensors *f, const json_t *e, int64_t *elem, int64_t *dims, int64_t *n_dims,
+                        int64_t *begin) {
     const char *dtype = json_string_value(json_object_get(e, "dtype"));
     const json_t *shape = json_object_get(e, "shape"), *place = json_object_get(e, "data_offsets");
-    if (!dtype || !json_is_array(shape) || json_array_size(shape) > MOST_DIMS || !json_is_array(place) || json_array_size(place) != 2) return false;
+    if (!dtype || !json_is_array(shape) || json_array_size(shape) > MOST_DIMS || !json_is_array(place) ||
+        json_array_size(place) != 2)
+        return false;
     int64_t count = 1, bytes;
     *elem = nn_elem_of_dtype(dtype);
     *n_dims = (int64_t)json_array_size(shape);
@@ -161,7 +167,8 @@ static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
     json_object_foreach(f->header, key, e) {
         if (strcmp(key, METADATA) == 0) continue;
         if (!parse_entry(f, e, &elem, dims, &n_dims, &begin)) {
-            return nn_fail(env, NN_BAD_INPUT, "%s: damaged or truncated: the header's entry of `%s` does not fit the file", f->path, key);
+            return nn_fail(env, NN_BAD_INPUT, "%s: damaged or truncated: the header's entry of `%s` does not fit the file",
+                           f->path, key);
         }
     }
     return true;
@@ -172,7 +179,8 @@ static bool read_header(struct nn_env *env, struct nn_tensors *f) {
     unsigned char raw[8];
     if (fstat(f->fd, &s) != 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->path, strerror(errno));
     if (!S_ISREG(s.st_mode)) return nn_fail(env, NN_BAD_INPUT, "%s: this is not a file", f->path);
-    if (s.st_size < 8) return nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file: it has %lld bytes", f->path, (long long)s.st_size);
+    if (s.st_size < 8)
+        return nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file: it has %lld bytes", f->path, (long long)s.st_size);
     if (!read_at(env, f, raw, 8, 0)) return false;
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | raw[i];
@@ -200,8 +208,10 @@ struct nn_tensors *nn_tensors_open(struct nn_env *env, const char *path) {
     f->path = nn_copy_string(env, path);
     if (f->path) {
         f->fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (f->fd < 0) nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
-        else if (read_header(env, f)) return f;
+        if (f->fd < 0)
+            nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+        else if (read_header(env, f))
+            return f;
     }
     nn_tensors_close(env, f);
     return NULL;
@@ -230,14 +240,16 @@ bool nn_tensors_checksum(struct nn_env *env, struct nn_tensors *f) {
     for (int64_t at = 0, all = f->data + f->size; good && at < all; at += BLOCK) {
         int64_t n = all - at < BLOCK ? all - at : BLOCK;
         good = read_at(env, f, block, n, at);
-        char *digits = !blanked && good ? memmem(block, (size_t)n, said, CHECKSUM_DIGITS) : NULL; /* near the start of the first block */
+        char *digits =
+            !blanked && good ? memmem(block, (size_t)n, said, CHECKSUM_DIGITS) : NULL; /* near the start of the first block */
         if (digits) memcpy(digits, NO_CHECKSUM, CHECKSUM_DIGITS), blanked = true;
         if (good) crc = crc_long(crc, block, n);
     }
     nn_free(env, block);
     char digits[CHECKSUM_DIGITS + 1];
     snprintf(digits, sizeof digits, "%08lx", crc & 0xFFFFFFFFul);
-    if (good && strcmp(digits, said) != 0) good = nn_fail(env, NN_BAD_INPUT, "%s: damaged: its checksum is %s, it says %s", f->path, digits, said);
+    if (good && strcmp(digits, said) != 0)
+        good = nn_fail(env, NN_BAD_INPUT, "%s: damaged: its checksum is %s, it says %s", f->path, digits, said);
     return good;
 }
 
@@ -250,7 +262,8 @@ bool nn_tensors_type(const struct nn_tensors *f, const char *name, int64_t *elem
 bool nn_tensors_get(struct nn_env *env, struct nn_tensors *f, const char *name, void *at) {
     int64_t elem, dims[MOST_DIMS], n_dims, begin;
     const json_t *e = json_object_get(f->header, name);
-    if (!parse_entry(f, e, &elem, dims, &n_dims, &begin)) return nn_fail(env, NN_BAD_INPUT, "%s: there is no tensor `%s` in it", f->path, name);
+    if (!parse_entry(f, e, &elem, dims, &n_dims, &begin))
+        return nn_fail(env, NN_BAD_INPUT, "%s: there is no tensor `%s` in it", f->path, name);
     return read_at(env, f, at, nn_count(dims, n_dims) * nn_elem_size(elem), f->data + begin);
 }
 
@@ -271,8 +284,10 @@ static void compare(struct nn_env *env, const struct nn_tensors *f, const struct
         nn_text_printf(env, wrong, "\n  missing: %s, %s", x->name, nn_text_str(&want));
     } else if (elem != x->elem || !same_dims(dims, n_dims, x)) {
         nn_text_printf(env, wrong, "\n  %s: expected %s, found ", x->name, nn_text_str(&want));
-        if (elem >= 0) nn_text_type(env, wrong, elem, dims, n_dims);
-        else nn_text_add(env, wrong, "another element type");
+        if (elem >= 0)
+            nn_text_type(env, wrong, elem, dims, n_dims);
+        else
+            nn_text_add(env, wrong, "another element type");
     }
     nn_text_free(env, &want);
 }
@@ -284,8 +299,8 @@ static bool is_one_of(const struct nn_tensor *tensors, int64_t n, const char *na
     return false;
 }
 
-bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n, bool (*more)(void *, const char *),
-                     void *context) {
+bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
+                     bool (*more)(void *, const char *), void *context) {
     struct nn_text wrong = {0};
     const char *key;
     json_t *e;
@@ -295,7 +310,8 @@ bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_t
         nn_text_printf(env, &wrong, "\n  not in the program: %s", key);
     }
     bool good = nn_text_ok(env, &wrong);
-    if (good && wrong.n > 0) good = nn_fail(env, NN_BAD_INPUT, "%s: the tensors in it are not those of the program:%s", f->path, wrong.at);
+    if (good && wrong.n > 0)
+        good = nn_fail(env, NN_BAD_INPUT, "%s: the tensors in it are not those of the program:%s", f->path, wrong.at);
     for (int64_t i = 0; good && i < n; i++) good = nn_tensors_get(env, f, tensors[i].name, tensors[i].at);
     nn_text_free(env, &wrong);
     return good;

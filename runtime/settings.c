@@ -1,6 +1,7 @@
 /*
- * settings.c - the command line of a finished program: see settings.h. getopt_long reads it; what it is too generous about (names cut short) or too curt (its
- * messages) is done here. The options of a command are one table, made of the built-in ones, the options of the source, and the command's inputs and outputs.
+ * settings.c - the command line of a finished program: see settings.h. getopt_long reads it; what it is too generous about (names
+ * cut short) or too curt (its messages) is done here. The options of a command are one table, made of the built-in ones, the
+ * options of the source, and the command's inputs and outputs.
  */
 #include "settings.h"
 #include "value.h"
@@ -13,8 +14,28 @@
 #include <string.h>
 
 enum key {
-    KEY_HELP = 1, KEY_VERSION, KEY_SUMMARY, KEY_PLAN, KEY_DATA, KEY_THREADS, KEY_SEED, KEY_WEIGHTS, KEY_INIT, KEY_SAVE_INIT, KEY_SAVE, KEY_NO_SHUFFLE,
-    KEY_BATCHES, KEY_TURNS, KEY_OUT, KEY_LOG, KEY_PROGRESS, KEY_CHECKPOINT, KEY_EVERY, KEY_RESUME, KEY_PROFILE, KEY_GUARD,
+    KEY_HELP = 1,
+    KEY_VERSION,
+    KEY_SUMMARY,
+    KEY_PLAN,
+    KEY_DATA,
+    KEY_THREADS,
+    KEY_SEED,
+    KEY_WEIGHTS,
+    KEY_INIT,
+    KEY_SAVE_INIT,
+    KEY_SAVE,
+    KEY_NO_SHUFFLE,
+    KEY_BATCHES,
+    KEY_TURNS,
+    KEY_OUT,
+    KEY_LOG,
+    KEY_PROGRESS,
+    KEY_CHECKPOINT,
+    KEY_EVERY,
+    KEY_RESUME,
+    KEY_PROFILE,
+    KEY_GUARD,
     KEY_OF_COMMAND /* then the command's options, inputs, outputs */
 };
 
@@ -54,19 +75,25 @@ static void text_slot_type(struct nn_env *env, struct nn_text *t, const struct n
     nn_text_add(env, t, nn_elem_name(s->elem));
     for (int64_t d = 0; d < s->n_dims; d++) {
         nn_text_add(env, t, d == 0 ? "[" : ", ");
-        if (d != s->batch_axis) nn_text_printf(env, t, "%" PRId64, s->dims[d]);
-        else if (s->dims[d] == 1) nn_text_add(env, t, "B");
-        else nn_text_printf(env, t, "%" PRId64 "*B", s->dims[d]);
+        if (d != s->batch_axis)
+            nn_text_printf(env, t, "%" PRId64, s->dims[d]);
+        else if (s->dims[d] == 1)
+            nn_text_add(env, t, "B");
+        else
+            nn_text_printf(env, t, "%" PRId64 "*B", s->dims[d]);
     }
     if (s->n_dims > 0) nn_text_add(env, t, "]");
 }
 
 static void text_default(struct nn_env *env, struct nn_text *t, const struct nn_slot *s) {
-    if (s->bool_option) nn_text_add(env, t, s->fill != 0 ? "true" : "false");
-    else nn_text_real(env, t, s->fill, 7, NN_PLAIN);
+    if (s->bool_option)
+        nn_text_add(env, t, s->fill != 0 ? "true" : "false");
+    else
+        nn_text_real(env, t, s->fill, 7, NN_PLAIN);
 }
 
-static void text_command(struct nn_env *env, struct nn_text *t, const struct nn_program *p, const struct nn_command *c, const char *name) {
+static void text_command(struct nn_env *env, struct nn_text *t, const struct nn_program *p, const struct nn_command *c,
+                         const char *name) {
     nn_text_printf(env, t, "  %s %s", name, c->name);
     for (int64_t i = 0; i < c->n_inputs; i++) {
         nn_text_printf(env, t, " --%s=", c->inputs[i].name);
@@ -88,13 +115,17 @@ static void text_command(struct nn_env *env, struct nn_text *t, const struct nn_
 void nn_text_usage(struct nn_env *env, struct nn_text *t, const struct nn_program *p, const char *name) {
     nn_text_printf(env, t, "%s, made of %s. Its commands:\n", name, p->source);
     for (int64_t i = 0; i < p->n_commands; i++) text_command(env, t, p, &p->commands[i], name);
-    nn_text_printf(env, t, "\n%s COMMAND --help tells more; %s --summary, --plan, --version tell about the program.\n", name, name);
+    nn_text_printf(env, t, "\n%s COMMAND --help tells more; %s --summary, --plan, --version tell about the program.\n", name,
+                   name);
 }
 
-static void text_command_help(struct nn_env *env, struct nn_text *t, const struct nn_program *p, const struct nn_command *c, const char *name) {
+static void text_command_help(struct nn_env *env, struct nn_text *t, const struct nn_program *p, const struct nn_command *c,
+                              const char *name) {
     nn_text_printf(env, t, "%s:%" PRId64 "\n", p->source, c->line);
     text_command(env, t, p, c, name);
-    if (c->n_inputs > 0) nn_text_add(env, t, "\nInputs: a file (several: a,b), .npy .csv .txt .png .jpg by its suffix; for text also the text itself.\n");
+    if (c->n_inputs > 0)
+        nn_text_add(env, t,
+                    "\nInputs: a file (several: a,b), .npy .csv .txt .png .jpg by its suffix; for text also the text itself.\n");
     if (c->n_outputs > 0) {
         nn_text_add(env, t, "\nOutputs are printed, or written:");
         for (int64_t i = 0; i < c->n_outputs; i++) nn_text_printf(env, t, " --%s=FILE", c->outputs[i].name);
@@ -109,8 +140,7 @@ static void text_command_help(struct nn_env *env, struct nn_text *t, const struc
 }
 
 static bool print_text(struct nn_env *env, enum nn_stream to, struct nn_text *t) {
-    bool good = nn_text_ok(env, t);
-    if (good && t->n > 0) env->sys->print(env->sys->context, to, t->at, t->n);
+    bool good = nn_print_text(env, to, t);
     nn_text_free(env, t);
     return good;
 }
@@ -128,7 +158,8 @@ static bool read_count(struct nn_env *env, const char *name, const char *text, i
     char *end;
     errno = 0;
     long long v = strtoll(text, &end, 10);
-    if (end == text || *end || errno || v < 1 || text[0] == ' ') return nn_fail(env, NN_BAD_INPUT, "--%s=%s: expected a whole number, 1 or more", name, text);
+    if (end == text || *end || errno || v < 1 || text[0] == ' ')
+        return nn_fail(env, NN_BAD_INPUT, "--%s=%s: expected a whole number, 1 or more", name, text);
     *value = v;
     return true;
 }
@@ -137,7 +168,8 @@ static bool read_seed(struct nn_env *env, const char *text, uint64_t *value) {
     char *end;
     errno = 0;
     unsigned long long v = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || errno) return nn_fail(env, NN_BAD_INPUT, "--seed=%s: expected a whole number, 0 to 18446744073709551615", text);
+    if (text[0] < '0' || text[0] > '9' || *end || errno)
+        return nn_fail(env, NN_BAD_INPUT, "--seed=%s: expected a whole number, 0 to 18446744073709551615", text);
     *value = v;
     return true;
 }
@@ -162,10 +194,14 @@ static bool read_every(struct nn_env *env, const char *text, struct nn_settings 
 }
 
 static bool read_progress(struct nn_env *env, const char *text, enum nn_progress *p) {
-    if (strcmp(text, "auto") == 0) *p = NN_AUTO;
-    else if (strcmp(text, "plain") == 0) *p = NN_LINES;
-    else if (strcmp(text, "none") == 0) *p = NN_QUIET;
-    else return nn_fail(env, NN_BAD_INPUT, "--progress=%s: expected auto, plain or none", text);
+    if (strcmp(text, "auto") == 0)
+        *p = NN_AUTO;
+    else if (strcmp(text, "plain") == 0)
+        *p = NN_LINES;
+    else if (strcmp(text, "none") == 0)
+        *p = NN_QUIET;
+    else
+        return nn_fail(env, NN_BAD_INPUT, "--progress=%s: expected auto, plain or none", text);
     return true;
 }
 
@@ -176,7 +212,8 @@ static bool read_option(struct nn_env *env, const struct nn_slot *s, const char 
     o->given = true;
     if (s->bool_option || s->elem == NN_BOOL) {
         bool yes = strcmp(text, "true") == 0;
-        if (!yes && strcmp(text, "false") != 0) return nn_fail(env, NN_BAD_INPUT, "--%s=%s: expected true or false", s->name, text);
+        if (!yes && strcmp(text, "false") != 0)
+            return nn_fail(env, NN_BAD_INPUT, "--%s=%s: expected true or false", s->name, text);
         nn_value_put(o->value, s->elem, 0, yes);
         return true;
     }
@@ -189,12 +226,19 @@ static bool read_option(struct nn_env *env, const struct nn_slot *s, const char 
         return true;
     }
     long long v = strtoll(text, &end, 10);
-    long long least = s->elem == NN_U8 ? 0 : s->elem == NN_I32 ? INT32_MIN : INT64_MIN, most = s->elem == NN_U8 ? 255 : s->elem == NN_I32 ? INT32_MAX : INT64_MAX;
+    long long least = s->elem == NN_U8    ? 0
+                      : s->elem == NN_I32 ? INT32_MIN
+                                          : INT64_MIN,
+              most = s->elem == NN_U8    ? 255
+                     : s->elem == NN_I32 ? INT32_MAX
+                                         : INT64_MAX;
     if (end == text || *end || errno || v < least || v > most) {
         return nn_fail(env, NN_BAD_INPUT, "--%s=%s: expected a whole number, %lld to %lld", s->name, text, least, most);
     }
-    if (s->elem == NN_I64) memcpy(o->value, &v, sizeof v);
-    else nn_value_put(o->value, s->elem, 0, (double)v);
+    if (s->elem == NN_I64)
+        memcpy(o->value, &v, sizeof v);
+    else
+        nn_value_put(o->value, s->elem, 0, (double)v);
     return true;
 }
 
@@ -207,12 +251,13 @@ static bool make_table(struct nn_env *env, const struct nn_settings *s, struct o
     int64_t own = c ? p->n_slots + c->n_inputs + c->n_outputs : 0;
     struct option *t = *table = nn_alloc_n(env, ROWS + own + 1, sizeof *t);
     if (!t) return false;
-    for (int i = 0; i < ROWS; i++) *t++ = (struct option){rows[i].name, rows[i].value ? required_argument : no_argument, NULL, (int)rows[i].key};
+    for (int i = 0; i < ROWS; i++)
+        *t++ = (struct option){rows[i].name, rows[i].value ? required_argument : no_argument, NULL, (int)rows[i].key};
     for (int64_t i = 0; i < own; i++) {
         if (i < p->n_slots && p->slots[i].kind != NN_OPTION) continue;
-        const char *name = i < p->n_slots                  ? p->slots[i].name
+        const char *name = i < p->n_slots                 ? p->slots[i].name
                            : i < p->n_slots + c->n_inputs ? c->inputs[i - p->n_slots].name
-                                                           : c->outputs[i - p->n_slots - c->n_inputs].name;
+                                                          : c->outputs[i - p->n_slots - c->n_inputs].name;
         *t++ = (struct option){name, required_argument, NULL, KEY_OF_COMMAND + (int)i};
     }
     return true;
@@ -230,7 +275,8 @@ static bool unknown_option(struct nn_env *env, const struct option *table, const
         if (begins) d = d < best ? d : best;
         if (d <= best && (!nearest || d < best)) nearest = o->name, best = d;
     }
-    return nn_fail(env, NN_BAD_INPUT, "there is no option --%s%s%s%s", name, nearest ? "; did you mean --" : "", nearest ? nearest : "", nearest ? "?" : "");
+    return nn_fail(env, NN_BAD_INPUT, "there is no option --%s%s%s%s", name, nearest ? "; did you mean --" : "",
+                   nearest ? nearest : "", nearest ? "?" : "");
 }
 
 /* getopt_long would take `--thr` for `--threads`: names count in full only. */
@@ -248,8 +294,10 @@ static bool take_own(struct nn_env *env, struct nn_settings *s, int64_t i, const
     const struct nn_command *c = s->command;
     if (i < s->program->n_slots) return read_option(env, &s->program->slots[i], value, &s->options[i]);
     i -= s->program->n_slots;
-    if (i < c->n_inputs) s->inputs[i] = value;
-    else s->outputs[i - c->n_inputs] = value;
+    if (i < c->n_inputs)
+        s->inputs[i] = value;
+    else
+        s->outputs[i - c->n_inputs] = value;
     return true;
 }
 
@@ -257,7 +305,9 @@ static bool take(struct nn_env *env, struct nn_settings *s, enum key key, const 
     struct nn_text t = {0};
     switch (key) {
     case KEY_DATA: s->data = value; return true;
-    case KEY_THREADS: return read_count(env, "threads", value, &s->threads) && (s->threads <= 4096 || nn_fail(env, NN_BAD_INPUT, "--threads=%s: at most 4096", value));
+    case KEY_THREADS:
+        return read_count(env, "threads", value, &s->threads) &&
+               (s->threads <= 4096 || nn_fail(env, NN_BAD_INPUT, "--threads=%s: at most 4096", value));
     case KEY_SEED: s->seed_given = true; return read_seed(env, value, &s->seed);
     case KEY_WEIGHTS: s->weights = value; return true;
     case KEY_INIT: s->init = value; return true;
@@ -276,8 +326,10 @@ static bool take(struct nn_env *env, struct nn_settings *s, enum key key, const 
     case KEY_GUARD: s->guard = true; return true;
     case KEY_HELP:
         *ask = NN_ASK_DONE;
-        if (s->command) text_command_help(env, &t, s->program, s->command, name);
-        else nn_text_usage(env, &t, s->program, name);
+        if (s->command)
+            text_command_help(env, &t, s->program, s->command, name);
+        else
+            nn_text_usage(env, &t, s->program, name);
         return print_text(env, NN_OUT, &t);
     case KEY_VERSION: *ask = NN_ASK_DONE; return print_line(env, s->program->version);
     case KEY_SUMMARY: *ask = NN_ASK_DONE; return print_line(env, s->program->summary);
@@ -299,7 +351,8 @@ static bool check_all(struct nn_env *env, struct nn_settings *s, bool every) {
     return true;
 }
 
-static bool read_options(struct nn_env *env, struct nn_settings *s, int argc, char **argv, const struct option *table, const char *name, enum nn_ask *ask) {
+static bool read_options(struct nn_env *env, struct nn_settings *s, int argc, char **argv, const struct option *table,
+                         const char *name, enum nn_ask *ask) {
     bool every = false;
     optind = 0; /* getopt begins anew: nnc has used it before */
     opterr = 0;
@@ -311,7 +364,9 @@ static bool read_options(struct nn_env *env, struct nn_settings *s, int argc, ch
         if (key == ':') return nn_fail(env, NN_BAD_INPUT, "%s needs a value", argv[at]);
         if (key == '?') {
             bool has = strncmp(argv[at], "--", 2) == 0;
-            return nn_fail(env, NN_BAD_INPUT, has ? "%s: this option takes no value" : "there is no option %s; options are written in full", argv[at]);
+            return nn_fail(env, NN_BAD_INPUT,
+                           has ? "%s: this option takes no value" : "there is no option %s; options are written in full",
+                           argv[at]);
         }
         every |= key == KEY_EVERY;
         if (!take(env, s, (enum key)key, optarg, name, ask)) return false;
@@ -330,7 +385,8 @@ static bool find_command(struct nn_env *env, const struct nn_program *p, const c
         if (d <= best) nearest = p->commands[i].name, best = d;
     }
     if (s->command) return true;
-    return nn_fail(env, NN_BAD_INPUT, "there is no command `%s`%s%s%s", given, nearest ? "; did you mean `" : "; --help lists them", nearest ? nearest : "", nearest ? "`?" : "");
+    return nn_fail(env, NN_BAD_INPUT, "there is no command `%s`%s%s%s", given,
+                   nearest ? "; did you mean `" : "; --help lists them", nearest ? nearest : "", nearest ? "`?" : "");
 }
 
 static bool make_values(struct nn_env *env, struct nn_settings *s) {
@@ -346,7 +402,8 @@ static bool make_values(struct nn_env *env, struct nn_settings *s) {
     return true;
 }
 
-bool nn_settings_read(struct nn_env *env, const struct nn_program *program, int argc, char **argv, struct nn_settings *s, enum nn_ask *ask) {
+bool nn_settings_read(struct nn_env *env, const struct nn_program *program, int argc, char **argv, struct nn_settings *s,
+                      enum nn_ask *ask) {
     *s = (struct nn_settings){.program = program, .seed = 1};
     *ask = NN_ASK_NOTHING;
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL, *name = slash ? slash + 1 : argc > 0 ? argv[0] : "model";
@@ -362,7 +419,8 @@ bool nn_settings_read(struct nn_env *env, const struct nn_program *program, int 
     bool good = read_options(env, s, argc - has_command, argv + has_command, table, name, ask);
     nn_free(env, table);
     if (good && *ask == NN_ASK_NOTHING) {
-        if (!has_command) return nn_fail(env, NN_BAD_INPUT, "a command comes first: %s COMMAND --name=value; --help lists them", name);
+        if (!has_command)
+            return nn_fail(env, NN_BAD_INPUT, "a command comes first: %s COMMAND --name=value; --help lists them", name);
         *ask = NN_ASK_COMMAND;
     }
     return good;

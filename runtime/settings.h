@@ -18,8 +18,8 @@ struct nn_settings {
     const struct nn_program *program;
     const struct nn_command *command;
     const char *data, *weights, *init, *save_init, *save, *out, *log, *checkpoint; /* NULL: not given */
-    double every_seconds; /* 0: not by time */
-    int64_t every_steps;  /* 0: not by steps */
+    double every_seconds;                                                          /* 0: not by time */
+    int64_t every_steps;                                                           /* 0: not by steps */
     bool resume, no_shuffle, profile, guard;
     int64_t threads, batches, turns; /* 0: not given */
     uint64_t seed;
@@ -34,7 +34,8 @@ struct nn_settings {
 enum nn_ask { NN_ASK_NOTHING, NN_ASK_COMMAND, NN_ASK_DONE }; /* DONE: it was --help, --version, ...: printed */
 
 /* Reads argv. Prints what --help and its kin ask for. False after an error. s is to be freed by nn_settings_free. */
-bool nn_settings_read(struct nn_env *env, const struct nn_program *program, int argc, char **argv, struct nn_settings *s, enum nn_ask *ask);
+bool nn_settings_read(struct nn_env *env, const struct nn_program *program, int argc, char **argv, struct nn_settings *s,
+                      enum nn_ask *ask);
 void nn_settings_free(struct nn_env *env, struct nn_settings *s);
 
 /* What the program is: its commands, with inputs, outputs and options. */

@@ -1,5 +1,6 @@
 /*
- * shuffle.c - see shuffle.h. Draw number i of a key is word i % 4 of Philox block i / 4, so that the numbers do not depend on how they are used.
+ * shuffle.c - see shuffle.h. Draw number i of a key is word i % 4 of Philox block i / 4, so that the numbers do not depend on how
+ * they are used.
  */
 #include "shuffle.h"
 #include "random.h"
@@ -9,9 +10,7 @@ struct stream {
     int left;
 };
 
-static struct stream stream_begin(uint64_t key) {
-    return (struct stream){.key = {(uint32_t)key, (uint32_t)(key >> 32)}};
-}
+static struct stream stream_begin(uint64_t key) { return (struct stream){.key = {(uint32_t)key, (uint32_t)(key >> 32)}}; }
 
 static uint32_t stream_next(struct stream *s) {
     if (s->left == 0) {
@@ -22,7 +21,8 @@ static uint32_t stream_next(struct stream *s) {
     return s->word[4 - s->left--];
 }
 
-/* A number below n, n >= 1, without bias: D. Lemire, "Fast Random Integer Generation in an Interval", ACM TOMACS 29 (2019), algorithm 5. */
+/* A number below n, n >= 1, without bias: D. Lemire, "Fast Random Integer Generation in an Interval", ACM TOMACS 29 (2019),
+ * algorithm 5. */
 static uint32_t stream_below(struct stream *s, uint32_t n) {
     uint64_t m = (uint64_t)stream_next(s) * n;
     if ((uint32_t)m < n) {

@@ -1,6 +1,6 @@
 /*
- * shuffle.h - random orders and draws of samples, as functions of a key: nothing is kept between them, so a run that goes on from a checkpoint makes the
- * same ones again.
+ * shuffle.h - random orders and draws of samples, as functions of a key: nothing is kept between them, so a run that goes on from
+ * a checkpoint makes the same ones again.
  */
 #ifndef NN_SHUFFLE_H
 #define NN_SHUFFLE_H

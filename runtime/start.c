@@ -14,7 +14,7 @@ static void on_signal(int number) { stop_signal = number; }
 
 /* The first SIGINT or SIGTERM asks the run to stop after its step, the second ends the process. */
 static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
     static const int numbers[] = {SIGINT, SIGTERM};
     stop_signal = 0;
     for (int i = 0; i < 2; i++) {
@@ -41,8 +41,11 @@ int nn_main_with(const struct nn_system *sys, const struct nn_program *program, 
     nn_settings_free(&env, &settings);
     if (env.error.status == 0) return ask == NN_ASK_NOTHING ? NN_BAD_INPUT : NN_OK;
     bool signalled = env.error.status > 128;
-    nn_print(&env, NN_ERR, "%s: %s%s%s\n", name, signalled ? "" : env.error.status == NN_INTERNAL ? "internal error: " : "error: ", env.error.text,
-             env.error.status == NN_INTERNAL ? " (please report it)" : "");
+    nn_print(&env, NN_ERR, "%s: %s%s%s\n", name,
+             signalled                         ? ""
+             : env.error.status == NN_INTERNAL ? "internal error: "
+                                               : "error: ",
+             env.error.text, env.error.status == NN_INTERNAL ? " (please report it)" : "");
     return env.error.status;
 }
 

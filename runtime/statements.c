@@ -27,7 +27,9 @@ bool nn_do_track(struct nn_run *r, struct nn_item *item, const struct nn_item *l
         const struct nn_tracked *t = &item->node->tracked[k];
         const struct nn_slot *value = &slots[t->value], *average = &slots[t->average];
         int64_t n = nn_count(average->dims, average->n_dims);
-        if (value->batch_axis == 0 && value->n_dims == average->n_dims + 1) { /* over the samples: a sum over rows; several rows a sample count as their mean */
+        if (value->batch_axis == 0 &&
+            value->n_dims ==
+                average->n_dims + 1) { /* over the samples: a sum over rows; several rows a sample count as their mean */
             int64_t rows = value->dims[0] * nn_run_batch(r);
             add_rows(sums, nn_run_slot(r, t->value), value->elem, rows, n, weight / (double)rows);
         } else {
@@ -45,7 +47,8 @@ void nn_do_averages(struct nn_run *r, const struct nn_item *track) {
         int64_t slot = track->node->tracked[k].average;
         const struct nn_slot *s = &r->program->slots[slot];
         int64_t n = nn_count(s->dims, s->n_dims);
-        for (int64_t i = 0; i < n; i++) nn_value_put(nn_run_slot(r, slot), s->elem, i, track->weight > 0 ? sums[i] / track->weight : NAN);
+        for (int64_t i = 0; i < n; i++)
+            nn_value_put(nn_run_slot(r, slot), s->elem, i, track->weight > 0 ? sums[i] / track->weight : NAN);
         sums += n;
     }
 }
@@ -67,8 +70,10 @@ static void copy_kept(struct nn_run *r, char *kept, bool back) {
     for (int64_t i = 0; i < r->program->n_slots; i++) {
         const struct nn_slot *s = &r->program->slots[i];
         if (!(NN_KEPT >> s->kind & 1)) continue;
-        if (back) memcpy(nn_run_slot(r, i), kept, (size_t)s->bytes);
-        else memcpy(kept, nn_run_slot(r, i), (size_t)s->bytes);
+        if (back)
+            memcpy(nn_run_slot(r, i), kept, (size_t)s->bytes);
+        else
+            memcpy(kept, nn_run_slot(r, i), (size_t)s->bytes);
         kept += s->bytes;
     }
 }
@@ -94,8 +99,10 @@ void nn_do_put_back(struct nn_run *r, struct nn_item *item) {
 }
 
 bool nn_do_stop(struct nn_run *r, struct nn_item *item) {
-    if (is_best(r, item)) item->stalled = 0;
-    else item->stalled++;
+    if (is_best(r, item))
+        item->stalled = 0;
+    else
+        item->stalled++;
     return item->stalled >= item->node->stalls;
 }
 
@@ -111,8 +118,11 @@ static bool text_pieces(struct nn_run *r, const struct nn_node *node, struct nn_
         const struct nn_slot *s = &r->program->slots[p->slot];
         int64_t dims[MOST_DIMS];
         nn_run_dims(r, p->slot, dims);
-        if (s->kind == NN_OPTION && s->bool_option) nn_text_add(r->env, t, nn_value_at(nn_run_slot(r, p->slot), s->elem, 0) != 0 ? "true" : "false");
-        else nn_text_tensor(r->env, t, nn_run_slot(r, p->slot), s->elem, dims, s->n_dims, p->digits > 0 ? (int)p->digits : DIGITS, NN_PLAIN);
+        if (s->kind == NN_OPTION && s->bool_option)
+            nn_text_add(r->env, t, nn_value_at(nn_run_slot(r, p->slot), s->elem, 0) != 0 ? "true" : "false");
+        else
+            nn_text_tensor(r->env, t, nn_run_slot(r, p->slot), s->elem, dims, s->n_dims, p->digits > 0 ? (int)p->digits : DIGITS,
+                           NN_PLAIN);
     }
     return nn_text_ok(r->env, t);
 }
@@ -121,11 +131,8 @@ bool nn_do_print(struct nn_run *r, const struct nn_node *node) {
     struct nn_text t = {0};
     bool good = text_pieces(r, node, &t);
     nn_text_add(r->env, &t, "\n");
-    good = good && nn_text_ok(r->env, &t);
-    if (good) {
-        nn_report_clear(r);
-        r->env->sys->print(r->env->sys->context, NN_OUT, t.at, t.n);
-    }
+    if (good) nn_report_clear(r);
+    good = good && nn_print_text(r->env, NN_OUT, &t);
     nn_text_free(r->env, &t);
     return good;
 }
@@ -226,7 +233,9 @@ static char *find_saved(struct nn_run *r, const char *name) {
 /* The command that saves a file of this name. */
 static const char *saver_of(const struct nn_node *nodes, int64_t n, const char *file) {
     for (int64_t i = 0; i < n; i++) {
-        if (nodes[i].kind == NN_SAVE && nodes[i].n_pieces == 1 && nodes[i].pieces[0].text && strcmp(nodes[i].pieces[0].text, file) == 0) return file;
+        if (nodes[i].kind == NN_SAVE && nodes[i].n_pieces == 1 && nodes[i].pieces[0].text &&
+            strcmp(nodes[i].pieces[0].text, file) == 0)
+            return file;
         if (saver_of(nodes[i].body, nodes[i].n_body, file)) return file;
     }
     return NULL;
@@ -242,13 +251,14 @@ static bool no_such_weights(struct nn_run *r, const char *name, int64_t line) {
     }
     if (r->settings->out) nn_text_printf(r->env, &looked, "looked in %s; ", r->settings->out);
     nn_text_folders(r->env, &looked, &r->reader.folders);
-    nn_fail(r->env, NN_BAD_INPUT, "%s: there are no weights: %s%s%s%s (%s:%" PRId64 ")", name, saver ? "run `" : "", saver ? saver : "", saver ? "` first; " : "",
-            nn_text_str(&looked), r->program->source, line);
+    nn_fail(r->env, NN_BAD_INPUT, "%s: there are no weights: %s%s%s%s (%s:%" PRId64 ")", name, saver ? "run `" : "",
+            saver ? saver : "", saver ? "` first; " : "", nn_text_str(&looked), r->program->source, line);
     nn_text_free(r->env, &looked);
     return false;
 }
 
-/* Takes the words of the program's vocabularies from the metadata, where they stand: the numbers of words must be those that the weights were trained with. */
+/* Takes the words of the program's vocabularies from the metadata, where they stand: the numbers of words must be those that the
+ * weights were trained with. */
 static bool take_words(struct nn_run *r, struct nn_tensors *f) {
     for (int64_t i = 0; i < r->program->n_vocabs; i++) {
         struct nn_text key = {0};
@@ -259,7 +269,9 @@ static bool take_words(struct nn_run *r, struct nn_tensors *f) {
         if (!text || r->reader.words_made[i]) continue;
         json_t *list = json_loads(text, 0, NULL);
         bool good = json_is_array(list) && (int64_t)json_array_size(list) + 2 <= r->program->vocabs[i].size;
-        if (!good) nn_fail(r->env, NN_BAD_INPUT, "the vocabulary `%s` in the weights is not one of at most %" PRId64 " words", r->program->vocabs[i].name, r->program->vocabs[i].size);
+        if (!good)
+            nn_fail(r->env, NN_BAD_INPUT, "the vocabulary `%s` in the weights is not one of at most %" PRId64 " words",
+                    r->program->vocabs[i].name, r->program->vocabs[i].size);
         for (size_t k = 0; good && k < json_array_size(list); k++) {
             const char *word = json_string_value(json_array_get(list, k));
             good = word && nn_words_add(r->env, &r->reader.words[i], word, strlen(word));
@@ -274,13 +286,18 @@ static bool take_words(struct nn_run *r, struct nn_tensors *f) {
 bool nn_find_weights(struct nn_run *r) {
     const struct nn_command *c = r->command;
     const struct nn_settings *s = r->settings;
-    if (s->weights && c->n_weights == 0) return nn_fail(r->env, NN_BAD_INPUT, "--weights: the command `%s` needs no weights", c->name);
+    if (s->weights && c->n_weights == 0)
+        return nn_fail(r->env, NN_BAD_INPUT, "--weights: the command `%s` needs no weights", c->name);
     if (s->weights && c->learns) {
-        return nn_fail(r->env, NN_BAD_INPUT, "--weights: the command `%s` trains them; --init=FILE says where they start", c->name);
+        return nn_fail(r->env, NN_BAD_INPUT, "--weights: the command `%s` trains them; --init=FILE says where they start",
+                       c->name);
     }
     if (c->n_weights == 0 || c->learns || (s->init && !s->weights)) return true;
     if (!s->weights && !c->weights_file) {
-        return nn_fail(r->env, NN_BAD_INPUT, "the command `%s` needs weights, and the program does not save them in one place: --weights=FILE names them", c->name);
+        return nn_fail(
+            r->env, NN_BAD_INPUT,
+            "the command `%s` needs weights, and the program does not save them in one place: --weights=FILE names them",
+            c->name);
     }
     r->weights_path = s->weights ? nn_copy_string(r->env, s->weights) : find_saved(r, c->weights_file);
     if (!r->weights_path) return no_such_weights(r, c->weights_file ? c->weights_file : s->weights, c->line);
@@ -309,7 +326,8 @@ static bool read_tensors(struct nn_run *r, const char *path, struct nn_tensor *t
 
 bool nn_load_weights(struct nn_run *r) {
     if (!r->weights_path) return true;
-    return read_tensors(r, r->weights_path, slot_tensors(r, r->command->weights, r->command->n_weights), r->command->n_weights, true);
+    return read_tensors(r, r->weights_path, slot_tensors(r, r->command->weights, r->command->n_weights), r->command->n_weights,
+                        true);
 }
 
 bool nn_load_init(struct nn_run *r, const char *path) {

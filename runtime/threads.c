@@ -30,8 +30,10 @@ void nn_barrier_wait(struct nn_call *call) {
         return;
     }
     for (int i = 0; __atomic_load_n(&b->round, __ATOMIC_ACQUIRE) == round; i++) {
-        if (i < SPINS) rest();
-        else sched_yield();
+        if (i < SPINS)
+            rest();
+        else
+            sched_yield();
     }
 }
 

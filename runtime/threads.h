@@ -13,7 +13,8 @@ struct nn_barrier {
 
 /* The number of threads to use where --threads does not say: $OMP_NUM_THREADS, else all cores. */
 int64_t nn_threads_default(void);
-/* Calls call->func on at most `threads` threads. `call` is the same for all but `thread`; thread, threads and barrier are set here. */
+/* Calls call->func on at most `threads` threads. `call` is the same for all but `thread`; thread, threads and barrier are set
+ * here. */
 void nn_threads_step(const struct nn_call *call, int64_t threads);
 
 #endif

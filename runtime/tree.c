@@ -27,7 +27,8 @@ static const char *read_node(struct cursor *c, int depth, int64_t *index) {
     bool negative = c->at < c->end && *c->at == '-';
     if (negative) c->at++;
     if (c->at >= c->end || !isdigit((unsigned char)*c->at)) return "a label, a number, is expected after `(`";
-    while (c->at < c->end && isdigit((unsigned char)*c->at) && node.label < 100000000) node.label = 10 * node.label + (*c->at++ - '0');
+    while (c->at < c->end && isdigit((unsigned char)*c->at) && node.label < 100000000)
+        node.label = 10 * node.label + (*c->at++ - '0');
     if (negative) node.label = -node.label;
     skip_spaces(c);
     if (c->at < c->end && *c->at == '(') {
@@ -69,7 +70,8 @@ bool nn_tree_looks_like(const char *text, const char *end) {
 }
 
 bool nn_tree_words(const char *text, const char *end, bool (*visit)(void *, const char *, size_t), void *context) {
-    for (const char *at = text; at < end; at++) { /* a word is what stands before a `)`, behind the last space, bracket or label */
+    for (const char *at = text; at < end;
+         at++) { /* a word is what stands before a `)`, behind the last space, bracket or label */
         if (*at != ')' || at == text || at[-1] == ')' || at[-1] == ' ') continue;
         const char *word = at;
         while (word > text && !strchr(" ()\t\r\n", word[-1])) word--;

@@ -62,20 +62,28 @@ void nn_text_type(struct nn_env *env, struct nn_text *t, int64_t elem, const int
 }
 
 void nn_text_real(struct nn_env *env, struct nn_text *t, double value, int digits, enum nn_style style) {
-    if (isfinite(value)) nn_text_printf(env, t, "%.*g", digits, value);
-    else if (style == NN_JSON) nn_text_add(env, t, "null");
-    else nn_text_add(env, t, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
+    if (isfinite(value))
+        nn_text_printf(env, t, "%.*g", digits, value);
+    else if (style == NN_JSON)
+        nn_text_add(env, t, "null");
+    else
+        nn_text_add(env, t, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
 }
 
-void nn_text_number(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, int64_t i, int digits, enum nn_style style) {
-    if (elem == NN_F32 || elem == NN_F64) nn_text_real(env, t, nn_value_at(at, elem, i), digits, style);
-    else if (elem == NN_BOOL) nn_text_add(env, t, ((const uint8_t *)at)[i] ? "true" : "false");
-    else if (elem == NN_I64) nn_text_printf(env, t, "%" PRId64, ((const int64_t *)at)[i]);
-    else nn_text_printf(env, t, "%" PRId64, (int64_t)nn_value_at(at, elem, i));
-}
-
-void nn_text_tensor(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, const int64_t *dims, int64_t n, int digits,
+void nn_text_number(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, int64_t i, int digits,
                     enum nn_style style) {
+    if (elem == NN_F32 || elem == NN_F64)
+        nn_text_real(env, t, nn_value_at(at, elem, i), digits, style);
+    else if (elem == NN_BOOL)
+        nn_text_add(env, t, ((const uint8_t *)at)[i] ? "true" : "false");
+    else if (elem == NN_I64)
+        nn_text_printf(env, t, "%" PRId64, ((const int64_t *)at)[i]);
+    else
+        nn_text_printf(env, t, "%" PRId64, (int64_t)nn_value_at(at, elem, i));
+}
+
+void nn_text_tensor(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, const int64_t *dims, int64_t n,
+                    int digits, enum nn_style style) {
     if (n == 0) {
         nn_text_number(env, t, at, elem, 0, digits, style);
         return;

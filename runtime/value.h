@@ -9,7 +9,7 @@
 
 int64_t nn_elem_size(int64_t elem); /* bytes */
 const char *nn_elem_name(int64_t elem);
-const char *nn_elem_dtype(int64_t elem);    /* as safetensors says it: "F32" */
+const char *nn_elem_dtype(int64_t elem);     /* as safetensors says it: "F32" */
 int64_t nn_elem_of_dtype(const char *dtype); /* -1: none of ours */
 
 /* Element i of an array as a double; i64 beyond 2^53 rounds. */
@@ -27,9 +27,10 @@ enum nn_style {
     NN_JSON,  /* the same, but null for NaN and infinities */
 };
 void nn_text_real(struct nn_env *env, struct nn_text *t, double value, int digits, enum nn_style style);
-void nn_text_number(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, int64_t i, int digits, enum nn_style style);
-/* A scalar as its number, a tensor as nested lists: [[1, 2], [3, 4]]. */
-void nn_text_tensor(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, const int64_t *dims, int64_t n, int digits,
+void nn_text_number(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, int64_t i, int digits,
                     enum nn_style style);
+/* A scalar as its number, a tensor as nested lists: [[1, 2], [3, 4]]. */
+void nn_text_tensor(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, const int64_t *dims, int64_t n,
+                    int digits, enum nn_style style);
 
 #endif

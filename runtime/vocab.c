@@ -1,8 +1,9 @@
 /*
  * vocab.c - vocabularies: words(files..., size=N), characters(files...), or a list.
  *
- * Words are numbered from 2 by falling frequency, ties by first appearance (a list: as it stands); 0 pads, 1 is every word that is not there. A file of parse trees
- * gives the words at its leaves. Words stand between spaces, tabs and ends of lines; characters are code points.
+ * Words are numbered from 2 by falling frequency, ties by first appearance (a list: as it stands); 0 pads, 1 is every word that
+ * is not there. A file of parse trees gives the words at its leaves. Words stand between spaces, tabs and ends of lines;
+ * characters are code points.
  */
 #include "data.h"
 #include "file.h"
@@ -97,7 +98,9 @@ const char *nn_next_word(const char **text, const char *end, enum nn_cut cut, si
     return at;
 }
 
-enum nn_cut nn_vocab_cut(const struct nn_vocab *v) { return strcmp(v->kind, "characters") == 0 ? NN_CUT_CHARACTERS : NN_CUT_WORDS; }
+enum nn_cut nn_vocab_cut(const struct nn_vocab *v) {
+    return strcmp(v->kind, "characters") == 0 ? NN_CUT_CHARACTERS : NN_CUT_WORDS;
+}
 
 /* ---- counting ---- */
 
@@ -193,8 +196,8 @@ static bool make_words(struct nn_data_reader *r, const struct nn_vocab *v, struc
         if (!path) {
             struct nn_text looked = {0};
             nn_text_folders(env, &looked, &r->folders);
-            nn_fail(env, NN_BAD_INPUT, "%s: there is no such file; %s (vocab %s, %s:%" PRId64 ")", v->files[i], nn_text_str(&looked), v->name, r->program->source,
-                    v->line);
+            nn_fail(env, NN_BAD_INPUT, "%s: there is no such file; %s (vocab %s, %s:%" PRId64 ")", v->files[i],
+                    nn_text_str(&looked), v->name, r->program->source, v->line);
             nn_text_free(env, &looked);
         }
         good = path && count_path(&c, path, nn_vocab_cut(v));

@@ -113,7 +113,8 @@ static Value *from_pool(Gen *g, bool (*pleases)(Elem e), int least_rank) {
 static Value *some(Gen *g, bool (*pleases)(Elem e), int least_rank) {
     Value *v = from_pool(g, pleases, least_rank);
     Elem elem = pleases(F32) ? F32 : pleases(BOOL) ? BOOL : I32;
-    return v ? v : fresh(g, random_type(g, elem, least_rank));
+    for (int tries = 0; !v && tries < 9; tries++) v = fresh(g, random_type(g, elem, least_rank)); /* not every type is legal */
+    return v ? v : constant(g, type_make(elem, 4, (Dim[]){{1, false}, {2, false}, {1, false}, {3, false}}), 1);
 }
 
 static bool is_bool(Elem e) { return e == BOOL; }
@@ -131,6 +132,8 @@ static Value *of_type(Gen *g, const Type *t) {
 }
 
 /* ---- keeping numbers moderate, if smooth ---- */
+
+static bool differentiable(const Gen *g) { return g->o->differentiable || g->o->grads || g->o->smooth; }
 
 static Value *tame(Gen *g, Value *v) {
     if (!v || !g->o->smooth || !elem_is_float(v->type->elem)) return v;
@@ -283,6 +286,7 @@ static Value *make_pad(Gen *g) {
 static Value *make_concat(Gen *g) {
     Value *x = some(g, is_anything, 1), *in[4] = {x};
     int n = 1 + below(g, 3), axis = below(g, x->type->rank);
+    if (axis && x->type->dim[axis].batch && differentiable(g)) return NULL; /* no gradient passes through that */
     for (int k = 1; k < n; k++) {
         Dim dims[MAX_RANK];
         memcpy(dims, x->type->dim, (size_t)x->type->rank * sizeof *dims);
@@ -427,6 +431,8 @@ static Value *make_reduce(Gen *g, OpCode code) {
     bool truth = code == OP_any || code == OP_all;
     Value *x = some(g, truth ? is_bool : is_number, 1);
     int64_t axes[MAX_RANK], n = random_axes(g, x->type->rank, axes);
+    for (int64_t k = 0; k < n && code == OP_prod && differentiable(g); k++)
+        if (x->type->dim[axes[k]].batch) return NULL; /* no gradient passes through a product over the batch */
     Attr a = attr_ints(g->arena, A_axes, axes, n);
     return tame(g, try_op(g, code, 1, &x, 1, &a, NULL));
 }
@@ -501,8 +507,6 @@ static Value *turn_count(Gen *g, Turns t) {
     if (t.counted) return constant(g, type_scalar(I32), below(g, 5));
     return binary(g, OP_mul, g_batch(&g->b), constant(g, type_scalar(I32), (double)t.dim.n));
 }
-
-static bool differentiable(const Gen *g) { return g->o->differentiable || g->o->grads || g->o->smooth; }
 
 /* Slices of the pool, all with the same number of turns; -1: none that will do. */
 static int choose_slices(Gen *g, Turns *turns, Value **in, int64_t *axes) {
@@ -711,6 +715,7 @@ static void add_gradients(Gen *g) {
     for (size_t i = g->pool.n; i > 0 && summed < 4; i--)
         if (elem_is_float(g->pool.at[i - 1]->type->elem)) loss = binary(g, OP_add, loss, weighed(g, g->pool.at[i - 1])), summed++;
     in[0] = loss;
+    g->b.loc.line = 1;
     for (size_t i = 0; i < g->pool.n && n < 5; i++)
         if (elem_is_float(g->pool.at[i]->type->elem)) types[n - 1] = g->pool.at[i]->type, in[n++] = g->pool.at[i];
     Op *op = op_make_full(&g->b, OP_grad, n, in, 0, NULL, 0, NULL, n - 1, types);
@@ -719,6 +724,7 @@ static void add_gradients(Gen *g) {
     Value *sum = weighed(g, op->out[0]);
     for (int i = 1; i < op->n_out; i++) sum = binary(g, OP_add, sum, weighed(g, op->out[i]));
     in[0] = sum;
+    g->b.loc.line = 2;
     Op *second = op_make_full(&g->b, OP_grad, n, in, 0, NULL, 0, NULL, n - 1, types);
     for (int i = 0; i < second->n_out; i++) add_output(g, second->out[i]);
 }

@@ -14,7 +14,7 @@ enum { RANDOM_MOST_STEPS = 64, RANDOM_MOST_OUTPUTS = 32, RANDOM_BATCH_BOUND = 5 
 typedef struct RandomOptions {
     uint64_t seed;
     int steps;                     /* at most RANDOM_MOST_STEPS */
-    bool smooth;                   /* only ops and values that are differentiable and stay of moderate size, and two gradients at the end (one of a sum of the other) */
+    bool smooth;                   /* only ops and values that are differentiable and stay of moderate size, and two gradients at the end (one of a sum of the other; their places are lines 1 and 2) */
     bool grads;                    /* a gradient at the end; without `smooth` kinks, infinities and NaN are welcome */
     bool differentiable;           /* grads or not: nothing that no gradient passes through (while, scans over the batch or with a run-time count); implied by grads */
     bool no_control;               /* no scan, no while */

@@ -7,7 +7,7 @@ import files
 
 # One command a loader. Each folds its samples into one number in which every element and its place count.
 PROGRAM = """
-fn fold(total, x: any[1, 2, 3]) = 0.5 * total + sum(f32(x) * f32([[1, 2, 3], [4, 5, 6]]))
+fn fold(total, x: any[B, 2, 3]) = 0.5 * total + sum(f32(x) * f32([[1, 2, 3], [4, 5, 6]]))
 
 data d_idx {
     x: u8[2, 3] = idx("x.idx")
@@ -140,14 +140,15 @@ def test_idx(t):
     l.bad({"x.idx": b""})
     l.bad({"x.idx": b"hello, this is a text and no IDX file"}, "IDX")
     for n in (2, 4, 7, 15): l.bad({"x.idx": x[:n]})
-    for n in (16, 17, len(x) - 1): l.bad({"x.idx": x[:n]}, "18", str(n - 16))
+    l.bad({"x.idx": x[:16]}, "truncated", "3 samples", "of 6 bytes", "16")
+    for n in (18, len(x) - 1): l.bad({"x.idx": x[:n]}, "truncated", "18", str(n - 16))
     l.bad({"x.idx": x + b"\0"}, "3 samples")
     l.bad({"x.idx": files.idx("i32", [3, 2, 3], X)}, "u8[2, 3]", "i32[3, 2, 3]")
     l.bad({"x.idx": files.idx("u8", [3, 3, 2], X)}, "u8[2, 3]", "u8[3, 3, 2]")
     l.bad({"x.idx": files.idx("u8", [3, 6], X)}, "u8[2, 3]", "u8[3, 6]")
     l.bad({"x.idx": files.idx("u8", [18], X)}, "u8[18]")
-    l.bad({"x.idx": files.idx("u8", [3, 2, 3], X, count=4)}, "24", "18")
-    l.bad({"x.idx": files.idx("u8", [3, 2, 3], X, count=0xFFFFFFFF)}, "18")
+    l.bad({"x.idx": files.idx("u8", [3, 2, 3], X, count=6)}, "36", "18")
+    l.bad({"x.idx": files.idx("u8", [3, 2, 3], X, count=0xFFFFFFFF)}, "4294967295 samples")
     l.bad({"x.idx": files.idx("u8", [0, 2, 3], [])}, "no samples")
     l.bad({"x.idx": x.replace(b"\0\0\x08", b"\0\0\x09", 1)}, "0x09")
     l.bad({"y.idx.gz": gzip.compress(files.idx("u8", [2], Y[:2]))}, "3", "2", field="y")
@@ -201,7 +202,7 @@ def test_npy(t):
     l.bad({"x.npy": None}, "no such file")
     l.bad({"x.npy": b"PK\3\4 this is no array at all, and long enough"}, ".npy")
     for n in (0, 5, 9, 40, 127): l.bad({"x.npy": x[:n]})
-    for n in (128, 131, len(x) - 1): l.bad({"x.npy": x[:n]}, "72", str(n - 128))
+    for n in (128, 131, len(x) - 1): l.bad({"x.npy": x[:n]}, "truncated", "72", str(n - 128))
     l.bad({"x.npy": x + b"0"}, "3 samples")
     l.bad({"x.npy": files.npy("f64", [3, 2, 3], X)}, "f32[2, 3]", "f64[3, 2, 3]")
     l.bad({"x.npy": files.npy("f32", [3, 3, 2], X)}, "f32[2, 3]", "f32[3, 3, 2]")
@@ -211,7 +212,7 @@ def test_npy(t):
     l.bad({"x.npy": files.npy_header(">f4", [3, 2, 3]) + files.pack("f32", X, ">")}, ">f4")
     l.bad({"x.npy": files.npy_header("<f2", [3, 2, 3]) + bytes(36)}, "<f2")
     l.bad({"x.npy": files.npy_header("<f4", [9000000000000000000, 2, 3]) + bytes(36)})
-    l.bad({"x.npy": files.npy_header("<f4", [4000000000, 2, 3]) + bytes(36)}, "36")
+    l.bad({"x.npy": files.npy_header("<f4", [4000000000, 2, 3]) + bytes(36)}, "4000000000 samples")
     l.bad({"x.npy": files.npy("f32", [0, 2, 3], [])}, "no samples")
     l.bad({"y.npy": files.npy("i32", [2], Y[:2])}, "3", "2", field="y")
     l.bad({"y.npy": files.npy("i64", [3], Y)}, "i32", "i64[3]", field="y")
@@ -228,7 +229,7 @@ def test_npz(t):
     l.bad({"x.npz": files.npz({"second": y, "other": x})}, "first", "second", "other")
     l.bad({"x.npz": files.npz({"first": files.npy("f32", [3, 2, 3], X), "second": y})}, "f64[2, 3]", "f32[3, 2, 3]")
     l.bad({"x.npz": files.npz({"first": x, "second": files.npy("i64", [2], Y[:2])})}, "3", "2", field="y")
-    l.bad({"x.npz": files.npz({"first": x[:-8], "second": y})}, "144", "136")
+    l.bad({"x.npz": files.npz({"first": x[:-8], "second": y})}, "truncated", "3 samples")
     for n in (0, 10, len(stored) // 2, len(stored) - 1): l.bad({"x.npz": stored[:n]})
     at = deflated.index(b"first.npy") + 20
     l.bad({"x.npz": deflated[:at] + b"\xff\xff\xff\xff" + deflated[at + 4:]})
@@ -256,7 +257,6 @@ def test_safetensors(t):
     bad(struct.pack("<Q", 1 << 62) + good[8:])
     bad(good[:8] + b"[" + good[9:])
     bad(good.replace(b"[0, 72]", b"[0, 71]"))
-    bad(good.replace(b"[0, 72]", b"[9, 81]"), field="")  # overlaps the other: either may be blamed
     bad(good.replace(b"[0, 72]", b"[-8, 64]"))
 
 
@@ -450,8 +450,8 @@ def test_outputs(t):
     for name in ("s.dat", "s"):
         done = total(f"--sums={t.path(name)}", status=2)
         assert name in done.stderr and not os.path.exists(t.path(name)), done.stderr
-    done = total(f"--sums={t.path('no/such/folder/s.npy')}", status=2)
-    assert "no/such/folder" in done.stderr, done.stderr
+    done = total(f"--sums={t.path('no/such/folder/s.npy')}", status=None)
+    assert done.returncode in (2, 3) and "no/such/folder" in done.stderr, done.stderr
     done = total(f"--sums={t.path('s.png')}", status=None)
     assert done.returncode in (2, 3) and "s.png" in done.stderr, done.stderr
     done = t.run(program, "shade", f"--x={x}", f"--picture={t.path('p.png')}")

@@ -11,6 +11,7 @@
     X(gradients)  \
     X(graph)      \
     X(math)       \
+    X(random)     \
     X(runtime)    \
     X(runtime_checkpoint) \
     X(runtime_data) \

@@ -1,6 +1,7 @@
 /*
- * runtime_toy.h - a small program made by hand, for tests of the runtime without the compiler: linear regression with momentum, a draw in every step, a carried value, a
- * validation loop, keep and stop. Its steps are C functions. Source as it would be written:
+ * runtime_toy.h - a small program made by hand, for tests of the runtime without the compiler: linear regression with momentum, a
+ * draw in every step, a carried value, a validation loop, keep and stop. Its steps are C functions. Source as it would be
+ * written:
  *
  *    1  option lr = 0.05
  *    2  option epochs = 3
@@ -29,11 +30,11 @@
 
 /* What a run is told to do, and what it did. */
 struct toy {
-    int stop_at;  /* the call of a step at which SIGTERM "comes"; 0: never */
-    int kill_at;  /* ... at which the process is killed, before the step is done */
-    int calls;    /* steps so far, training and validation */
-    int fault_at; /* ... that reports an index out of range */
-    int nan_at;   /* ... that writes a NaN */
+    int stop_at;       /* the call of a step at which SIGTERM "comes"; 0: never */
+    int kill_at;       /* ... at which the process is killed, before the step is done */
+    int calls;         /* steps so far, training and validation */
+    int fault_at;      /* ... that reports an index out of range */
+    int nan_at;        /* ... that writes a NaN */
     float first_x[64]; /* x[0] of the first samples seen in training */
     int seen;
     int longest; /* largest batch */
@@ -44,6 +45,7 @@ struct toy {
     long allocations;
     long write_limit; /* bytes that files take before the disk is full; -1: no limit */
     bool terminal;
+    bool deaf;    /* standard output takes nothing */
     double clock; /* seconds; moves by 0.001 a look */
 };
 

@@ -1,6 +1,6 @@
 /*
- * test_runtime.c - commands of the hand-made program from the command line to the files: usage, options, order of samples, track and log, keep and stop, weights, outputs, and what
- * happens without memory or on a full disk.
+ * test_runtime.c - commands of the hand-made program from the command line to the files: usage, options, order of samples, track
+ * and log, keep and stop, weights, outputs, and what happens without memory or on a full disk.
  */
 #include "ir/random.h"
 #include "runtime/random.h"
@@ -29,7 +29,9 @@ static int run(const char *args) {
     return toy_run(&toy, all);
 }
 
-static void says(const char *text, const char *part) { ck_assert_msg(strstr(text, part) != NULL, "`%s` expected in: %s", part, text); }
+static void says(const char *text, const char *part) {
+    ck_assert_msg(strstr(text, part) != NULL, "`%s` expected in: %s", part, text);
+}
 
 /* ---- random numbers ---- */
 
@@ -40,7 +42,9 @@ START_TEST(test_philox) {
     } known[] = {
         {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
         {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         uint32_t out[4];
@@ -207,10 +211,14 @@ START_TEST(test_lines) {
     snprintf(args, sizeof args, "train --epochs=1 --log=%s", toy_path("a.jsonl"));
     ck_assert_int_eq(run(args), 0);
     size_t n;
-    char *log = toy_read("a.jsonl", &n), start[] = "{\"command\":\"train\",\"line\":13,\"data\":\"training\",\"epoch\":0,\"step\":8,\"samples\":37,\"seconds\":";
+    char *log = toy_read("a.jsonl", &n),
+         start[] = "{\"command\":\"train\",\"line\":13,\"data\":\"training\",\"epoch\":0,\"step\":8,\"samples\":37,\"seconds\":";
     ck_assert_msg(strncmp(log, start, sizeof start - 1) == 0, "%s", log);
     char *second = strchr(log, '\n') + 1;
-    ck_assert_msg(strncmp(second, "{\"command\":\"train\",\"line\":14,\"data\":\"testing\",\"epoch\":0,\"step\":8,\"samples\":10,", 75) == 0, "%s", second);
+    ck_assert_msg(strncmp(second,
+                          "{\"command\":\"train\",\"line\":14,\"data\":\"testing\",\"epoch\":0,\"step\":8,\"samples\":10,",
+                          75) == 0,
+                  "%s", second);
     says(log, ",\"loss\":");
     free(log);
 }
@@ -228,7 +236,8 @@ static double logged(const char *log, int line, const char *name) {
 START_TEST(test_averages) {
     char args[300];
     size_t n;
-    snprintf(args, sizeof args, "train --no-shuffle --turns=1 --lr=0 --log=%s --save=%s", toy_path("a.jsonl"), toy_path("end.safetensors"));
+    snprintf(args, sizeof args, "train --no-shuffle --turns=1 --lr=0 --log=%s --save=%s", toy_path("a.jsonl"),
+             toy_path("end.safetensors"));
     ck_assert_int_eq(run(args), 0);
     char *log = toy_read("a.jsonl", &n), *file = toy_read("end.safetensors", &n), *rows = toy_read("test.csv", &n);
     float w[3], b;
@@ -246,7 +255,8 @@ START_TEST(test_averages) {
         double e = w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + b - x[3];
         sum += e * e;
     }
-    ck_assert_msg(fabs(logged(log, 1, "test_loss") - sum / 10) < 0.02 * sum, "%g, not %g", logged(log, 1, "test_loss"), sum / 10); /* the carried value moves it a little */
+    ck_assert_msg(fabs(logged(log, 1, "test_loss") - sum / 10) < 0.02 * sum, "%g, not %g", logged(log, 1, "test_loss"),
+                  sum / 10); /* the carried value moves it a little */
     free(log);
     free(file);
     free(rows);
@@ -293,9 +303,13 @@ START_TEST(test_bad_weights) {
         const char *says[3];
     } cases[] = {
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}", 12, {"missing: b, f32", NULL}},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"bb\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[16,20]}}", 20,
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"bb\":{\"dtype\":\"F32\",\"shape\":[],\"data_"
+         "offsets\":[16,20]}}",
+         20,
          {"w: expected f32[3], found f32[4]", "missing: b", "not in the program: bb"}},
-        {"{\"w\":{\"dtype\":\"F64\",\"shape\":[3],\"data_offsets\":[0,24]},\"b\":{\"dtype\":\"BF16\",\"shape\":[],\"data_offsets\":[24,26]}}", 26,
+        {"{\"w\":{\"dtype\":\"F64\",\"shape\":[3],\"data_offsets\":[0,24]},\"b\":{\"dtype\":\"BF16\",\"shape\":[],\"data_"
+         "offsets\":[24,26]}}",
+         26,
          {"w: expected f32[3], found f64[3]", "another element type", NULL}},
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}", 11, {"truncated", NULL}},
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 12, {"damaged", NULL}},
@@ -340,7 +354,8 @@ START_TEST(test_predict) {
     int z[3];
     ck_assert_int_eq(sscanf(toy.out, "y %f, z %d\ny %f, z %d\ny %f, z %d\n", &y[0], &z[0], &y[1], &z[1], &y[2], &z[2]), 6);
     ck_assert(z[0] == (int)lrintf(y[0]) && z[2] == (int)lrintf(y[2]));
-    snprintf(args, sizeof args, "predict --x=%s,%s --weights=%s --y=%s", toy_path("in.csv"), toy_path("in.csv"), toy_path("toy.safetensors"), toy_path("y.csv"));
+    snprintf(args, sizeof args, "predict --x=%s,%s --weights=%s --y=%s", toy_path("in.csv"), toy_path("in.csv"),
+             toy_path("toy.safetensors"), toy_path("y.csv"));
     ck_assert_int_eq(run(args), 0);
     ck_assert_str_eq(toy.out, "");
     size_t n;
@@ -376,10 +391,12 @@ START_TEST(test_faults) {
 }
 END_TEST
 
-/* Every allocation fails once: an error that says so, nothing left over (the sanitizers look), nothing written but whole files. */
+/* Every allocation fails once: an error that says so, nothing left over (the sanitizers look), nothing written but whole files.
+ */
 START_TEST(test_no_memory) {
     char args[500];
-    snprintf(args, sizeof args, "train --epochs=2 --log=%s --checkpoint=%s --every=1", toy_path("a.jsonl"), toy_path("a.checkpoint"));
+    snprintf(args, sizeof args, "train --epochs=2 --log=%s --checkpoint=%s --every=1", toy_path("a.jsonl"),
+             toy_path("a.checkpoint"));
     ck_assert_int_eq(run(args), 0);
     long all = toy.allocations;
     ck_assert_int_gt(all, 100);
@@ -434,6 +451,11 @@ START_TEST(test_full_disk) {
     toy.write_limit = -1;
     ck_assert_int_eq(toy_run(&toy, "train --save=/nowhere/x.st --out=/tmp"), 3);
     says(toy.err, "/nowhere/x.st");
+    toy.deaf = true;
+    ck_assert_int_eq(run("train"), 3);
+    says(toy.err, "standard output cannot be written: No space left on device");
+    ck_assert_int_eq(toy_run(&toy, "--help"), 3);
+    toy.deaf = false;
     ck_assert_int_eq(run("train --log=/nowhere/x.jsonl"), 2);
     ck_assert_int_eq(toy.calls, 0);
 }

@@ -1,6 +1,7 @@
 /*
- * test_runtime_checkpoint.c - runs that are stopped at every turn and gone on with give the bits of a run that was not: weights, states, log. Stopped by SIGTERM, and killed
- * between two steps; inside training, inside validation, after `keep`. And checkpoints that must be refused.
+ * test_runtime_checkpoint.c - runs that are stopped at every turn and gone on with give the bits of a run that was not: weights,
+ * states, log. Stopped by SIGTERM, and killed between two steps; inside training, inside validation, after `keep`. And
+ * checkpoints that must be refused.
  */
 #include "runtime_toy.h"
 #include <check.h>
@@ -17,8 +18,8 @@ enum { CALLS = 5 * (8 + 3), TRIED = 50 };
 /* Runs with every name filled in: --out, --save, --log, --checkpoint. */
 static int run(struct toy *toy, const char *more) {
     char args[2000];
-    snprintf(args, sizeof args, RUN " --out=%s --save=%s --log=%s --checkpoint=%s %s", toy_folder(), toy_path("end.safetensors"), toy_path("log.jsonl"),
-             toy_path("run.checkpoint"), more);
+    snprintf(args, sizeof args, RUN " --out=%s --save=%s --log=%s --checkpoint=%s %s", toy_folder(), toy_path("end.safetensors"),
+             toy_path("log.jsonl"), toy_path("run.checkpoint"), more);
     return toy_run(toy, args);
 }
 
@@ -33,8 +34,10 @@ static void clean(void) {
 static char *timeless(char *log) {
     char *to = log;
     for (char *at = log; *at;) {
-        if (strncmp(at, "\"seconds\":", 10) == 0) at += 10 + strcspn(at + 10, ",}");
-        else *to++ = *at++;
+        if (strncmp(at, "\"seconds\":", 10) == 0)
+            at += 10 + strcspn(at + 10, ",}");
+        else
+            *to++ = *at++;
     }
     *to = 0;
     return log;
@@ -73,9 +76,11 @@ static void free_whole(void) {
 static void same_as_whole(int at) {
     size_t n;
     char *weights = toy_read("toy.safetensors", &n), *end, *log;
-    ck_assert_msg(weights && n == whole.n_weights && memcmp(weights, whole.weights, n) == 0, "weights differ after a stop at step %d", at);
+    ck_assert_msg(weights && n == whole.n_weights && memcmp(weights, whole.weights, n) == 0,
+                  "weights differ after a stop at step %d", at);
     end = toy_read("end.safetensors", &n);
-    ck_assert_msg(end && n == whole.n_end && memcmp(end, whole.end, n) == 0, "parameters and states differ after a stop at step %d", at);
+    ck_assert_msg(end && n == whole.n_end && memcmp(end, whole.end, n) == 0,
+                  "parameters and states differ after a stop at step %d", at);
     log = timeless(toy_read("log.jsonl", &n));
     ck_assert_msg(strcmp(log, whole.log) == 0, "the log differs after a stop at step %d:\n%s\nnot\n%s", at, log, whole.log);
     free(weights);
@@ -198,7 +203,8 @@ END_TEST
 
 static void refused(struct toy *toy, const struct nn_program *program, const char *args, const char *why) {
     char all[2000];
-    snprintf(all, sizeof all, "%s --progress=none --out=%s --checkpoint=%s --resume", args, toy_folder(), toy_path("run.checkpoint"));
+    snprintf(all, sizeof all, "%s --progress=none --out=%s --checkpoint=%s --resume", args, toy_folder(),
+             toy_path("run.checkpoint"));
     ck_assert_int_eq(toy_run_program(toy, program, all), 2);
     ck_assert_msg(strstr(toy->err, why) && strstr(toy->err, "run.checkpoint"), "`%s` expected in: %s", why, toy->err);
 }

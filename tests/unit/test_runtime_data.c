@@ -1,6 +1,6 @@
 /*
- * test_runtime_data.c - every loader on files made here: right ones give the right elements, spoilt ones one error each that names the file, the field, and what was wrong.
- * The real data sets are read where they are there.
+ * test_runtime_data.c - every loader on files made here: right ones give the right elements, spoilt ones one error each that
+ * names the file, the field, and what was wrong. The real data sets are read where they are there.
  */
 #include "runtime/batch.h"
 #include "runtime/data.h"
@@ -46,13 +46,23 @@ enum { MOST_ARGS = 4 };
 static struct nn_arg args[MOST_ARGS];
 static int n_args;
 static void arg_int(const char *name, int64_t v) { args[n_args++] = (struct nn_arg){.name = name, .kind = NN_ARG_INT, .i = v}; }
-static void arg_str(const char *name, const char *v) { args[n_args++] = (struct nn_arg){.name = name, .kind = NN_ARG_STR, .s = v}; }
+static void arg_str(const char *name, const char *v) {
+    args[n_args++] = (struct nn_arg){.name = name, .kind = NN_ARG_STR, .s = v};
+}
 
 /* Loads one file into `column`; the arguments given before are used up. */
 static bool load_type(const char *kind, const char *file, int64_t elem, int n_dims, const int64_t *dims) {
     const char *files[] = {file};
     struct nn_loader loader = {.kind = kind, .files = files, .n_files = 1, .args = args, .n_args = n_args};
-    struct nn_load l = {.env = &env, .reader = &reader, .what = "field set.x", .line = 7, .elem = elem, .dims = dims, .n_dims = n_dims, .loader = &loader, .column = &column};
+    struct nn_load l = {.env = &env,
+                        .reader = &reader,
+                        .what = "field set.x",
+                        .line = 7,
+                        .elem = elem,
+                        .dims = dims,
+                        .n_dims = n_dims,
+                        .loader = &loader,
+                        .column = &column};
     if (!reader.env) open_reader(0);
     nn_column_free(&env, &column);
     env.error.status = 0;
@@ -61,7 +71,7 @@ static bool load_type(const char *kind, const char *file, int64_t elem, int n_di
     ck_assert(good == (env.error.status == 0));
     return good;
 }
-#define LOAD(kind, file, elem, ...) \
+#define LOAD(kind, file, elem, ...)                                                                                              \
     load_type(kind, file, elem, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__})
 #define LOAD_SCALAR(kind, file, elem) load_type(kind, file, elem, 0, NULL)
 
@@ -75,8 +85,8 @@ static void failed(bool good, const char *file, const char *what) {
     ck_assert_msg(!good, "`%s` was not seen", what);
     ck_assert_int_eq(env.error.status, 2);
     ck_assert_msg(strstr(env.error.text, file) && strstr(env.error.text, what), "`%s` expected in: %s", what, env.error.text);
-    ck_assert_msg(strstr(env.error.text, "field set.x, p.nn:7") || strstr(env.error.text, "cannot be read") || strstr(env.error.text, "truncated") ||
-                      strstr(env.error.text, "damaged"),
+    ck_assert_msg(strstr(env.error.text, "field set.x, p.nn:7") || strstr(env.error.text, "cannot be read") ||
+                      strstr(env.error.text, "truncated") || strstr(env.error.text, "damaged"),
                   "%s", env.error.text);
 }
 
@@ -257,12 +267,14 @@ static size_t make_npz(unsigned char *out, const char *member, const void *data,
     deflateEnd(&z);
     uint32_t name = (uint32_t)strlen(member), crc = (uint32_t)crc32(0, data, (uInt)n);
     memcpy(at, "PK\3\4", 4), at += 4;
-    put(&at, 20, 2), put(&at, 0, 2), put(&at, pack ? 8 : 0, 2), put(&at, 0, 4), put(&at, crc, 4), put(&at, (uint32_t)size, 4), put(&at, (uint32_t)n, 4), put(&at, name, 2), put(&at, 0, 2);
+    put(&at, 20, 2), put(&at, 0, 2), put(&at, pack ? 8 : 0, 2), put(&at, 0, 4), put(&at, crc, 4), put(&at, (uint32_t)size, 4),
+        put(&at, (uint32_t)n, 4), put(&at, name, 2), put(&at, 0, 2);
     memcpy(at, member, name), at += name;
     memcpy(at, pack ? packed : data, size), at += size;
     uint32_t directory = (uint32_t)(at - out);
     memcpy(at, "PK\1\2", 4), at += 4;
-    put(&at, 20, 2), put(&at, 20, 2), put(&at, 0, 2), put(&at, pack ? 8 : 0, 2), put(&at, 0, 4), put(&at, crc, 4), put(&at, (uint32_t)size, 4), put(&at, (uint32_t)n, 4), put(&at, name, 2);
+    put(&at, 20, 2), put(&at, 20, 2), put(&at, 0, 2), put(&at, pack ? 8 : 0, 2), put(&at, 0, 4), put(&at, crc, 4),
+        put(&at, (uint32_t)size, 4), put(&at, (uint32_t)n, 4), put(&at, name, 2);
     put(&at, 0, 2), put(&at, 0, 2), put(&at, 0, 2), put(&at, 0, 2), put(&at, 0, 4), put(&at, 0, 4);
     memcpy(at, member, name), at += name;
     uint32_t end_of = (uint32_t)(at - out);
@@ -486,7 +498,8 @@ START_TEST(test_picture_folders) {
     arg_str("fit", "crop");
     loaded(LOAD("images", "set", NN_U8, 2, 2), 2);
     ck_assert_mem_eq(column.at, "(((((((", 4); /* ants come first */
-    for (int i = 4; i < 8; i++) ck_assert_int_ge((unsigned char)column.at[i], 60); /* the middle of the cat: 80, a little mixed at its edge */
+    for (int i = 4; i < 8; i++)
+        ck_assert_int_ge((unsigned char)column.at[i], 60); /* the middle of the cat: 80, a little mixed at its edge */
     arg_str("fit", "scale");
     loaded(LOAD("images", "set", NN_U8, 4, 4), 2);
     failed(LOAD("images", "set", NN_U8, 4, 4), "1.png", "found 4 x 8");
@@ -555,8 +568,10 @@ START_TEST(test_batches_kinds) {
     struct nn_set set = make_set(20), other = make_set(7);
     int64_t field[2] = {0, 1};
     int32_t out[64];
-    struct nn_use plain = {.batch = 4, .fields = field, .n_fields = 1}, lanes = {.batch = 3, .lanes = 1, .fields = field, .n_fields = 1};
-    struct nn_use drop = {.batch = 6, .drop_last = 1, .fields = field, .n_fields = 1}, beside = {.batch = 5, .fields = field + 1, .n_fields = 1};
+    struct nn_use plain = {.batch = 4, .fields = field, .n_fields = 1},
+                  lanes = {.batch = 3, .lanes = 1, .fields = field, .n_fields = 1};
+    struct nn_use drop = {.batch = 6, .drop_last = 1, .fields = field, .n_fields = 1},
+                  beside = {.batch = 5, .fields = field + 1, .n_fields = 1};
     struct nn_part part = {.set = &set, .use = &plain, .from = 3, .count = 10};
     ck_assert_int_eq(nn_part_turns(&part), 3);
     walk(&part, 1, 0, 3, 0, out);
@@ -569,7 +584,8 @@ START_TEST(test_batches_kinds) {
     }
     part = (struct nn_part){.set = &set, .use = &drop, .from = 0, .count = 20};
     ck_assert_int_eq(nn_part_turns(&part), 3);
-    struct nn_part two[] = {{.set = &set, .use = &plain, .from = 0, .count = 18}, {.set = &other, .use = &beside, .from = 0, .count = 7, .repeats = true}};
+    struct nn_part two[] = {{.set = &set, .use = &plain, .from = 0, .count = 18},
+                            {.set = &other, .use = &beside, .from = 0, .count = 7, .repeats = true}};
     walk(two, 2, 0, 5, 1, out); /* the second wraps inside its batches */
     for (int i = 0; i < 25; i++) ck_assert_int_eq(out[i], i % 7);
     two[1].shuffle = true;
@@ -590,7 +606,8 @@ START_TEST(test_resample) {
     int64_t field = 0;
     int32_t one[50], two[50];
     struct nn_use use = {.batch = 10, .fields = &field, .n_fields = 1};
-    struct nn_part part = {.set = &set, .use = &use, .from = 0, .count = 50, .resample = true, .resample_key = 3, .shuffle_key = 1};
+    struct nn_part part = {
+        .set = &set, .use = &use, .from = 0, .count = 50, .resample = true, .resample_key = 3, .shuffle_key = 1};
     walk(&part, 1, 0, 5, 0, one);
     part.shuffle_key = 2;
     walk(&part, 1, 0, 5, 0, two);
@@ -607,8 +624,11 @@ END_TEST
 
 START_TEST(test_sets) {
     static const char *const files[] = {"a.csv"}, *const shorter[] = {"b.csv"}, *const empty[] = {"empty.csv"};
-    static const struct nn_loader a = {.kind = "csv", .files = files, .n_files = 1}, b = {.kind = "csv", .files = shorter, .n_files = 1}, none = {.kind = "csv", .files = empty, .n_files = 1};
-    struct nn_field fields[] = {{.name = "x", .elem = NN_F32, .loader_line = 2, .loader = &a, .n_loader = 1}, {.name = "y", .elem = NN_U8, .loader_line = 3, .loader = &b, .n_loader = 1}};
+    static const struct nn_loader a = {.kind = "csv", .files = files, .n_files = 1},
+                                  b = {.kind = "csv", .files = shorter, .n_files = 1},
+                                  none = {.kind = "csv", .files = empty, .n_files = 1};
+    struct nn_field fields[] = {{.name = "x", .elem = NN_F32, .loader_line = 2, .loader = &a, .n_loader = 1},
+                                {.name = "y", .elem = NN_U8, .loader_line = 3, .loader = &b, .n_loader = 1}};
     struct nn_data data = {.name = "set", .line = 1, .fields = fields, .n_fields = 2};
     struct nn_set set = {0};
     csv("1\n2\n3\n");
@@ -624,8 +644,68 @@ START_TEST(test_sets) {
     nn_set_free(&env, &set);
     fields[0].loader = &none;
     ck_assert(!nn_set_read(&reader, &set, &data, 1, false));
-    ck_assert_msg(strstr(env.error.text, "empty.csv") && strstr(env.error.text, "there are no samples in it"), "%s", env.error.text);
+    ck_assert_msg(strstr(env.error.text, "empty.csv") && strstr(env.error.text, "there are no samples in it"), "%s",
+                  env.error.text);
     nn_set_free(&env, &set);
+}
+END_TEST
+
+/* ---- without memory ---- */
+
+static long allocations, fail_at;
+
+static void *scarce(void *context, void *old, size_t size) {
+    (void)context;
+    if (size == 0) {
+        free(old);
+        return NULL;
+    }
+    return ++allocations == fail_at ? NULL : realloc(old, size);
+}
+
+/* Every allocation of a loader fails once: the error says so, and nothing is left over. */
+static void without_memory(const char *kind, const char *file, int64_t elem, int n_dims, const int64_t *dims) {
+    struct nn_arg given[MOST_ARGS];
+    int n_given = n_args;
+    memcpy(given, args, sizeof args);
+    sys.allocate = scarce;
+    for (fail_at = 1;; fail_at++) {
+        ck_assert_int_lt(fail_at, 10000);
+        memcpy(args, given, sizeof args);
+        n_args = n_given;
+        fail_at = -fail_at; /* none fails while the vocabularies are made new */
+        open_reader((int)program.n_vocabs);
+        fail_at = -fail_at;
+        allocations = 0;
+        bool good = load_type(kind, file, elem, n_dims, dims);
+        if (good && allocations < fail_at) break;
+        ck_assert_msg(good || (env.error.status == 3 && strstr(env.error.text, "out of memory")), "%s: allocation %ld: %s", kind,
+                      fail_at, env.error.text);
+    }
+    fail_at = 0;
+}
+
+START_TEST(test_no_memory) {
+    static const char *const files[] = {"t.txt"};
+    static const unsigned char grey[] = {0, 100, 200, 255, 50, 60};
+    vocabs[0] = (struct nn_vocab){.name = "v", .kind = "words", .files = files, .n_files = 1, .size = 10, .line = 3};
+    program.n_vocabs = 1;
+    toy_write("t.txt", "(3 (2 a) (4 (2 very) (3 good)))\n(1 a)\n", 38);
+    toy_write("a.idx", idx_file, sizeof idx_file);
+    csv("1,2\n3,4\n5,6\n");
+    write_picture("a.png", 2, 3, 1, grey);
+    mkdir(toy_path("few"), 0777);
+    toy_write("few/a.txt", "a very good a\n", 14);
+    without_memory("idx", "a.idx", NN_U8, 2, (const int64_t[]){2, 3});
+    without_memory("csv", "a.csv", NN_F32, 1, (const int64_t[]){2});
+    without_memory("images", "a.png", NN_U8, 2, (const int64_t[]){2, 3});
+    arg_int("length", 3);
+    without_memory("text", "few/a.txt", NN_U8, 1, (const int64_t[]){4});
+    args[n_args++] = (struct nn_arg){.name = "vocab", .kind = NN_ARG_VOCAB, .i = 0};
+    without_memory("lines", "few", NN_I32, 1, (const int64_t[]){4});
+    arg_str("part", "word");
+    args[n_args++] = (struct nn_arg){.name = "vocab", .kind = NN_ARG_VOCAB, .i = 0};
+    without_memory("trees", "t.txt", NN_I32, 1, (const int64_t[]){6});
 }
 END_TEST
 
@@ -690,6 +770,7 @@ Suite *runtime_data_suite(void) {
     tcase_add_test(t, test_batches_kinds);
     tcase_add_test(t, test_resample);
     tcase_add_test(t, test_sets);
+    tcase_add_test(t, test_no_memory);
     tcase_add_test(t, test_real);
     suite_add_tcase(s, t);
     return s;

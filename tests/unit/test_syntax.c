@@ -444,6 +444,12 @@ START_TEST(d1_brackets) {
     ck_assert_str_eq(codes("layer f(x: f32) {\n  x = x + 1\n  }\n  return x\n}\nlayer g(x: f32) { return x }\n"), "3:3 E0007");
     ck_assert_str_eq(codes("command c {\n x = 1\ncommand d {\n x = 1\n}\n"), "1:11 E0007");
     ck_assert_str_eq(codes("}\nconst a = 1 1\n"), "1:1 E0007, 2:13 E0006");
+    /* a header without its { */
+    const char *bare =
+        "command c {\n for i in 0..3\n  x = i\n }\n print \"a\"\n}\nlayer a(x: f32[B])\n  -> f32[B]\n return x\n}\nfn b(x) = x\n";
+    ck_assert_str_eq(codes(bare), "2:15 E0007, 8:12 E0007");
+    ck_assert_str_eq(tree_of(bare), "command c {\n    for i in (.. 0 3) {\n        x = i\n    }\n    print \"a\"\n}\n"
+                                    "layer a(x: f32[B]) -> f32[B] {\n    return x\n}\nfn b(x) {\n    return x\n}");
     ck_assert_str_eq(tree_of("fn f(x) {\n y = g(x, 1\n z = 2\n return z\n}\n"),
                      "fn f(x) {\n    y = g(x, 1)\n    z = 2\n    return z\n}");
 }
@@ -585,7 +591,7 @@ START_TEST(explained_examples) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         ck_assert_msg(rows[i].code > before, "errors.def is not sorted at %d", rows[i].code);
         before = rows[i].code;
-        if (rows[i].code >= 100 || !*rows[i].example) continue;
+        if (rows[i].code >= 100 || rows[i].code == 21 || !*rows[i].example) continue; /* 21: the elaborator's */
         const char *got = codes(rows[i].example);
         ck_assert_msg(strlen(got) > 7 && !strchr(got, ',') && atoi(strrchr(got, ' ') + 2) == rows[i].code, "E%04d gives: %s",
                       rows[i].code, messages(rows[i].example));

@@ -1,0 +1,616 @@
+/*
+ * fuse.c - groups ops into kernels, so that nothing is written to memory only to be read once.
+ * in:  typed graph, grads expanded.   out: stage fused: every op stands in a `kernel`, but for control, constants and reshapes of what lies in memory.
+ * keeps: every bit (nothing is reassociated), types, places.   spoils: use counts.
+ *
+ *   %z = contract "bi,io->bo" %x, %w           %h = kernel {
+ *   %bb = broadcast %b, axes=[1]                  %z = contract "bi,io->bo" %x, %w
+ *   %a = add %z, %bb                       =>     %bb = broadcast %b, axes=[1]
+ *   %h = max %a, %zero                            %a = add %z, %bb
+ *                                                 %h = max %a, %zero   return %h }
+ *
+ * A group has a point: the axes that run outside, which all its members share as their first ones. An op joins the group of one of its operands if it reads
+ * the group's values in their own rows only (see step_keeps_rows) and no other operand waits for that group:
+ *   - behind a product or a window, elementwise ops of its shape (bias, activation, mask, the update of a weight);
+ *   - elementwise ops, gathers, and reductions over trailing axes make a group of rows (softmax with its loss and its gradient: the point is the sample).
+ * Then what only one later group uses moves there, if that makes less to write (1 - h moves to where dh * h * (1 - h) is). At last groups without products and
+ * without a path between them share a kernel: the updates of many small parameters, the tracked scalars.
+ *
+ * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each kernel that uses them
+ * computes them. So u8 pixels become f32 inside each product that reads them.
+ */
+#include "passes/fuse.h"
+
+#include <string.h>
+
+enum {
+    FREE_COST = 6,         /* ops of arithmetic that are rather done again than stored */
+    OPERAND_COST = 4,      /* ... for each element of a product's operand, where they are done once for each panel */
+    SCALAR_COST = 20,      /* a scalar that costs more is computed once a step */
+    LEAST_POINTS = 8,      /* rows of a group, fewer are not worth losing the elements' parallelism */
+    SHORT_ROW = 4096,
+    ROWS_LIMIT = 1 << 16,  /* elements of a row that a group may work on */
+    MANY = 64,             /* most groups in one kernel */
+};
+
+/* ---- what ops cost and are ---- */
+
+static bool is_product(OpCode c) { return c == OP_contract || c == OP_conv; }
+static bool is_window(OpCode c) { return c == OP_window_max || c == OP_window_sum || c == OP_window_put || c == OP_window_pick; }
+static bool is_reduction(OpCode c) {
+    return c == OP_sum || c == OP_prod || c == OP_reduce_max || c == OP_reduce_min || c == OP_any || c == OP_all || c == OP_argmax || c == OP_argmin;
+}
+static bool is_control(OpCode c) { return c == OP_scan || c == OP_while; }
+
+static bool is_move(OpCode c) { return c == OP_broadcast || c == OP_reshape || c == OP_transpose || c == OP_slice || c == OP_reverse || c == OP_stop_gradient; }
+static bool is_leaf(OpCode c) { return c == OP_constant || c == OP_literal || c == OP_batch || c == OP_iota; }
+
+/* One index along the axis: then a scatter is a comparison (lower_pull.c). */
+static bool scatters_one(const Op *op) {
+    if (op->code != OP_scatter_add) return false;
+    Dim d = op->in[1]->type->dim[op_int(op, A_axis)];
+    return d.n == 1 && !d.batch;
+}
+
+/* Results are elements of operands or arithmetic on them: no loops of its own. */
+static bool is_pointwise(const Op *op) {
+    return op_info[op->code].elementwise || is_move(op->code) || op->code == OP_gather || op->code == OP_take || op->code == OP_pad || op->code == OP_uniform ||
+           op->code == OP_dynamic_slice || scatters_one(op);
+}
+
+static int op_cost(OpCode c) {
+    if (is_move(c) || is_leaf(c)) return 0;
+    bool function = c == OP_exp || c == OP_expm1 || c == OP_log || c == OP_log1p || c == OP_sin || c == OP_cos || c == OP_tanh || c == OP_erf || c == OP_pow;
+    return function ? SCALAR_COST : c == OP_div || c == OP_sqrt || c == OP_mod || c == OP_floor_div ? 2 : 1;
+}
+
+/* ---- roles ---- */
+
+/* The arithmetic that computing v again would take, with everything that is free before it; more than `most` is cut off. */
+static int free_cost(const Fuse *f, const Value *v, int most) {
+    int i = fuse_op_of(f, v);
+    if (i < 0 || f->role[i] != ROLE_FREE) return 0;
+    int cost = op_cost(f->op[i]->code);
+    for (int k = 0; k < f->op[i]->n_in && cost <= most; k++) cost += free_cost(f, f->op[i]->in[k], most - cost);
+    return cost;
+}
+
+/* Is what v is made of, through free ops, in memory before the block begins? Then it costs loads and arithmetic alone. */
+static bool from_memory(const Fuse *f, const Value *v) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return true;
+    if (f->role[i] != ROLE_FREE) return false;
+    for (int k = 0; k < f->op[i]->n_in; k++)
+        if (!from_memory(f, f->op[i]->in[k])) return false;
+    return true;
+}
+
+/* Bytes that computing v again reads. */
+static int64_t source_bytes(const Fuse *f, const Value *v) {
+    int i = fuse_op_of(f, v);
+    if (i < 0 || f->role[i] != ROLE_FREE) return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem);
+    int64_t sum = 0;
+    for (int k = 0; k < f->op[i]->n_in; k++) sum += source_bytes(f, f->op[i]->in[k]);
+    return sum;
+}
+
+static int64_t value_bytes(const Fuse *f, const Value *v) { return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem); }
+
+static Role find_role(const Fuse *f, const Op *op) {
+    if (is_control(op->code)) return ROLE_CONTROL;
+    if (is_leaf(op->code) || is_move(op->code) || op->code == OP_uniform) return ROLE_FREE;
+    if (!op_info[op->code].elementwise) return ROLE_MEMBER;
+    int cost = op_cost(op->code);
+    for (int k = 0; k < op->n_in; k++) cost += free_cost(f, op->in[k], SCALAR_COST);
+    if (op->out[0]->type->rank == 0) return cost < SCALAR_COST ? ROLE_FREE : ROLE_MEMBER;
+    int64_t bytes = 0;
+    for (int k = 0; k < op->n_in; k++) {
+        if (!from_memory(f, op->in[k]) && op->in[k]->type->rank) return ROLE_MEMBER;
+        bytes += source_bytes(f, op->in[k]);
+    }
+    return cost <= FREE_COST && bytes <= value_bytes(f, op->out[0]) ? ROLE_FREE : ROLE_MEMBER;
+}
+
+/* Through moves, to what must lie in memory. */
+static void keep(Fuse *f, const Value *v) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return;
+    const Op *op = f->op[i];
+    if (f->role[i] == ROLE_FREE) {
+        if (op->code == OP_constant || op->code == OP_literal || op->code == OP_batch) return;
+        if (op->code == OP_reshape) {
+            keep(f, op->in[0]);
+            int from = fuse_op_of(f, op->in[0]);
+            if (from < 0 || f->role[from] != ROLE_FREE || f->op[from]->code == OP_reshape) return;
+        }
+        f->role[i] = ROLE_MEMBER;
+    }
+    f->kept[i] = true;
+}
+
+/* An operand that is read once for each element of another axis must not cost much; random draws never. */
+static bool cheap_operand(const Fuse *f, const Value *v) {
+    int i = fuse_op_of(f, v);
+    if (i < 0 || f->role[i] != ROLE_FREE) return true;
+    if (f->op[i]->code == OP_uniform || free_cost(f, v, OPERAND_COST + 1) > OPERAND_COST) return false;
+    for (int k = 0; k < f->op[i]->n_in; k++)
+        if (!cheap_operand(f, f->op[i]->in[k])) return false;
+    return true;
+}
+
+/* The first op on the way that is no mere move must be stored. */
+static void store_operand(Fuse *f, const Value *v) {
+    int i = fuse_op_of(f, v);
+    while (i >= 0 && f->role[i] == ROLE_FREE && is_move(f->op[i]->code) && f->op[i]->code != OP_broadcast) {
+        v = f->op[i]->in[0];
+        i = fuse_op_of(f, v);
+    }
+    if (i >= 0 && f->role[i] == ROLE_FREE && !is_leaf(f->op[i]->code)) f->role[i] = ROLE_MEMBER;
+}
+
+static void find_roles(Fuse *f) {
+    for (int i = 0; i < f->n_ops; i++) {
+        const Op *op = f->op[i];
+        f->role[i] = find_role(f, op);
+        bool repeats = is_product(op->code) || is_window(op->code) || op->code == OP_sort || op->code == OP_top_k;
+        for (int k = 0; k < op->n_in && repeats; k++)
+            if (!cheap_operand(f, op->in[k])) store_operand(f, op->in[k]);
+    }
+    for (int i = 0; i < f->n_ops; i++) {
+        if (f->role[i] != ROLE_CONTROL) continue;
+        for (int k = 0; k < f->op[i]->n_in; k++) keep(f, f->op[i]->in[k]);
+        Values inner = op_captures(f->arena, f->op[i]);
+        for (size_t k = 0; k < inner.n; k++) keep(f, inner.at[k]);
+    }
+    for (size_t k = 0; k < f->block->results.n; k++) keep(f, f->block->results.at[k]);
+    /* what became a member leaves free ops before it as they are; what is behind it may not be from memory any more, and stays free all the same:
+     * it is cheap, and reads what is stored now */
+}
+
+/* ---- rows ---- */
+
+static bool same_prefix(const Type *a, const Type *b, int n) {
+    if (a->rank < n || b->rank < n) return false;
+    for (int i = 0; i < n; i++)
+        if (!dim_same(a->dim[i], b->dim[i])) return false;
+    return true;
+}
+
+static bool lists_below(const int64_t *axes, int64_t k, int n) {
+    for (int64_t i = 0; i < k; i++)
+        if (axes[i] < n) return true;
+    return false;
+}
+
+/* Does element [p.., q..] of the op read operand k only at [p.., anything], p being the first n axes? */
+static bool step_keeps_rows(const Op *op, int k, int n) {
+    const int64_t *at, *more;
+    const Type *x = op->in[k]->type, *t = op->out[0]->type;
+    if (!same_prefix(x, t, n)) return false;
+    if (op_info[op->code].elementwise || op->code == OP_stop_gradient || op->code == OP_reshape) return true;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wswitch-enum"
+    switch (op->code) {
+    case OP_broadcast:
+        op_ints(op, A_axes, &at);
+        for (int i = 0; i < n; i++)
+            if (at[i] != i) return false;
+        return true;
+    case OP_transpose:
+        op_ints(op, A_perm, &at);
+        for (int i = 0; i < n; i++)
+            if (at[i] != i) return false;
+        return true;
+    case OP_slice:
+        op_ints(op, A_start, &at);
+        op_ints(op, A_step, &more);
+        for (int i = 0; i < n; i++)
+            if (at[i] != 0 || more[i] != 1) return false;
+        return true;
+    case OP_pad:
+        op_ints(op, A_low, &at);
+        op_ints(op, A_interior, &more);
+        for (int i = 0; i < n; i++)
+            if (at[i] != 0 || more[i] != 0) return false;
+        return k == 0;
+    case OP_reverse: {
+        int64_t m = op_ints(op, A_axes, &at);
+        return !lists_below(at, m, n);
+    }
+    case OP_take: return k == 0 && op_int(op, A_axis) >= n;
+    case OP_gather:
+    case OP_scatter_add: return op_int(op, A_axis) >= n;
+    case OP_argmax:
+    case OP_argmin: return op_int(op, A_axis) >= n;
+    case OP_dynamic_slice: {
+        int64_t m = op_ints(op, A_axes, &at);
+        return k == 0 && !lists_below(at, m, n);
+    }
+    default: break;
+    }
+#pragma GCC diagnostic pop
+    if (!is_reduction(op->code)) return false;
+    int64_t m = op_ints(op, A_axes, &at);
+    return !lists_below(at, m, n);
+}
+
+static bool reaches_group(const Fuse *f, const Value *v, int g) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return false;
+    if (f->role[i] != ROLE_FREE) return f->group_of[i] == g;
+    for (int k = 0; k < f->op[i]->n_in; k++)
+        if (reaches_group(f, f->op[i]->in[k], g)) return true;
+    return false;
+}
+
+static bool op_keeps_rows(const Fuse *f, const Op *op, int g, int n);
+
+/* v is read at an index that begins with the point: are members of g on the way to it read in their own rows? */
+static bool value_keeps_rows(const Fuse *f, const Value *v, int g, int n) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return true;
+    if (f->role[i] != ROLE_FREE) return true; /* of this group: its row; of another: in memory */
+    return op_keeps_rows(f, f->op[i], g, n);
+}
+
+static bool op_keeps_rows(const Fuse *f, const Op *op, int g, int n) {
+    for (int k = 0; k < op->n_in; k++) {
+        if (step_keeps_rows(op, k, n) ? !value_keeps_rows(f, op->in[k], g, n) : reaches_group(f, op->in[k], g)) return false;
+    }
+    return true;
+}
+
+/* ---- groups ---- */
+
+static bool needs(const Group *g, int other) { return g->needs[other / 64] >> (other % 64) & 1; }
+
+/* The groups that v is made from, through free ops, except g. */
+static void add_sources(const Fuse *f, const Value *v, int g, uint64_t *set) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return;
+    if (f->role[i] != ROLE_FREE) {
+        int other = f->group_of[i];
+        if (other >= 0 && other != g) set[other / 64] |= (uint64_t)1 << (other % 64);
+        return;
+    }
+    for (int k = 0; k < f->op[i]->n_in; k++) add_sources(f, f->op[i]->in[k], g, set);
+}
+
+static void op_sources(const Fuse *f, int i, int g, uint64_t *set) {
+    const Op *op = f->op[i];
+    for (int k = 0; k < op->n_in; k++) add_sources(f, op->in[k], g, set);
+    if (!op->n_blocks) return;
+    Values inner = op_captures(f->arena, op);
+    for (size_t k = 0; k < inner.n; k++) add_sources(f, inner.at[k], g, set);
+}
+
+/* Group g comes after all of `set` now; so does whatever comes after g. */
+static void add_needs(Fuse *f, int g, const uint64_t *set) {
+    uint64_t *more = arena_make_n(f->arena, uint64_t, (size_t)f->words);
+    memcpy(more, set, (size_t)f->words * sizeof *more);
+    for (size_t k = 0; k < f->groups.n; k++)
+        if (set[k / 64] >> (k % 64) & 1)
+            for (int w = 0; w < f->words; w++) more[w] |= f->groups.at[k]->needs[w];
+    for (size_t k = 0; k < f->groups.n; k++) {
+        Group *x = f->groups.at[k];
+        if ((int)k != g && !needs(x, g)) continue;
+        for (int w = 0; w < f->words; w++) x->needs[w] |= more[w];
+    }
+}
+
+/* Would g, with these sources, wait for itself? */
+static bool makes_circle(const Fuse *f, int g, const uint64_t *set) {
+    for (size_t k = 0; k < f->groups.n; k++)
+        if ((set[k / 64] >> (k % 64) & 1) && needs(f->groups.at[k], g)) return true;
+    return false;
+}
+
+static uint64_t *new_set(const Fuse *f) { return arena_make_n(f->arena, uint64_t, (size_t)f->words); }
+
+static void put_in(Fuse *f, int i, int g) {
+    f->group_of[i] = g;
+    Group *x = f->groups.at[g];
+    size_t k = x->ops.n;
+    vec_push(f->arena, &x->ops, i);
+    for (; k > 0 && x->ops.at[k - 1] > i; k--) x->ops.at[k] = x->ops.at[k - 1]; /* in the order of the block */
+    x->ops.at[k] = i;
+}
+
+static int64_t points(const Fuse *f, const Type *t, int n) {
+    int64_t c = 1;
+    for (int i = 0; i < n; i++) c *= dim_size(t->dim[i], f->func->batch_bound);
+    return c;
+}
+
+static int common_prefix(const Type *a, int n, const Type *b) {
+    int k = 0;
+    while (k < n && k < b->rank && dim_same(a->dim[k], b->dim[k])) k++;
+    return k;
+}
+
+/* How many point axes the group would have with op i; -1 if it may not join because of its shape. */
+static int point_with(const Fuse *f, const Group *g, const Op *op) {
+    const Type *t = op->out[0]->type;
+    if (g->closed || op->n_out != 1) return -1;
+    if (!is_pointwise(op) && !is_reduction(op->code)) return -1;
+    if (g->heavy) return is_pointwise(op) && type_same_shape(t, g->point) ? g->n_point : -1;
+    if (g->n_point == 0) return t->rank == 0 && is_pointwise(op) ? 0 : -1;
+    int n = common_prefix(g->point, g->n_point, t);
+    if (n == g->n_point && !is_reduction(op->code)) return n;
+    if (n == 0) return -1;
+    /* rows instead of elements: worth it if enough rows are left, and each is short enough to work on */
+    int64_t row = type_count(is_reduction(op->code) ? op->in[0]->type : g->point, f->func->batch_bound) / (points(f, t, n) ? points(f, t, n) : 1);
+    if (row > ROWS_LIMIT) return -1;
+    if (n < g->n_point && points(f, t, n) < LEAST_POINTS && row > SHORT_ROW) return -1;
+    return n;
+}
+
+static bool try_join(Fuse *f, int i, int g) {
+    Group *x = f->groups.at[g];
+    if (x->gone) return false;
+    int n = point_with(f, x, f->op[i]);
+    if (n < 0 || !op_keeps_rows(f, f->op[i], g, n)) return false;
+    uint64_t *set = new_set(f);
+    op_sources(f, i, g, set);
+    if (makes_circle(f, g, set)) return false;
+    x->n_point = n;
+    put_in(f, i, g);
+    add_needs(f, g, set);
+    return true;
+}
+
+static void new_group(Fuse *f, int i) {
+    const Op *op = f->op[i];
+    Group *g = arena_make(f->arena, Group);
+    g->point = op->n_out ? op->out[0]->type : type_scalar(F32);
+    g->n_point = g->point->rank;
+    g->heavy = is_product(op->code) || is_window(op->code);
+    g->closed = !is_pointwise(op) && !is_reduction(op->code) && !g->heavy;
+    g->needs = new_set(f);
+    vec_push(f->arena, &f->groups, g);
+    int k = (int)f->groups.n - 1;
+    uint64_t *set = new_set(f);
+    op_sources(f, i, k, set);
+    put_in(f, i, k);
+    add_needs(f, k, set);
+}
+
+static void make_groups(Fuse *f) {
+    for (int i = 0; i < f->n_ops; i++) {
+        if (f->role[i] == ROLE_FREE) continue;
+        uint64_t *set = new_set(f);
+        op_sources(f, i, -1, set);
+        bool joined = false;
+        for (int g = (int)f->groups.n - 1; g >= 0 && !joined; g--) /* the latest first: it comes after the others already */
+            if (set[g / 64] >> (g % 64) & 1) joined = try_join(f, i, g);
+        if (!joined) new_group(f, i);
+    }
+}
+
+/* ---- what only one later group uses moves there ---- */
+
+typedef struct Users {
+    int inside;  /* uses in its own group */
+    int group;   /* the only other group that uses it; -1: none, -2: several, or control */
+    bool plain;  /* all those uses are elementwise or reductions, with nothing repeated on the way */
+} Users;
+
+static void note_use(const Fuse *f, Users *users, const Value *v, int user_group, bool plain) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return;
+    if (f->role[i] == ROLE_FREE) {
+        const Op *op = f->op[i];
+        bool same = true; /* a broadcast from fewer elements reads each several times */
+        for (int k = 0; k < op->n_in; k++) same &= type_count(op->in[k]->type, 2) >= type_count(op->out[0]->type, 2);
+        for (int k = 0; k < op->n_in; k++) note_use(f, users, op->in[k], user_group, plain && same);
+        return;
+    }
+    Users *u = &users[i];
+    if (user_group == f->group_of[i]) {
+        u->inside++;
+        return;
+    }
+    if (u->group == -1) u->group = user_group;
+    else if (u->group != user_group) u->group = -2;
+    u->plain &= plain;
+}
+
+static void find_users(const Fuse *f, Users *users) {
+    for (int i = 0; i < f->n_ops; i++) users[i] = (Users){0, -1, true};
+    for (int i = 0; i < f->n_ops; i++) {
+        if (f->role[i] == ROLE_FREE) continue;
+        const Op *op = f->op[i];
+        bool plain = (is_pointwise(op) && op->code != OP_take) || (is_reduction(op->code) && op->code != OP_sort);
+        for (int k = 0; k < op->n_in; k++) note_use(f, users, op->in[k], f->group_of[i], plain);
+        if (!op->n_blocks) continue;
+        Values inner = op_captures(f->arena, op);
+        for (size_t k = 0; k < inner.n; k++) note_use(f, users, inner.at[k], -2, false);
+    }
+    for (int i = 0; i < f->n_ops; i++)
+        if (f->kept[i]) users[i].group = -2;
+}
+
+static void take_out(Fuse *f, int i) {
+    Group *g = f->groups.at[f->group_of[i]];
+    size_t k = 0;
+    while (g->ops.at[k] != i) k++;
+    for (; k + 1 < g->ops.n; k++) g->ops.at[k] = g->ops.at[k + 1];
+    g->ops.n--;
+    g->gone = g->ops.n == 0;
+}
+
+/* Is the value written by its group anyway? */
+static bool is_stored(const Fuse *f, const Users *users, int i) { return f->kept[i] || users[i].group != -1; }
+
+/* Bytes that would have to be stored if op i left its group: operands that nobody stores yet. */
+static int64_t new_bytes(const Fuse *f, const Users *users, const Value *v, int g) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return 0;
+    if (f->role[i] == ROLE_FREE) {
+        int64_t sum = 0;
+        for (int k = 0; k < f->op[i]->n_in; k++) sum += new_bytes(f, users, f->op[i]->in[k], g);
+        return sum;
+    }
+    return f->group_of[i] != g || is_stored(f, users, i) ? 0 : value_bytes(f, v);
+}
+
+/* Takes the use of v by group g, through free ops, over to group `to`. */
+static void sink(Fuse *f) {
+    Users *users = arena_make_n(f->arena, Users, (size_t)f->n_ops);
+    find_users(f, users);
+    for (int i = f->n_ops - 1; i >= 0; i--) {
+        const Op *op = f->op[i];
+        if (f->role[i] != ROLE_MEMBER || !op_info[op->code].elementwise || users[i].inside || users[i].group < 0 || !users[i].plain) continue;
+        int from = f->group_of[i], to = users[i].group;
+        if (f->groups.at[to]->closed) continue;
+        if (f->groups.at[to]->heavy && !type_same_shape(op->out[0]->type, f->groups.at[to]->point)) continue;
+        int64_t more = 0;
+        for (int k = 0; k < op->n_in; k++) more += new_bytes(f, users, op->in[k], from);
+        if (more > value_bytes(f, op->out[0])) continue;
+        uint64_t *set = new_set(f);
+        op_sources(f, i, to, set);
+        if (makes_circle(f, to, set)) continue;
+        take_out(f, i);
+        put_in(f, i, to);
+        add_needs(f, to, set);
+        find_users(f, users);
+    }
+}
+
+/* ---- groups that share a kernel ---- */
+
+static bool can_share(const Fuse *f, int a, int b) {
+    const Group *x = f->groups.at[a], *y = f->groups.at[b];
+    if (x->gone || y->gone || x->heavy || y->heavy || x->closed || y->closed) return false;
+    bool serial_x = points(f, x->point, x->n_point) == 1, serial_y = points(f, y->point, y->n_point) == 1;
+    return serial_x == serial_y && !needs(x, b) && !needs(y, a) && x->ops.n + y->ops.n < MANY * 16;
+}
+
+static void merge(Fuse *f, int into, int from) {
+    Group *x = f->groups.at[into], *y = f->groups.at[from];
+    while (y->ops.n) {
+        int i = y->ops.at[0];
+        take_out(f, i);
+        put_in(f, i, into);
+    }
+    y->gone = true;
+    add_needs(f, into, y->needs);
+    /* what waited for the one waits for the other */
+    for (size_t k = 0; k < f->groups.n; k++)
+        if (needs(f->groups.at[k], from) && (int)k != into) {
+            f->groups.at[k]->needs[into / 64] |= (uint64_t)1 << (into % 64);
+            for (int w = 0; w < f->words; w++) f->groups.at[k]->needs[w] |= x->needs[w];
+        }
+}
+
+/* The later one takes the earlier in, so that it waits for no more than it must. */
+static void share_kernels(Fuse *f) {
+    int *count = arena_make_n(f->arena, int, f->groups.n + 1);
+    for (int a = 0; a < (int)f->groups.n; a++)
+        for (int b = a + 1; b < (int)f->groups.n && !f->groups.at[a]->gone; b++) {
+            if (!can_share(f, a, b) || count[a] + count[b] + 2 > MANY) continue;
+            merge(f, b, a);
+            count[b] += count[a] + 1;
+        }
+}
+
+/* ---- reshapes of what is computed from memory go up to the memory, where they cost nothing ---- */
+
+static bool lies_in_memory(const Fuse *f, const Value *v) {
+    int i = fuse_op_of(f, v);
+    return i < 0 || (f->op[i]->code == OP_reshape && lies_in_memory(f, f->op[i]->in[0]));
+}
+
+/* reshape(f(x, y)) -> f(reshape(x), reshape(y)) for cheap elementwise f of tensors in memory, constants and draws. Returns NULL if it is not such. */
+static Value *reshaped(Fuse *f, Builder *b, Value *v, const Type *t, int depth) {
+    int i = fuse_op_of(f, v);
+    const Type *want = type_make(v->type->elem, t->rank, t->dim);
+    if (lies_in_memory(f, v)) return depth ? op_make(b, OP_reshape, 1, &v, 0, NULL, want) : NULL;
+    const Op *op = f->op[i];
+    if (op->code == OP_constant) return op_make(b, OP_constant, 0, NULL, op->n_attrs, op->attrs, want);
+    if (!op_info[op->code].elementwise || op_cost(op->code) >= SCALAR_COST || depth > FREE_COST) return NULL;
+    Value *in[3];
+    for (int k = 0; k < op->n_in; k++)
+        if (!(in[k] = reshaped(f, b, op->in[k], t, depth + 1))) return NULL;
+    return op_make(b, op->code, op->n_in, in, op->n_attrs, op->attrs, want);
+}
+
+static bool all_from_memory(const Fuse *f, const Value *v, int depth) {
+    if (lies_in_memory(f, v)) return depth > 0;
+    const Op *op = f->op[fuse_op_of(f, v)];
+    if (op->code == OP_constant) return depth > 0;
+    if (!op_info[op->code].elementwise || op_cost(op->code) >= SCALAR_COST || depth > FREE_COST) return false;
+    for (int k = 0; k < op->n_in; k++)
+        if (!all_from_memory(f, op->in[k], depth + 1)) return false;
+    return true;
+}
+
+static void list_ops(Fuse *f) {
+    Block *b = f->block;
+    f->n_ops = 0;
+    for (Op *op = b->first; op; op = op->next) f->n_ops++;
+    f->n_values = f->func->n_values;
+    f->op = arena_make_n(f->arena, Op *, (size_t)f->n_ops);
+    f->op_of = arena_make_n(f->arena, int, (size_t)f->n_values);
+    int n = 0;
+    for (Op *op = b->first; op; op = op->next) {
+        f->op[n++] = op;
+        for (int k = 0; k < op->n_out; k++) f->op_of[op->out[k]->id] = n;
+    }
+}
+
+static void reshape_early(Fuse *f) {
+    for (int i = 0; i < f->n_ops; i++) {
+        Op *op = f->op[i];
+        if (op->code != OP_reshape || !all_from_memory(f, op->in[0], 0)) continue;
+        Builder b = {.arena = f->func->module->arena, .func = f->func, .block = f->block, .before = op, .loc = f->op[fuse_op_of(f, op->in[0])]->loc};
+        Value *v = reshaped(f, &b, op->in[0], op->out[0]->type, 0);
+        if (v) value_replace(f->func, op->out[0], v);
+    }
+}
+
+static void drop_dead(Fuse *f) {
+    int *uses = func_count_uses(f->arena, f->func);
+    for (Op *op = f->block->last, *prev; op; op = prev) {
+        prev = op->prev;
+        bool used = false;
+        for (int k = 0; k < op->n_out; k++) used |= uses[op->out[k]->id] > 0;
+        if (used || op->n_out == 0) continue;
+        for (int k = 0; k < op->n_in; k++) uses[op->in[k]->id]--;
+        Values inner = {0};
+        if (op->n_blocks) inner = op_captures(f->arena, op);
+        if (inner.n) uses = NULL;
+        op_remove(op);
+        if (!uses) uses = func_count_uses(f->arena, f->func);
+    }
+}
+
+/* ---- the pass ---- */
+
+static void fuse_block(PassCtx *c, Func *func, Block *block) {
+    for (Op *op = block->first; op; op = op->next)
+        for (int k = 0; k < op->n_blocks; k++) fuse_block(c, func, op->blocks[k]); /* inner ones first: they copy free ops from outside */
+    Arena *scratch = arena_new();
+    Fuse fuse = {.ctx = c, .arena = scratch, .func = func, .block = block}, *f = &fuse;
+    list_ops(f);
+    reshape_early(f);
+    drop_dead(f);
+    list_ops(f);
+    f->role = arena_make_n(scratch, Role, (size_t)f->n_ops);
+    f->group_of = arena_make_n(scratch, int, (size_t)f->n_ops);
+    f->kept = arena_make_n(scratch, bool, (size_t)f->n_ops);
+    for (int i = 0; i < f->n_ops; i++) f->group_of[i] = -1;
+    f->words = (f->n_ops + 63) / 64 + 1;
+    find_roles(f);
+    make_groups(f);
+    sink(f);
+    share_kernels(f);
+    fuse_emit(f);
+    drop_dead(f);
+    arena_free(scratch);
+}
+
+bool pass_fuse(PassCtx *c, Module *m) {
+    for (size_t i = 0; i < m->funcs.n; i++) fuse_block(c, m->funcs.at[i], m->funcs.at[i]->body);
+    return true;
+}

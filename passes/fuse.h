@@ -1,0 +1,47 @@
+/*
+ * fuse.h - inside of fuse: the groups of a block (fuse.c makes them, fuse_emit.c writes them as kernels).
+ */
+#ifndef NNC_PASSES_FUSE_H
+#define NNC_PASSES_FUSE_H
+
+#include "passes/pipeline.h"
+
+typedef enum Role {
+    ROLE_FREE,   /* costs nothing or little: copied into every kernel that uses it */
+    ROLE_MEMBER, /* belongs to one group */
+    ROLE_CONTROL /* scan, while: stands for itself */
+} Role;
+
+typedef struct Group {
+    Vec(int) ops;   /* in the order of the block */
+    const Type *point;
+    int n_point;    /* the axes of `point` that all members have in common: the outer loops */
+    bool heavy;     /* a product or window: only ops of its result's shape may join */
+    bool closed;    /* nothing may join */
+    uint64_t *needs; /* bit set of groups that must come before, directly or not */
+    bool gone;
+} Group;
+
+typedef struct Fuse {
+    PassCtx *ctx;
+    Arena *arena;
+    Func *func;
+    Block *block;
+    int n_ops;
+    Op **op;        /* in order */
+    int *op_of;     /* by value id: 1 + the op of this block that makes it; 0: none */
+    Role *role;     /* by op */
+    int *group_of;  /* by op; -1 for free ones */
+    bool *kept;     /* by op: its value is needed outside of kernels (a result, an operand of control) */
+    Vec(Group *) groups;
+    int words;      /* of a bit set of groups */
+    int n_values;   /* ids below it have a place in op_of */
+} Fuse;
+
+/* The op of the block that makes v, or -1. */
+static inline int fuse_op_of(const Fuse *f, const Value *v) { return v->def && v->id < f->n_values ? f->op_of[v->id] - 1 : -1; }
+
+/* Writes the groups as kernels, in an order that their needs allow, and removes the ops that they replace. */
+void fuse_emit(Fuse *f);
+
+#endif
