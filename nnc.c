@@ -327,20 +327,22 @@ static bool read_file(Arena *a, const char *file, const char **text, size_t *siz
     return ok;
 }
 
-/* Writes beside the name and renames, or to standard output. */
+/* Writes beside the name and renames, or to standard output. A device or a pipe is written to as it is. */
 static int write_text(Compilation *c, const char *out, const char *text) {
     if (!out) {
         fputs(text, stdout);
         return fflush(stdout) ? usage_error("standard output: %s", strerror(errno)) : OK;
     }
-    const char *temporary = arena_printf(c->arena, "%s.tmp%ld", out, (long)getpid());
+    struct stat st;
+    bool special = stat(out, &st) == 0 && !S_ISREG(st.st_mode);
+    const char *temporary = special ? out : arena_printf(c->arena, "%s.tmp%ld", out, (long)getpid());
     FILE *file = fopen(temporary, "wb");
     if (!file) return usage_error("%s: %s", out, strerror(errno));
     bool ok = fputs(text, file) >= 0;
     ok = fclose(file) == 0 && ok;
-    if (ok && rename(temporary, out) == 0) return OK;
+    if (ok && (special || rename(temporary, out) == 0)) return OK;
     int why = errno;
-    unlink(temporary);
+    if (!special) unlink(temporary);
     return usage_error("%s: %s", out, strerror(why));
 }
 

@@ -301,6 +301,7 @@ static void reset_kernel(Emit *e) {
     e->mask = NULL;
     e->shared_out = false;
     e->frugal = false;
+    e->rolled = false;
 }
 
 /* The kernel as a function. outer: variables of the step's loops around it, in order. */
@@ -332,7 +333,7 @@ static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u
         LLVMValueRef p = LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + n_outer + piece[i]));
         e->buffer[b->id] = on(e, p, place_offset(b) - place_offset(lowest(&u->list, piece, piece[i])));
     }
-    if (e->step->batch) emit_bind(e, e->step->batch, LLVMGetParam(fn, 1), 0, 1, e->step->batch_bound);
+    if (e->step->batch) emit_bind(e, e->step->batch, LLVMGetParam(fn, 1), 0, 1, e->largest_batch);
     for (int i = 0; i < n_outer; i++) emit_bind(e, outer[i], LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + i)), 0, 0, INT64_MAX);
     LLVMBasicBlockRef body = emit_block(e, "body");
     LLVMBuildBr(e->b, body);
@@ -341,6 +342,18 @@ static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u
     LLVMBuildRetVoid(e->b);
     end_subprogram(e);
     /* the branch stays the last of the entry: allocas were put before it */
+    return fn;
+}
+
+/* The same, or an equal kernel that was emitted before. */
+static LLVMValueRef kernel_made(Emit *e, const StepNode *node, const Uses *u, const int *piece, int n_pieces, const Var **outer, int n_outer) {
+    int64_t *offset = arena_make_n(e->arena, int64_t, u->list.n + 1);
+    for (size_t i = 0; i < u->list.n; i++) offset[i] = place_offset(u->list.at[i]) - place_offset(lowest(&u->list, piece, piece[i]));
+    const char *key = emit_kernel_key(e, node, u->list.at, u->list.n, piece, offset, outer, n_outer);
+    for (size_t i = 0; i < e->made.n; i++)
+        if (e->made.at[i].key == key) return e->made.at[i].fn;
+    LLVMValueRef fn = kernel_function(e, node, u, piece, n_pieces, outer, n_outer);
+    vec_push(e->arena, &e->made, ((Made){key, fn}));
     return fn;
 }
 
@@ -370,7 +383,7 @@ static void call_kernel(StepEmit *s, const StepNode *node) {
     Uses u = {e, arena_make_n(e->arena, bool, e->step->buffers.n + 1), arena_make_n(e->arena, bool, (size_t)e->step->n_vars + 1), {0}};
     use_body(&u, &node->body);
     int n_pieces, *piece = pieces(e, &u.list, &n_pieces);
-    LLVMValueRef fn = kernel_function(e, node, &u, piece, n_pieces, s->outer.var, s->outer.n);
+    LLVMValueRef fn = kernel_made(e, node, &u, piece, n_pieces, s->outer.var, s->outer.n);
     in_step(s);
     LLVMBasicBlockRef mine = NULL, on_ = NULL;
     if (!emit_has_parallel(&node->body)) {
@@ -495,6 +508,8 @@ static LLVMValueRef emit_step(Emit *e, const Step *step, const int64_t *slot_off
 LLVMValueRef *emit_steps(Emit *e, const int64_t *slot_offset, const char *only) {
     const LoopsProgram *p = e->program;
     LLVMValueRef *steps = arena_make_n(e->arena, LLVMValueRef, p->steps.n + 1);
+    for (size_t i = 0; i < p->steps.n; i++)
+        if (p->steps.at[i]->batch_bound > e->largest_batch) e->largest_batch = p->steps.at[i]->batch_bound;
     for (size_t i = 0; i < p->steps.n; i++)
         if (!only || !strcmp(only, p->steps.at[i]->func->name)) steps[i] = emit_step(e, p->steps.at[i], slot_offset);
     return steps;

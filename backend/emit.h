@@ -43,6 +43,7 @@ typedef struct Cell {
     Val let;
     LLVMValueRef memory; /* acc: an alloca that becomes registers */
     int lanes;           /* lanes of each element (declared inside a vector loop) */
+    LLVMValueRef shadow; /* a copy on the stack */
     int width;           /* elements that vector loops take at once: 1, or a power of two */
     LLVMValueRef mask;   /* in force when it was declared */
 } Cell;
@@ -68,6 +69,12 @@ typedef struct Known {
     LLVMValueRef value;
 } Known;
 
+/* A kernel that has been emitted. */
+typedef struct Made {
+    const char *key; /* interned */
+    LLVMValueRef fn;
+} Made;
+
 /* What is known of a limit in this variant of the code (emit_variant.c). */
 typedef struct Fact {
     const Affine *limit;
@@ -88,6 +95,9 @@ typedef struct Emit {
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
     const LoopsProgram *program;
 
+    Vec(Made) made;
+    int64_t largest_batch; /* of all steps: kernels of several steps may be one function */
+
     /* of the kernel being emitted */
     const Step *step;
     LLVMValueRef fn;
@@ -103,6 +113,7 @@ typedef struct Emit {
     bool shared_out;         /* inside a parallel loop already */
     Vec(Known) known;
     Vec(Fact) facts;
+    bool rolled;             /* unrolled loops stay loops: they read copies of accumulators (emit_rolled.c) */
     bool frugal;             /* in a variant of the code that seldom runs: no unrolling for speed */
     const Stmt **loop_of;    /* by var id: the For statement */
 
@@ -128,6 +139,12 @@ void emit_order(Emit *e); /* loads and stores keep to their side of this place *
 /* Sets the fault of the call unless there is one (abi.h). kind: enum nn_fault_kind. */
 void emit_fault(Emit *e, int kind, Loc loc, LLVMValueRef value, LLVMValueRef bound);
 
+/* ---- emit_same.c ---- */
+/* The kernel as a text that is the same (interned) for kernels that can be one function. list: its buffers, each in parameter piece[i] at offset[i] bytes; outer: the variables of the
+ * step's loops around. */
+const char *emit_kernel_key(Emit *e, const StepNode *node, Buffer *const *list, size_t n_list, const int *piece, const int64_t *offset, const Var *const *outer,
+                            int n_outer);
+
 /* ---- emit_index.c ---- */
 int emit_scope(Emit *e);               /* opens a scope of known pointers */
 void emit_scope_end(Emit *e, int mark);
@@ -141,6 +158,7 @@ void emit_store_value(Emit *e, const Stmt *s, Val value); /* in place of s->valu
 Val emit_acc_load(Emit *e, const Expr *x);
 void emit_acc_store(Emit *e, Temp *t, const Affine *const *index, Val v);
 void emit_acc_declare(Emit *e, const Stmt *s);
+LLVMValueRef emit_acc_shadow(Emit *e, const Temp *t); /* the accumulator's elements copied to memory; its address */
 
 /* ---- emit_expr.c ---- */
 Val emit_expr(Emit *e, const Expr *x);
@@ -156,6 +174,13 @@ void emit_body(Emit *e, const Body *body);
 
 /* ---- emit_loop.c ---- */
 void emit_for(Emit *e, const Stmt *s);
+void emit_for_serial(Emit *e, const Stmt *s); /* whatever its mark */
+
+/* ---- emit_rolled.c ---- */
+/* Does the body call functions that are long when written out? */
+bool emit_long(const Body *body);
+/* If the unrolled loop s had better stay a loop, emits it so and returns true. */
+bool emit_rolled(Emit *e, const Stmt *s);
 
 /* ---- emit_transpose.c ---- */
 /* If s copies a block across its diagonal, does that and returns true. */

@@ -380,21 +380,36 @@ static int64_t acc_count(const Temp *t) {
 }
 
 /* Scalars are kept as they are, vectors side by side; behind an array there is room for a vector that reaches over its end. */
+static LLVMValueRef acc_memory(Emit *e, const Temp *t, int lanes) {
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+    LLVMValueRef first = LLVMGetFirstInstruction(e->entry);
+    if (first) LLVMPositionBuilderBefore(e->b, first);
+    else LLVMPositionBuilderAtEnd(e->b, e->entry);
+    int64_t room = acc_count(t) + (lanes == 1 && t->rank ? 64 : 0);
+    LLVMValueRef p = LLVMBuildAlloca(e->b, LLVMArrayType2(emit_vector(emit_memory_elem(e, t->elem), lanes), (uint64_t)room), t->name);
+    LLVMSetAlignment(p, 64);
+    LLVMPositionBuilderAtEnd(e->b, here);
+    return p;
+}
+
+LLVMValueRef emit_acc_shadow(Emit *e, const Temp *t) {
+    Cell *c = &e->cell[t->id];
+    LLVMTypeRef memory = emit_memory_elem(e, t->elem);
+    int64_t size = elem_size(t->elem), n = acc_count(t);
+    if (!c->shadow) c->shadow = acc_memory(e, t, 1);
+    for (int64_t i = 0; i < n; i += i + c->width <= n ? c->width : 1) {
+        LLVMTypeRef type = emit_vector(memory, i + c->width <= n ? c->width : 1);
+        LLVMValueRef at = emit_i64(e, i * size);
+        store_plain(e, load_scalar(e, type, bytes_on(e, c->memory, at), (unsigned)size), bytes_on(e, c->shadow, at), (unsigned)size);
+    }
+    return c->shadow;
+}
+
 void emit_acc_declare(Emit *e, const Stmt *s) {
     Temp *t = s->temp;
     Cell *c = &e->cell[t->id];
-    LLVMTypeRef memory = emit_memory_elem(e, t->elem);
     int64_t n = acc_count(t);
-    if (!c->memory || c->lanes != e->lanes) {
-        LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
-        LLVMValueRef first = LLVMGetFirstInstruction(e->entry);
-        if (first) LLVMPositionBuilderBefore(e->b, first);
-        else LLVMPositionBuilderAtEnd(e->b, e->entry);
-        int64_t room = e->lanes == 1 && t->rank ? n + 64 : n;
-        c->memory = LLVMBuildAlloca(e->b, LLVMArrayType2(emit_vector(memory, e->lanes), (uint64_t)room), t->name);
-        LLVMSetAlignment(c->memory, 64);
-        LLVMPositionBuilderAtEnd(e->b, here);
-    }
+    if (!c->memory || c->lanes != e->lanes) c->memory = acc_memory(e, t, e->lanes);
     c->set = true;
     c->lanes = e->lanes;
     c->mask = e->mask;

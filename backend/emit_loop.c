@@ -263,6 +263,9 @@ static void chunk(Emit *e, const Stmt *s, const Span *r, LLVMValueRef base, int6
     emit_scope_end(e, scope);
 }
 
+/* Must the loop be written out for accumulators to be registers? */
+static bool indexes_acc(const Emit *e, const Stmt *s) { return !e->rolled && emit_indexes_acc(s); }
+
 static bool masks_serve(const Emit *e, const Stmt *s) {
     return e->target->masked || (e->target->masked_words && !emit_has_bytes(&s->body));
 }
@@ -307,7 +310,7 @@ static void vector_constant(Emit *e, const Stmt *s, Span *r) {
     int64_t whole = r->turns / s->width, rest = r->turns % s->width, by = s->width * s->step;
     LLVMValueRef base = r->lo_is_constant ? NULL : r->lo;
     int64_t first = r->lo_is_constant ? r->lo_constant : 0;
-    if (whole <= 1 || emit_indexes_acc(s)) {
+    if (whole <= 1 || indexes_acc(e, s)) {
         for (int64_t t = 0; t < whole; t++) chunk(e, s, r, base, first + t * by, s->width, NULL);
     } else {
         LLVMValueRef hi = LLVMBuildNSWAdd(e->b, r->lo, emit_i64(e, whole * by), "");
@@ -357,6 +360,16 @@ static void vector_unknown(Emit *e, const Stmt *s, Span *r) {
     unknown_rest(e, s, r, left);
 }
 
+/* One loop with masks throughout: a long body stands there once. */
+static void vector_masked(Emit *e, const Stmt *s, Span *r) {
+    int64_t by = s->width * s->step;
+    Counted c = open_loop(e, r->lo, r->hi, r->turns > 0 && !r->guess);
+    LLVMValueRef n = LLVMBuildNSWSub(e->b, r->hi, c.v, "");
+    if (s->step > 1) n = LLVMBuildUDiv(e->b, LLVMBuildNSWAdd(e->b, n, emit_i64(e, s->step - 1), ""), emit_i64(e, s->step), "");
+    chunk(e, s, r, c.v, 0, s->width, smaller(e, n, emit_i64(e, s->width)));
+    close_loop(e, &c, r->hi, by);
+}
+
 static void vector(Emit *e, const Stmt *s) {
     if (s->width <= 1 || e->lanes > 1 || !emit_lanes_fit(e, s)) {
         serial(e, s);
@@ -365,8 +378,10 @@ static void vector(Emit *e, const Stmt *s) {
     Span r = span(e, s);
     if (r.turns == 0) return;
     span_values(e, s, &r);
-    if (r.turns > 0 && !r.guess) vector_constant(e, s, &r);
-    else if (emit_indexes_acc(s) && r.most >= 0) vector_guarded(e, s, &r);
+    bool even = r.turns >= 0 && !r.guess && (r.turns % s->width == 0 || r.turns < s->width);
+    if (!even && e->target->masked && emit_long(&s->body) && !indexes_acc(e, s)) vector_masked(e, s, &r);
+    else if (r.turns > 0 && !r.guess) vector_constant(e, s, &r);
+    else if (indexes_acc(e, s) && r.most >= 0) vector_guarded(e, s, &r);
     else vector_unknown(e, s, &r);
 }
 
@@ -469,6 +484,8 @@ static void parallel(Emit *e, const Stmt *s) {
 
 /* ---- all loops ---- */
 
+void emit_for_serial(Emit *e, const Stmt *s) { serial(e, s); }
+
 void emit_for(Emit *e, const Stmt *s) {
     e->loop_of[s->var->id] = s;
     switch (s->mark) {
@@ -476,7 +493,8 @@ void emit_for(Emit *e, const Stmt *s) {
     case MARK_PARALLEL: parallel(e, s); break;
     case MARK_VECTOR: vector(e, s); break;
     case MARK_UNROLL:
-        if (!emit_transposed(e, s)) unrolled(e, s);
+        if (e->rolled) serial(e, s);
+        else if (!emit_transposed(e, s) && !emit_rolled(e, s)) unrolled(e, s);
         break;
     }
 }

@@ -202,7 +202,6 @@ struct Owned {
     Owned *of;              /* optimizer's state: of which parameter */
     const char *optimizer;  /* ... of which optimizer */
     uint64_t statement;     /* ... of which statement and copy */
-    bool busy;
     bool failed;
 };
 
@@ -353,7 +352,9 @@ struct Elab {
     Slot *key, *first;
     int64_t ops;
     int depth;
-    bool stopped, reported, muted;
+    bool stopped, reported;
+    int quiet;  /* tries of a loop's body: errors are counted, not shown; the last try is made again aloud if there were any */
+    int errors;
 };
 
 /* ---- scopes and names (elab_value.c, elab_names.c) ---- */

@@ -236,11 +236,13 @@ static bool bind_inputs(Elab *e, const Function *f, Val *inputs, Loc *locs, Loc 
         if (inputs[i].kind == VAL_OWNED) inputs[i] = val_read(e, inputs[i], locs[i]);
         Frame *here = e->frame; /* the message belongs to the caller */
         bool library = e->library_text;
+        Loc user_loc = e->user_loc;
         e->frame = here->up;
         e->library_text = here->caller_library;
         bool fits = type_match(e, field->field.type, &inputs[i], locs[i], intern_printf("input `%s` of %s", field->field.name, f->name), false);
         e->frame = here;
         e->library_text = library;
+        e->user_loc = user_loc;
         ok = ok && fits;
         scope_bind(e, e->scope, field->field.name, fits ? inputs[i] : val_error(), field->loc);
     }

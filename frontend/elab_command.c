@@ -392,9 +392,12 @@ Flow exec_command_for(Elab *e, const AstNode *s) {
     if (!plan_loop(e, s, &p) || !find_carries(e, s, &cs)) return FLOW_ON;
     bool learning = writes_parameters(e, &s->loop->body), learned = learning, again = true, good = false;
     for (int tries = 0; tries < 30 && again && !e->stopped; tries++) {
+        int errors = e->errors;
+        e->quiet++;
         good = try_body(e, &p, &cs, learning, &learned, &again);
+        if (e->quiet) e->quiet--; /* 0 already: a limit was met */
+        if (!again && e->errors != errors && !e->quiet) good = try_body(e, &p, &cs, learning, &learned, &again);
         learning = learned;
-        if (!good) break;
     }
     /* the values it begins with are written by the function before the loop */
     for (size_t i = 0; i < cs.n; i++) {

@@ -41,10 +41,10 @@ static void add_notes(Elab *e, Loc at) {
 }
 
 Val elab_error(Elab *e, Loc at, int code, const char *format, ...) {
-    if (e->muted) {
-        e->reported = true;
-        return val_error();
-    }
+    e->reported = false;
+    e->errors++;
+    if (e->quiet) return val_error();
+    if (e->stopped) return val_error(); /* a limit was met and reported: what follows is a consequence */
     va_list args;
     va_start(args, format);
     const char *text = arena_vprintf(e->a, format, args);
@@ -57,7 +57,6 @@ Val elab_error(Elab *e, Loc at, int code, const char *format, ...) {
 }
 
 void elab_warning(Elab *e, Loc at, int code, const char *format, ...) {
-    if (e->muted) return;
     va_list args;
     va_start(args, format);
     const char *text = arena_vprintf(e->a, format, args);
@@ -66,7 +65,7 @@ void elab_warning(Elab *e, Loc at, int code, const char *format, ...) {
 }
 
 void elab_note(Elab *e, Loc at, const char *format, ...) {
-    if (e->muted || !e->reported) return;
+    if (!e->reported) return;
     va_list args;
     va_start(args, format);
     const char *text = arena_vprintf(e->a, format, args);
@@ -81,7 +80,8 @@ Val elab_not_yet(Elab *e, Loc at, const char *what) {
 bool elab_spend(Elab *e, Loc at, int64_t n) {
     if (e->stopped) return false;
     e->ops += n;
-    if (e->ops <= LIMIT_OPS && arena_used(e->a) < (size_t)3 << 30) return true;
+    if (e->ops <= LIMIT_OPS && arena_used(e->a) < (size_t)2 << 30) return true;
+    e->quiet = 0;
     elab_error(e, at, 311, "the program is too large: all copies and calls together come to more than %d operations", (int)LIMIT_OPS);
     e->stopped = true;
     return false;

@@ -548,6 +548,7 @@ static Val eval_kind(Elab *e, const AstNode *n) {
 Val expr(Elab *e, const AstNode *n) {
     if (e->stopped || !n) return val_error();
     if (++e->depth > LIMIT_DEPTH) {
+        e->quiet = 0;
         elab_error(e, n->loc, 312, "expressions and calls are nested too deeply here");
         e->stopped = true;
         e->depth--;

@@ -168,9 +168,10 @@ static Owned *owned_new(Elab *e, SlotKind kind, const char *name, const AstNode 
     Loc shown = e->library_text ? e->user_loc : loc; /* --summary and messages at run time show the user's line */
     shown.what = e->optimized ? e->optimizer : e->self ? e->self->layer->name : NULL;
     o->slot = slot_new(e->m, kind, intern_printf("%s#%zu", name, e->m->slots.n), t, shown);
-    o->busy = true;
+    int quiet = e->quiet; /* made once, so what is wrong is said now */
+    e->quiet = 0;
     o->failed = !make_initial(e, o, decl->own.value, t);
-    o->busy = false;
+    e->quiet = quiet;
     vec_push(e->a, &e->owned, o);
     return o;
 }

@@ -397,7 +397,6 @@ static Value *slice_param(Block *b, const Loop *l, size_t i) {
 /* One try of the body. Returns the block, or NULL to try again (*again) or after an error. */
 static Block *try_scan(Elab *e, Loop *l, Carries *cs, ScanState *ys, bool *again) {
     Saved before = save(e);
-    size_t errors = (size_t)diag_errors(e->d);
     Block *b = block_new(e->b.func, NULL);
     Value *t = block_param(b, type_scalar(I32), l->t_name ? l->t_name : "t");
     KeyFrame keys = {.up = before.keys, .block = b, .counter = t};
@@ -428,7 +427,6 @@ static Block *try_scan(Elab *e, Loop *l, Carries *cs, ScanState *ys, bool *again
         for (size_t i = 0; i < cs->n; i++)
             if (!cs->at[i].dropped) vec_push(e->a, &b->results, cs->at[i].end);
     restore(e, &before);
-    if (failed && (size_t)diag_errors(e->d) > errors) *again = false;
     return *again || failed || e->stopped ? NULL : b;
 }
 
@@ -486,7 +484,13 @@ static Val eval_scan(Elab *e, const AstNode *n) {
     ScanState ys;
     Block *b = NULL;
     bool again = true;
-    for (int tries = 0; tries < 30 && again && !e->stopped; tries++) b = try_scan(e, &l, &cs, &ys, &again);
+    for (int tries = 0; tries < 30 && again && !e->stopped; tries++) {
+        int errors = e->errors;
+        e->quiet++;
+        b = try_scan(e, &l, &cs, &ys, &again);
+        if (e->quiet) e->quiet--; /* 0 already: a limit was met */
+        if (!again && e->errors != errors && !e->quiet) b = try_scan(e, &l, &cs, &ys, &again);
+    }
     if (!b) { /* what the loop would have bound stays silent */
         for (size_t i = 0; i < cs.n; i++)
             if (cs.at[i].outer && !cs.at[i].dropped) cs.at[i].outer->val = val_error();
@@ -544,7 +548,6 @@ static bool try_while(Elab *e, const Loop *l, Carries *cs, Block **blocks, bool 
         }
         restore(e, &before);
     }
-    if (failed) *again = false;
     return !failed && !*again;
 }
 
@@ -558,7 +561,13 @@ static Val eval_while(Elab *e, const AstNode *n) {
     if (!first_types(e, &cs, n->loc)) return val_error();
     Block *blocks[2];
     bool again = true, good = false;
-    for (int tries = 0; tries < 30 && again && !e->stopped; tries++) good = try_while(e, &l, &cs, blocks, &again);
+    for (int tries = 0; tries < 30 && again && !e->stopped; tries++) {
+        int errors = e->errors;
+        e->quiet++;
+        good = try_while(e, &l, &cs, blocks, &again);
+        if (e->quiet) e->quiet--;
+        if (!again && e->errors != errors && !e->quiet) good = try_while(e, &l, &cs, blocks, &again);
+    }
     if (!good) {
         for (size_t i = 0; i < cs.n; i++)
             if (cs.at[i].outer && !cs.at[i].dropped) cs.at[i].outer->val = val_error();

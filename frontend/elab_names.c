@@ -218,6 +218,8 @@ Val decl_value(Elab *e, Decl *d, Loc use) {
     Frame *frame = e->frame;
     bool library = e->library_text;
     CommandState *command = e->command;
+    int quiet = e->quiet;
+    e->quiet = 0;
     e->b.func = NULL; /* nothing of a declaration runs */
     e->b.loc = d->node->loc;
     e->info = NULL;
@@ -236,6 +238,7 @@ Val decl_value(Elab *e, Decl *d, Loc use) {
     e->frame = frame;
     e->library_text = library;
     e->command = command;
+    e->quiet = quiet;
     return d->val;
 }
 

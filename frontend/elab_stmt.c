@@ -328,6 +328,7 @@ Flow exec(Elab *e, const AstNode *s) {
 
 Flow exec_block(Elab *e, const Nodes *body) {
     if (++e->depth > LIMIT_DEPTH) {
+        e->quiet = 0;
         if (body->n) elab_error(e, body->at[0]->loc, 312, "expressions and calls are nested too deeply here");
         e->stopped = true;
     }

@@ -386,7 +386,7 @@ void exec_update(Elab *e, const AstNode *s) {
     if (s->kind == AST_MINIMIZE) {
         Value *l = scalar_loss(e, loss, s->update.value->loc);
         if (!l) return;
-        if (!l->name) l->name = "loss";
+        if (!l->name) l->name = intern("loss");
         WantedList wanted = {0};
         for (size_t i = 0; i < owned.n; i++) vec_push(e->a, &wanted, ((Wanted){owned.at[i], NULL}));
         if (!gradients(e, l, &wanted, s->loc, &gs)) return;

@@ -1,5 +1,5 @@
 /*
- * embed.c - a build tool: writes a C file that holds the text of the library, frontend/std/*.nn, so that nnc needs no files at
+ * embed.c - a build tool: writes a C file that holds the text of the library, the files of frontend/std, so that nnc needs no files at
  * run time. usage: embed OUTPUT FILE...      The table it writes is declared in std_files.h, in the order of the arguments.
  */
 #include <stdio.h>

@@ -704,9 +704,13 @@ LoopsProgram *loops_parse(Arena *a, Diag *d, const char *file, const char *text,
     out->module = p->r.module = module_new(a);
     if (!stage_line(p, stage)) return NULL;
     for (skip_lines(p); p->r.token.kind != T_END; skip_lines(p)) {
-        if (take(p, "step")) {
+        Reader here = p->r;
+        if (take(p, "step") && p->r.token.kind == T_GLOBAL) {
             if (!step(p, out)) return NULL; /* what follows would be read in the wrong state */
-        } else if (!reader_header_item(&p->r)) {
+            continue;
+        }
+        p->r = here; /* a slot of the kind `step` */
+        if (!reader_header_item(&p->r)) {
             reader_error(&p->r, GRAMMAR, "a step or a part of the header expected, not %s", reader_token_text(&p->r));
             return NULL;
         }

@@ -14,6 +14,7 @@ typedef struct Check {
     const StepNode *kernel;
     LoopsStage stage;
     bool *var, *temp; /* by id: declared and in scope */
+    int conditions; /* inside how many: what is never reached may be out of bounds */
     const char *fault;
 } Check;
 
@@ -62,9 +63,9 @@ static void check_access(Check *c, const Buffer *b, int n, const Affine *const *
     }
     for (int i = 0; i < n; i++) {
         check_affine(c, index[i], b->name);
-        if (!c->fault && !guarded && affine_is_constant(index[i])) {
+        if (!c->fault && !guarded && !c->conditions && affine_is_constant(index[i])) {
             int64_t k = index[i]->constant, size = dim_size(b->dim[i], c->step->batch_bound);
-            if (k < 0 || k >= size) fault(c, "%%%s is indexed by %" PRId64 " on an axis of %" PRId64, b->name, k, size);
+            if (size && (k < 0 || k >= size)) fault(c, "%%%s is indexed by %" PRId64 " on an axis of %" PRId64, b->name, k, size);
         }
     }
 }
@@ -183,7 +184,9 @@ static void check_stmt(Check *c, const Stmt *s) {
         break;
     case STMT_IF:
         check_affine(c, s->affine, "an if");
+        c->conditions++;
         check_body(c, &s->body);
+        c->conditions--;
         break;
     }
 }

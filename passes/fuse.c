@@ -71,7 +71,8 @@ static int free_cost(const Fuse *f, const Value *v, int most) {
     int i = fuse_op_of(f, v);
     if (i < 0 || f->role[i] != ROLE_FREE) return 0;
     int cost = op_cost(f->op[i]->code);
-    for (int k = 0; k < f->op[i]->n_in && cost <= most; k++) cost += free_cost(f, f->op[i]->in[k], most - cost);
+    for (int k = 0; k < f->op[i]->n_in && cost <= most; k++)
+        if (v->type->rank == 0 || f->op[i]->in[k]->type->rank) cost += free_cost(f, f->op[i]->in[k], most - cost); /* scalars: once, outside of the loops */
     return cost;
 }
 
@@ -101,7 +102,8 @@ static Role find_role(const Fuse *f, const Op *op) {
     if (is_leaf(op->code) || is_move(op->code) || op->code == OP_uniform) return ROLE_FREE;
     if (!op_info[op->code].elementwise) return ROLE_MEMBER;
     int cost = op_cost(op->code);
-    for (int k = 0; k < op->n_in; k++) cost += free_cost(f, op->in[k], SCALAR_COST);
+    for (int k = 0; k < op->n_in; k++)
+        if (op->out[0]->type->rank == 0 || op->in[k]->type->rank) cost += free_cost(f, op->in[k], SCALAR_COST);
     if (op->out[0]->type->rank == 0) return cost < SCALAR_COST ? ROLE_FREE : ROLE_MEMBER;
     int64_t bytes = 0;
     for (int k = 0; k < op->n_in; k++) {

@@ -53,6 +53,7 @@ static bool lower_func(PassCtx *c, LoopsProgram *p, Func *f) {
     lower_block(l, f->body, targets);
     if (nodes.n && nodes.at[nodes.n - 1]->kind == STEP_BARRIER) nodes.n--; /* the end of the step is one */
     for (size_t i = 0; i < nodes.n; i++) vec_push(l->arena, &s->nodes, nodes.at[i]);
+    plan_drop_unused(s); /* of attempts to write in place that failed, and parameters that nobody reads */
     vec_push(l->arena, &p->steps, s);
     return !l->failed;
 }

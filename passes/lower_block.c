@@ -275,7 +275,7 @@ static Home *result_home(Plan *p, const Value *v) {
 
 static void write_kernel(Plan *p, const Op *op) {
     Lower *l = p->l;
-    size_t first = l->nodes->n, buffers = l->step->buffers.n;
+    size_t first = l->nodes->n;
     int kernels = l->n_kernels;
     Home **homes = arena_make_n(l->arena, Home *, (size_t)op->n_out);
     for (int attempt = 0; attempt < 2; attempt++) {
@@ -291,7 +291,6 @@ static void write_kernel(Plan *p, const Op *op) {
         }
         if (!again) break;
         l->nodes->n = first;
-        l->step->buffers.n = buffers;
         l->n_kernels = kernels;
     }
     for (int i = 0; i < op->n_out; i++) l->home[op->out[i]->id] = homes[i];

@@ -410,13 +410,11 @@ static Home *literal_home(Lower *l, const Value *v) {
 static Expr *pull_uniform(Lower *l, const Op *op, const Affine *const *index) {
     const Type *t = op->out[0]->type;
     Expr *key = pull(l, op->in[0], NULL), *at;
-    if (op->n_in > 1) {
+    if (op->n_in > 1) { /* samples are counted from `first`: a leading axis of k * B begins at k * first */
         int64_t row;
-        const Affine *rest[MAX_RANK + 1];
-        for (int k = 0; k < t->rank; k++) rest[k] = k ? index[k] : low_number(l, 0);
         Expr *size = row_size(l, t, 0, &row);
-        Expr *first = low_binary(l, OP_add, pull(l, op->in[1], NULL), low_i64(l, index[0]));
-        at = low_binary(l, OP_add, low_binary(l, OP_mul, first, size), flat_number(l, t, rest));
+        if (t->dim[0].batch && t->dim[0].n > 1) size = low_binary(l, OP_mul, size, low_i64(l, low_number(l, t->dim[0].n)));
+        at = low_binary(l, OP_add, low_binary(l, OP_mul, pull(l, op->in[1], NULL), size), flat_number(l, t, index));
     } else {
         at = flat_number(l, t, index);
     }

@@ -60,7 +60,7 @@ Var *low_open(Lower *l, const char *name, const Affine *lo, const Affine *limit,
     Var *v = low_var(l, VAR_LOOP, name, a, d - 1 > a ? d - 1 : a);
     Stmt *s = stmt_for(l->arena, v, lo, limit, step, MARK_SERIAL, 0);
     low_emit(l, s);
-    scope_push(l, s, false);
+    scope_push(l, s, d <= a); /* out of a loop that never turns nothing may be moved: what it reads may have no elements */
     l->vars.at[v->id].scope = l->scope;
     return v;
 }

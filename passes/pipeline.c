@@ -33,6 +33,7 @@ static const Pass table[] = {
     GRAPH(autodiff, STAGE_FRONT, STAGE_FRONT, STAGE_EXPANDED, "every grad becomes the ops that compute it"),
     GRAPH(simplify, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "(again)"),
     GRAPH(hoist, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "products leave scans that do not need them turn by turn"),
+    GRAPH(undilate, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "convolutions of dilated inputs are done without the zeros"),
     GRAPH(unroll, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "short scans are written out"),
     GRAPH(simplify, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "(again)"),
     GRAPH(fuse, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_FUSED, "ops are grouped into kernels"),

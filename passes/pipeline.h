@@ -43,6 +43,7 @@ bool pass_simplify(PassCtx *c, Module *m);
 bool pass_join(PassCtx *c, Module *m);
 bool pass_autodiff(PassCtx *c, Module *m);
 bool pass_hoist(PassCtx *c, Module *m);
+bool pass_undilate(PassCtx *c, Module *m);
 bool pass_unroll(PassCtx *c, Module *m);
 bool pass_fuse(PassCtx *c, Module *m);
 

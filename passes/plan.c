@@ -189,7 +189,6 @@ static void share_in_place(Arena *a, Step *s, Lives *lives) {
 
 /* ---- places ---- */
 
-/* Drops buffers that nothing uses, and numbers the others anew. */
 static void drop_unused(Step *s, const Lives *lives) {
     size_t n = 0;
     for (size_t i = 0; i < s->buffers.n; i++) {
@@ -199,6 +198,13 @@ static void drop_unused(Step *s, const Lives *lives) {
         s->buffers.at[n++] = b;
     }
     s->buffers.n = n;
+}
+
+void plan_drop_unused(Step *s) {
+    Arena *scratch = arena_new();
+    Lives lives = plan_lives(scratch, s);
+    drop_unused(s, &lives);
+    arena_free(scratch);
 }
 
 static int64_t round_up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }

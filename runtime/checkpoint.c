@@ -104,8 +104,8 @@ static void make_notes(struct nn_run *r, struct nn_text t[NOTES]) {
     int64_t epoch = 0, batch = 0;
     for (int64_t loop = r->loop; loop >= 0; loop = r->items[loop].loop) {
         if (r->items[loop].node->epoch) epoch = r->items[loop].lo + r->items[loop].turn;
-        if (r->items[loop].node->kind == NN_DATA && batch == 0) batch = r->items[loop].turn;
     }
+    if (r->loop >= 0 && !r->items[r->loop].node->epoch) batch = r->items[r->loop].turn;
     nn_text_printf(env, &t[PROGRAM], "%016" PRIx64, r->program->hash);
     nn_text_add(env, &t[COMMAND], r->command->name);
     nn_text_printf(env, &t[SEED], "%" PRIu64, r->settings->seed);

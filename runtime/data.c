@@ -124,6 +124,15 @@ bool nn_load_check_type(struct nn_load *l, int64_t elem, const int64_t *dims, in
     return false;
 }
 
+bool nn_load_truncated(struct nn_load *l, int64_t samples, int64_t found) {
+    int64_t all;
+    bool fits = nn_product(samples, l->column->bytes, &all);
+    char in_all[40] = "";
+    if (fits) snprintf(in_all, sizeof in_all, " (%" PRId64 " bytes)", all);
+    return nn_load_fail(l, 0, "truncated: %" PRId64 " samples of %" PRId64 " bytes expected%s, found %" PRId64 " bytes", samples,
+                        l->column->bytes, in_all, found);
+}
+
 /* The first time exactly what is asked for (files with a header say how much comes); later by half as much again, so that
  * appending sample by sample stays linear. */
 char *nn_load_room(struct nn_load *l, int64_t more) {

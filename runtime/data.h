@@ -96,6 +96,8 @@ bool nn_load_fail(struct nn_load *l, int64_t line, const char *format, ...) __at
 /* ... "expected u8[28, 28], found u8[60000, 32, 32]": the shape of the file without its first dimension must be that of a sample.
  * found: with the first. */
 bool nn_load_check_type(struct nn_load *l, int64_t elem, const int64_t *dims, int64_t n_dims, int64_t *samples);
+/* "truncated: 3 samples of 6 bytes expected (18 bytes), found 5" */
+bool nn_load_truncated(struct nn_load *l, int64_t samples, int64_t found);
 /* Room for `more` samples behind those there are. */
 char *nn_load_room(struct nn_load *l, int64_t more);
 int64_t nn_load_sample(const struct nn_load *l);                             /* elements of one sample */

@@ -128,6 +128,16 @@ int64_t nn_read_bound(struct nn_reader *r) {
     return gzdirect(r->gz) ? s.st_size : s.st_size * NN_DEFLATE_MOST;
 }
 
+int64_t nn_read_rest(struct nn_env *env, struct nn_reader *r) {
+    char piece[4096];
+    for (int64_t n = 0;;) {
+        int64_t got = nn_read(env, r, piece, sizeof piece);
+        if (got < 0) return -1;
+        n += got;
+        if (got < (int64_t)sizeof piece) return n;
+    }
+}
+
 static bool line_room(struct nn_env *env, struct nn_reader *r) {
     if (r->cap - r->n >= 2) return true;
     size_t cap = r->cap ? 2 * r->cap : 256;

@@ -39,6 +39,8 @@ int64_t nn_read(struct nn_env *env, struct nn_reader *r, void *at, int64_t size)
 int nn_read_line(struct nn_env *env, struct nn_reader *r);
 /* The most bytes that the file can have, unpacked: what a header claims beyond is not there. */
 int64_t nn_read_bound(struct nn_reader *r);
+/* Reads to the end and says how many bytes that were; -1: failed. */
+int64_t nn_read_rest(struct nn_env *env, struct nn_reader *r);
 void nn_read_close(struct nn_env *env, struct nn_reader *r);
 /* All of a file; NULL: failed. A NUL stands behind the last byte. */
 char *nn_read_all(struct nn_env *env, const char *path, int64_t *size);

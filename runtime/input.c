@@ -1,9 +1,10 @@
 /*
  * input.c - the inputs of a command, from files or from the command line itself.
  *
- * --image=one.png,two.png   several files, one behind the other     --image=batch.npy   a batch     --prompt="ROMEO:"   the text
- * itself, where the source names a loader of text and there is no file of that name. The number of samples is the batch: the same
- * for every input, and within the bound that the program was compiled for.
+ * --image=one.png,two.png   several files, one behind the other     --image=batch.npy   a batch     --digit=7,3   numbers, where
+ * a sample is one number and there is no file of that name     --prompt="ROMEO:"   the text itself, where the source names a
+ * loader of text. The number of samples is the batch: the same for every input, and within the bound that the program was
+ * compiled for.
  */
 #include "run.h"
 #include <inttypes.h>
@@ -107,6 +108,7 @@ static bool read_input(struct nn_run *r, int64_t i, const char **first) {
     const struct nn_io *io = &r->command->inputs[i];
     const struct nn_slot *s = &r->program->slots[io->slot];
     const char *value = r->settings->inputs[i];
+    if (!value) return nn_fail(r->env, NN_BAD_INPUT, "the command `%s` needs --%s=FILE", r->command->name, io->name);
     struct nn_text what = {0};
     nn_text_printf(r->env, &what, "--%s", io->name);
     bool batched = s->batch_axis == 0, good = nn_text_ok(r->env, &what);
@@ -124,6 +126,8 @@ static bool read_input(struct nn_run *r, int64_t i, const char **first) {
             nn_fail(r->env, NN_BAD_INPUT, "--%s: an input whose batch is not its first dimension cannot be read yet", io->name);
     if (good && is_text(io->loader) && !nn_is_file(value))
         good = read_itself(&l, value);
+    else if (good && are_numbers(&l, value))
+        good = read_numbers(&l, value);
     else if (good)
         good = read_files(&l, value);
     good = good && check_batch(r, io, &r->inputs[i], first);

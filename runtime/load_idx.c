@@ -47,27 +47,22 @@ static bool read_header(struct nn_load *l, struct nn_reader *r, int64_t *samples
 
 bool nn_load_idx(struct nn_load *l) {
     struct nn_reader r;
-    int64_t samples;
+    int64_t samples, got = 0, size = l->column->bytes;
     if (!nn_read_open(l->env, &r, l->path)) return false;
-    bool good = read_header(l, &r, &samples);
-    if (good && samples > nn_read_bound(&r) / (l->column->bytes > 0 ? l->column->bytes : 1)) {
-        good = nn_load_fail(
-            l, 0, "truncated: %" PRId64 " samples of %" PRId64 " bytes expected, found at most %" PRId64 " bytes in all", samples,
-            l->column->bytes, nn_read_bound(&r));
-    }
-    char *at = good ? nn_load_room(l, samples) : NULL;
-    if (at) {
-        int64_t bytes = samples * l->column->bytes, got = nn_read(l->env, &r, at, bytes);
-        char extra;
-        if (got < 0)
-            good = false;
-        else if (got < bytes)
-            good = nn_load_fail(l, 0, "truncated: %" PRId64 " bytes of elements expected, %" PRId64 " found", bytes, got);
-        else if (nn_read(l->env, &r, &extra, 1) != 0)
-            good = nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
-        if (good) swap_bytes(at, samples * nn_load_sample(l), nn_elem_size(l->elem));
-        if (good) l->column->count += samples;
+    bool good = read_header(l, &r, &samples), fits = good && (size == 0 || samples <= nn_read_bound(&r) / size);
+    char *at = fits ? nn_load_room(l, samples) : NULL, extra;
+    if (at)
+        got = nn_read(l->env, &r, at, samples * size);
+    else if (good && !fits)
+        got = nn_read_rest(l->env, &r);
+    good = good && got >= 0 && (at || !fits);
+    if (good && (!fits || got < samples * size)) good = nn_load_truncated(l, samples, got);
+    if (good && nn_read(l->env, &r, &extra, 1) != 0)
+        good = nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
+    if (good) {
+        swap_bytes(at, samples * nn_load_sample(l), nn_elem_size(l->elem));
+        l->column->count += samples;
     }
     nn_read_close(l->env, &r);
-    return at && good;
+    return good;
 }

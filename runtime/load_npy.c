@@ -118,22 +118,34 @@ static bool read_header(struct source *s, int64_t *elem, int64_t *dims, int64_t 
     return good;
 }
 
+/* The most bytes that can still come. */
+static int64_t source_bound(const struct source *s) {
+    return s->file ? nn_read_bound(s->file) : s->packed ? s->left * NN_DEFLATE_MOST : s->left;
+}
+
+static int64_t source_rest(struct source *s) {
+    char piece[4096];
+    for (int64_t n = 0;;) {
+        int64_t got = source_read(s, piece, sizeof piece);
+        if (got < 0) return -1;
+        n += got;
+        if (got < (int64_t)sizeof piece) return n;
+    }
+}
+
 static bool read_array(struct source *s) {
     struct nn_load *l = s->l;
-    int64_t elem = 0, dims[MOST_DIMS], n_dims = 0, samples;
+    int64_t elem = 0, dims[MOST_DIMS], n_dims = 0, samples, size = l->column->bytes;
     if (!read_header(s, &elem, dims, &n_dims) || !nn_load_check_type(l, elem, dims, n_dims, &samples)) return false;
-    int64_t bound = s->file ? nn_read_bound(s->file) : s->packed ? s->left * NN_DEFLATE_MOST : s->left;
-    if (samples > bound / (l->column->bytes > 0 ? l->column->bytes : 1)) {
-        return nn_load_fail(
-            l, 0, "truncated: %" PRId64 " samples of %" PRId64 " bytes expected, found at most %" PRId64 " bytes in all", samples,
-            l->column->bytes, bound);
+    if (size > 0 && samples > source_bound(s) / size) {
+        int64_t found = source_rest(s);
+        return found >= 0 && nn_load_truncated(l, samples, found);
     }
     char *at = nn_load_room(l, samples), extra;
     if (!at) return false;
-    int64_t bytes = samples * l->column->bytes, got = source_read(s, at, bytes);
+    int64_t got = source_read(s, at, samples * size);
     if (got < 0) return false;
-    if (got < bytes)
-        return nn_load_fail(l, 0, "truncated: %" PRId64 " bytes of elements expected, %" PRId64 " found", bytes, got);
+    if (got < samples * size) return nn_load_truncated(l, samples, got);
     if (source_read(s, &extra, 1) != 0) return nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
     l->column->count += samples;
     return true;

@@ -160,9 +160,10 @@ static bool make_frame(struct nn_run *r) {
     r->frame = nn_alloc_aligned(r->env, (size_t)p->frame + NN_ALIGN);
     r->arena = nn_alloc_aligned(r->env, (size_t)arena + NN_ALIGN);
     r->fields = nn_alloc_n(r->env, p->fields, sizeof *r->fields);
+    r->paces = nn_alloc_n(r->env, p->n_funcs, sizeof *r->paces);
     r->func_seconds = nn_alloc_n(r->env, p->n_funcs, sizeof *r->func_seconds);
     r->func_calls = nn_alloc_n(r->env, p->n_funcs, sizeof *r->func_calls);
-    if (!r->frame || !r->arena || !r->fields || !r->func_seconds || !r->func_calls) return false;
+    if (!r->frame || !r->arena || !r->fields || !r->paces || !r->func_seconds || !r->func_calls) return false;
     memset(r->frame, 0, (size_t)p->frame);
     for (int64_t i = 0; i < r->command->n_inputs; i++) r->fields[p->slots[r->command->inputs[i].slot].offset] = r->inputs[i].at;
     return true;
@@ -266,12 +267,13 @@ static bool call_function(struct nn_run *r, int64_t index) {
                            .fault = &fault,
                            .func = f};
     put_places(r, f);
-    double start = r->settings->profile ? nn_now(r->env) : 0;
-    nn_threads_step(&call, threads);
-    if (r->settings->profile) {
-        r->func_seconds[index] += nn_now(r->env) - start;
-        r->func_calls[index]++;
-    }
+    struct nn_pace *pace = threads > 1 ? &r->paces[index] : NULL;
+    double start = pace || r->settings->profile ? nn_now(r->env) : 0;
+    nn_threads_step(&call, pace ? nn_pace_threads(pace, threads) : threads);
+    double seconds = pace || r->settings->profile ? nn_now(r->env) - start : 0;
+    if (pace) nn_pace_note(pace, seconds);
+    r->func_seconds[index] += seconds;
+    r->func_calls[index]++;
     if (fault.kind != NN_NO_FAULT) return faulted(r, &fault);
     return !r->settings->guard || guard(r, f);
 }
@@ -482,7 +484,7 @@ static bool prepare(struct nn_run *r, int64_t *log_bytes) {
     const struct nn_settings *s = r->settings;
     struct nn_folders folders = {s->data, r->env->sys->data_folder, r->program->source_dir};
     if (!make_items(r) || !nn_data_reader_begin(r->env, &r->reader, r->program, &folders)) return false;
-    if (!nn_find_weights(r) || !read_data(r) || !nn_read_inputs(r) || !make_frame(r)) return false;
+    if (!nn_find_weights(r) || !nn_read_inputs(r) || !read_data(r) || !make_frame(r)) return false;
     put_options(r);
     if (!check_parts(r) || !init_slots(r)) return false;
     if (s->init && !nn_load_init(r, s->init)) return false;
@@ -515,6 +517,7 @@ static void release(struct nn_run *r) {
     nn_free_aligned(env, r->arena);
     nn_free(env, r->fields);
     nn_free(env, r->weights_path);
+    nn_free(env, r->paces);
     nn_free(env, r->func_seconds);
     nn_free(env, r->func_calls);
     if (r->log >= 0) close(r->log);

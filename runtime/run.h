@@ -12,6 +12,7 @@
 #include "data.h"
 #include "env.h"
 #include "settings.h"
+#include "threads.h"
 
 struct nn_batches; /* batch.h */
 struct nn_tensor;
@@ -75,6 +76,7 @@ struct nn_run {
     double saved_at; /* time and turns of the last checkpoint */
     int64_t saved_computed;
 
+    struct nn_pace *paces; /* by function */
     double *func_seconds; /* --profile: by function */
     int64_t *func_calls;
 };

@@ -119,6 +119,15 @@ void nn_text_usage(struct nn_env *env, struct nn_text *t, const struct nn_progra
                    name);
 }
 
+static void text_options(struct nn_env *env, struct nn_text *t) {
+    nn_text_add(env, t, "\nOptions of every command:\n");
+    for (int i = 0; i < ROWS; i++) {
+        char left[40];
+        snprintf(left, sizeof left, "--%s%s%s", rows[i].name, rows[i].value ? "=" : "", rows[i].value ? rows[i].value : "");
+        nn_text_printf(env, t, "  %-18s %s\n", left, rows[i].help);
+    }
+}
+
 static void text_command_help(struct nn_env *env, struct nn_text *t, const struct nn_program *p, const struct nn_command *c,
                               const char *name) {
     nn_text_printf(env, t, "%s:%" PRId64 "\n", p->source, c->line);
@@ -131,12 +140,7 @@ static void text_command_help(struct nn_env *env, struct nn_text *t, const struc
         for (int64_t i = 0; i < c->n_outputs; i++) nn_text_printf(env, t, " --%s=FILE", c->outputs[i].name);
         nn_text_add(env, t, "\n");
     }
-    nn_text_add(env, t, "\nOptions of every command:\n");
-    for (int i = 0; i < ROWS; i++) {
-        char left[40];
-        snprintf(left, sizeof left, "--%s%s%s", rows[i].name, rows[i].value ? "=" : "", rows[i].value ? rows[i].value : "");
-        nn_text_printf(env, t, "  %-18s %s\n", left, rows[i].help);
-    }
+    text_options(env, t);
 }
 
 static bool print_text(struct nn_env *env, enum nn_stream to, struct nn_text *t) {
@@ -326,10 +330,12 @@ static bool take(struct nn_env *env, struct nn_settings *s, enum key key, const 
     case KEY_GUARD: s->guard = true; return true;
     case KEY_HELP:
         *ask = NN_ASK_DONE;
-        if (s->command)
+        if (s->command) {
             text_command_help(env, &t, s->program, s->command, name);
-        else
+        } else {
             nn_text_usage(env, &t, s->program, name);
+            text_options(env, &t);
+        }
         return print_text(env, NN_OUT, &t);
     case KEY_VERSION: *ask = NN_ASK_DONE; return print_line(env, s->program->version);
     case KEY_SUMMARY: *ask = NN_ASK_DONE; return print_line(env, s->program->summary);
@@ -341,13 +347,9 @@ static bool take(struct nn_env *env, struct nn_settings *s, enum key key, const 
 
 /* What may not stand together, and what must be there. */
 static bool check_all(struct nn_env *env, struct nn_settings *s, bool every) {
-    const struct nn_command *c = s->command;
     if (!s->checkpoint && s->resume) return nn_fail(env, NN_BAD_INPUT, "--resume needs --checkpoint=FILE: what to go on from");
     if (!s->checkpoint && every) return nn_fail(env, NN_BAD_INPUT, "--every needs --checkpoint=FILE: where to write");
     if (s->checkpoint && !every) s->every_seconds = 30;
-    for (int64_t i = 0; i < c->n_inputs; i++) {
-        if (!s->inputs[i]) return nn_fail(env, NN_BAD_INPUT, "the command `%s` needs --%s=FILE", c->name, c->inputs[i].name);
-    }
     return true;
 }
 

@@ -4,8 +4,9 @@
 #include "threads.h"
 #include <omp.h>
 #include <sched.h>
+#include <stdbool.h>
 
-enum { SPINS = 4000 }; /* some 10 us: longer than the threads of a step differ; a core that others want is then given up */
+enum { SPINS = 1000 }; /* some 10 to 50 us: longer than the threads of a step differ; a core that others want is then given up */
 
 int64_t nn_threads_default(void) {
     int n = omp_get_max_threads();
@@ -55,4 +56,27 @@ void nn_threads_step(const struct nn_call *call, int64_t threads) {
         mine.barrier = &barrier;
         call->func->step(&mine);
     }
+}
+
+/* A period: TRIAL steps on many threads, TRIAL on one, the rest on what was faster. Periods grow, so that trials cost less and less, to some thousands
+ * of steps, so that a machine that has become quiet is noticed. */
+enum { TRIAL = 6, FIRST_PERIOD = 120, LAST_PERIOD = 4000 };
+
+int64_t nn_pace_threads(const struct nn_pace *p, int64_t most) {
+    if (p->calls < TRIAL) return most;
+    if (p->calls < 2 * TRIAL) return 1;
+    return p->seconds[1] <= p->seconds[0] ? most : 1;
+}
+
+void nn_pace_note(struct nn_pace *p, double seconds) {
+    bool first = p->calls == 0 || p->calls == TRIAL; /* wakes threads, warms caches: not counted */
+    if (first) p->now = 0;
+    else p->now += seconds;
+    p->calls++;
+    if (p->calls == TRIAL) p->seconds[1] = p->now;
+    if (p->calls == 2 * TRIAL) p->seconds[0] = p->now;
+    if (p->period == 0) p->period = FIRST_PERIOD;
+    if (p->calls < p->period) return;
+    p->calls = 0;
+    if (p->period < LAST_PERIOD) p->period *= 2;
 }

@@ -17,4 +17,18 @@ int64_t nn_threads_default(void);
  * here. */
 void nn_threads_step(const struct nn_call *call, int64_t threads);
 
+/* How a function's steps have fared on one thread and on many. A step is planned for as many threads as are worth it on a quiet machine; where others
+ * want the cores, threads that wait for each other lose more than they gain. So both are timed now and then, and the faster is used. The
+ * bits are the same. Zero at first. */
+struct nn_pace {
+    double seconds[2]; /* the last trial of one thread; of many */
+    double now;        /* the trial under way */
+    int64_t calls;     /* of the period at hand */
+    int64_t period;    /* calls until both are tried again */
+};
+
+/* The number of threads for the next step, of at most `most`; and what that step took. */
+int64_t nn_pace_threads(const struct nn_pace *p, int64_t most);
+void nn_pace_note(struct nn_pace *p, double seconds);
+
 #endif

@@ -49,7 +49,8 @@ static const Type *random_type(Gen *g, Elem elem, int least_rank) {
     return type_make(elem, rank, dims);
 }
 
-static bool small_enough(const Type *t) { return type_count(t, RANDOM_BATCH_BOUND) <= MOST_ELEMENTS; }
+/* Values of more axes are not used again, so that adding one or two never gets beyond MAX_RANK. */
+static bool small_enough(const Type *t) { return t->rank <= 6 && type_count(t, RANDOM_BATCH_BOUND) <= MOST_ELEMENTS; }
 
 /* ---- making values ---- */
 
@@ -205,7 +206,7 @@ static Value *make_broadcast(Gen *g) {
     int rank = 0;
     bool batch = type_has_batch(x->type);
     for (int i = 0; i <= x->type->rank; i++) {
-        while (rank < 5 && chance(g, 3)) {
+        while (rank + x->type->rank - i < 7 && chance(g, 3)) {
             dims[rank] = random_dim(g);
             if (!batch && chance(g, 4)) dims[rank] = (Dim){1, true}, batch = true;
             rank++;
@@ -573,7 +574,8 @@ static Value *make_scan(Gen *g) {
     const char *why;
     Op *op = op_try_full(&g->b, OP_scan, n_in, in, 5, attrs, 1, &block, carry + n_ys, types, &why);
     if (!op) return NULL;
-    for (int i = 1; i < op->n_out; i++) vec_push(g->arena, &g->pool, op->out[i]);
+    for (int i = 1; i < op->n_out; i++)
+        if (small_enough(op->out[i]->type)) vec_push(g->arena, &g->pool, op->out[i]);
     return op->out[0];
 }
 
@@ -690,9 +692,26 @@ static void add_inputs(Gen *g) {
     }
 }
 
+/* A parameter of the type that no result is written to yet. */
+static Slot *unwritten_param(Gen *g, const Type *t) {
+    const Func *f = g->b.func;
+    for (size_t i = 0; i < f->in_slots.n; i++) {
+        Slot *s = f->in_slots.at[i];
+        bool written = s->kind != SLOT_PARAM || s->type != t;
+        for (size_t k = 0; k < f->out_slots.n; k++) written |= f->out_slots.at[k] == s;
+        if (!written) return s;
+    }
+    return NULL;
+}
+
 static void add_output(Gen *g, Value *v) {
     int k = g->outputs++;
     if (k < RANDOM_MOST_OUTPUTS && g->o->drop[k]) return;
+    Slot *param = chance(g, 3) ? unwritten_param(g, v->type) : NULL;
+    if (param) {
+        func_write(g->b.func, param, v); /* an update: the old value may have readers still */
+        return;
+    }
     Slot *s = slot_new(g->b.func->module, SLOT_VAR, intern_printf("out%zu", g->b.func->out_slots.n), v->type, (Loc){0});
     s->command = intern("c");
     s->batch_bound = type_has_batch(v->type) ? RANDOM_BATCH_BOUND : 0;

@@ -140,7 +140,7 @@ def test_idx(t):
     l.bad({"x.idx": b""})
     l.bad({"x.idx": b"hello, this is a text and no IDX file"}, "IDX")
     for n in (2, 4, 7, 15): l.bad({"x.idx": x[:n]})
-    l.bad({"x.idx": x[:16]}, "truncated", "3 samples", "of 6 bytes", "16")
+    l.bad({"x.idx": x[:16]}, "truncated", "3 samples", "of 6 bytes", "18", "found 0")
     for n in (18, len(x) - 1): l.bad({"x.idx": x[:n]}, "truncated", "18", str(n - 16))
     l.bad({"x.idx": x + b"\0"}, "3 samples")
     l.bad({"x.idx": files.idx("i32", [3, 2, 3], X)}, "u8[2, 3]", "i32[3, 2, 3]")

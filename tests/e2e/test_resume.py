@@ -152,7 +152,8 @@ def test_sigterm_in_each_of_the_first_turns(t):
         threads = turn % 3 + 1
         done = go_on(t, program, folder, want, f"stopped in turn {turn}", f"--threads={threads}")
         assert (stopped.out.decode() + done.stdout) == out, f"turn {turn}: the two outputs are not that of a whole run"
-    assert len(steps) >= TURNS - 10, f"the runs stopped in only {len(steps)} different places"
+    # a signal comes while turn k + 1 prints, or just before: two neighbours may stop in the same place
+    assert len(steps) >= TURNS // 2, f"the runs stopped in only {len(steps)} different places"
 
 
 def test_sigkill_after_the_write(t):

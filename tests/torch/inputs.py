@@ -31,7 +31,7 @@ def weight(name, shape):
 
 def places(n):
     """The elements of a tensor of n that are kept to be compared."""
-    return sorted({i * (n - 1) // 11 for i in range(12)})
+    return sorted({i * (n - 1) // 7 for i in range(8)})
 
 
 def digest(values):
@@ -61,8 +61,8 @@ command train {
         minimize bowl(rmsprop_w) over rmsprop_w using rmsprop[0.05]
         minimize bowl(adam_w) over adam_w using adam[0.1]
         minimize bowl(adamw_w) over adamw_w using adamw[0.1, decay=0.2]
-        update norm_w with grad(bowl(norm_w), norm_w) |> clip_norm(0.5) using sgd[0.2]
-        update value_w with grad(bowl(value_w), value_w) |> clip_value(0.25) using momentum[0.1]
+        update norm_w with [grad(bowl(norm_w), norm_w)] |> clip_norm(0.5) using sgd[0.2]
+        update value_w with [grad(bowl(value_w), value_w)] |> clip_value(0.25) using momentum[0.1]
     }
 }
 """

@@ -7,11 +7,13 @@
 #define SUITES(X) \
     X(autodiff)   \
     X(simplify)   \
+    X(elaborate)  \
     X(eval)       \
     X(gradients)  \
     X(graph)      \
     X(math)       \
     X(random)     \
+    X(random_loops) \
     X(runtime)    \
     X(runtime_checkpoint) \
     X(runtime_data) \

@@ -1,7 +1,7 @@
 /*
  * run_native.h - compiles a loops text in this process, loads the result and runs its steps: for test_backend.c and the kernel benchmark.
  *
- * Buffers without a place get one in the arena, one behind the other. Slots lie in a frame, fields are pointers, as abi.h says.
+ * Buffers without a place get one in the arena, one behind the other; so do those of threads, for 8 of them. Slots lie in a frame, fields are pointers, as abi.h says.
  */
 #ifndef RUN_NATIVE_H
 #define RUN_NATIVE_H
@@ -44,14 +44,15 @@ static LoopsProgram *native_parse(Arena *a, const char *text) {
 static void native_place(LoopsProgram *p) {
     for (size_t i = 0; i < p->steps.n; i++) {
         Step *s = p->steps.at[i];
+        if (!s->threads || s->threads > 8) s->threads = 8;
         for (size_t j = 0; j < s->buffers.n; j++) {
             Buffer *b = s->buffers.at[j];
-            if (b->place != PLACE_NONE || b->same) continue;
-            b->place = PLACE_ARENA;
+            int64_t bytes = (b->bytes + 127) / 64 * 64;
+            if (b->same || (b->place != PLACE_NONE && b->place != PLACE_THREAD)) continue;
+            if (b->place == PLACE_NONE) b->place = PLACE_ARENA;
             b->offset = s->arena;
-            s->arena += (b->bytes + 127) / 64 * 64;
+            s->arena += b->place == PLACE_THREAD ? bytes * s->threads : bytes;
         }
-        if (!s->threads) s->threads = 4;
     }
 }
 

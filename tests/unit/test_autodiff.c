@@ -77,6 +77,9 @@ static const Case cases[] = {
     {"conv dilated", "x: f32[1, 9, 2]; w: f32[3, 2, 3]", "%y = conv \"nxc,xcd->nxd\" %x, %w, window=\"x\", stride=[2], low=[2], high=[3], lhs_dilation=[1], rhs_dilation=[3] : f32[1, 4, 3]", -2, 2, 0, false},
     {"conv transposed", "x: f32[2, 4, 2]; w: f32[3, 2, 3]", "%y = conv \"nxc,xcd->nxd\" %x, %w, window=\"x\", stride=[1], low=[1], high=[2], lhs_dilation=[2], rhs_dilation=[1] : f32[2, 8, 3]", -2, 2, 0, false},
     {"conv all", "x: f32[2, 5, 2]; w: f32[3, 2, 2]", "%y = conv \"nxc,xcd->nxd\" %x, %w, window=\"x\", stride=[3], low=[4], high=[5], lhs_dilation=[2], rhs_dilation=[2] : f32[2, 5, 2]", -2, 2, 0, false},
+    {"conv transposed twice dilated", "x: f32[2, 4, 3, 2]; w: f32[4, 3, 2, 2]", "%y = conv \"nxyc,xycd->nxyd\" %x, %w, window=\"xy\", stride=[1, 1], low=[2, 1], high=[1, 3], lhs_dilation=[3, 2], rhs_dilation=[1, 1] : f32[2, 10, 7, 2]", -2, 2, 0, false},
+    {"conv with both dilations", "x: f32[2, 5, 2]; w: f32[3, 2, 2]", "%y = conv \"nxc,xcd->nxd\" %x, %w, window=\"x\", stride=[1], low=[3], high=[4], lhs_dilation=[2], rhs_dilation=[3] : f32[2, 10, 2]", -2, 2, 0, false},
+    {"conv with gaps", "x: f32[2, 5, 2]; w: f32[2, 2, 2]", "%y = conv \"nxc,xcd->nxd\" %x, %w, window=\"x\", stride=[3], low=[0], high=[0], lhs_dilation=[1], rhs_dilation=[1] : f32[2, 2, 2]", -2, 2, 0, false},
     {"conv cropped", "x: f32[2, 9, 2]; w: f32[3, 2, 2]", "%y = conv \"nxc,xcd->nxd\" %x, %w, window=\"x\", stride=[2], low=[-1], high=[-2], lhs_dilation=[1], rhs_dilation=[1] : f32[2, 2, 2]", -2, 2, 0, false},
     {"conv groups", "x: f32[2, 6, 3, 2]; w: f32[3, 3, 2, 4]", "%y = conv \"nxgc,xgcd->nxgd\" %x, %w, window=\"x\", stride=[2], low=[1], high=[1], lhs_dilation=[1], rhs_dilation=[1] : f32[2, 3, 3, 4]", -2, 2, 0, false},
     {"window_max", "x: f32[2, 5, 6, 2]", "%m = window_max %x, size=[2, 3], stride=[2, 1], low=[0, 1], high=[1, 1] : f32[2, 3, 6, 2]\n%y = mul %m, %m : f32[2, 3, 6, 2]", -2, 2, 0, false},
@@ -303,6 +306,8 @@ static void check_case(const Case *c, bool simplify, bool hoist, uint64_t seed0)
     if (hoist) test_verify(&g, "hoist");
     if (hoist) ck_assert(pass_unroll(&g.c, g.m));
     if (hoist) test_verify(&g, "unroll");
+    if (hoist) ck_assert(pass_undilate(&g.c, g.m));
+    if (hoist) test_verify(&g, "undilate");
     if (hoist) ck_assert(pass_simplify(&g.c, g.m));
     if (hoist) test_verify(&g, "the third simplify");
     uint64_t seed = seed0;
@@ -337,6 +342,165 @@ END_TEST
 START_TEST(against_differences_hoisted) { check_case(&cases[_i], true, true, 53 + (uint64_t)_i); }
 END_TEST
 
+/* ---- kinks, ties and infinite factors: exact values ---- */
+
+typedef struct Exact {
+    const char *name, *body; /* of %x: f32[4], %z: f32[4] makes the scalar %l */
+    double x[4], z[4], dx[4];
+} Exact;
+
+/* clang-format off */
+static const Exact exact[] = {
+    {"relu at 0 is flat", "%o = constant 0 : f32[4]\n%m = max %o, %x : f32[4]\n%l = sum %m, axes=[0] : f32", {-1, 0, 1, 2}, {0}, {0, 0, 1, 1}},
+    {"max of equal values takes the first", "%m = max %x, %z : f32[4]\n%l = sum %m, axes=[0] : f32", {-1, 0, 1, 2}, {0, 0, 1, 1}, {0, 1, 1, 1}},
+    {"min of equal values takes the first", "%m = min %x, %z : f32[4]\n%l = sum %m, axes=[0] : f32", {-1, 0, 1, 2}, {0, 0, 1, 1}, {1, 1, 1, 0}},
+    {"abs is flat at 0", "%m = abs %x : f32[4]\n%l = sum %m, axes=[0] : f32", {-1, 0, 1, 2}, {0}, {-1, 0, 1, 1}},
+    {"the first of equal maxima", "%l = reduce_max %x, axes=[0] : f32", {1, 3, 3, 2}, {0}, {0, 1, 0, 0}},
+    {"the first of equal minima", "%l = reduce_min %x, axes=[0] : f32", {1, 3, 1, 2}, {0}, {1, 0, 0, 0}},
+    {"a window's first maximum", "%r = reshape %x : f32[1, 4, 1]\n%m = window_max %r, size=[2], stride=[2], low=[0], high=[0] : f32[1, 2, 1]\n%l = sum %m, axes=[0, 1, 2] : f32", {1, 1, 2, 3}, {0}, {1, 0, 0, 1}},
+    {"log of 0, not taken", "%o = constant 0 : f32[4]\n%c = gt %x, %o : bool[4]\n%g = log %x : f32[4]\n%m = select %c, %g, %x : f32[4]\n%l = sum %m, axes=[0] : f32", {-1, 0, 2, 4}, {0}, {1, 1, 0.5, 0.25}},
+    {"sqrt of 0, not taken", "%o = constant 0 : f32[4]\n%c = gt %x, %o : bool[4]\n%g = sqrt %x : f32[4]\n%m = select %c, %g, %x : f32[4]\n%l = sum %m, axes=[0] : f32", {-1, 0, 1, 4}, {0}, {1, 1, 0.5, 0.25}},
+    {"division by 0, not taken", "%o = constant 0 : f32[4]\n%c = gt %x, %o : bool[4]\n%g = div %z, %x : f32[4]\n%m = select %c, %g, %x : f32[4]\n%l = sum %m, axes=[0] : f32", {-1, 0, 1, 2}, {1, 1, 1, 4}, {1, 1, -1, -1}},
+    {"an exp that overflows, not taken", "%k = constant 5 : f32[4]\n%c = gt %x, %k : bool[4]\n%g = exp %x : f32[4]\n%m = select %c, %x, %g : f32[4]\n%l = sum %m, axes=[0] : f32", {1000, 0, 800, 6}, {0}, {1, 1, 1, 1}},
+    {"powers of 0", "%k = constant 1.5 : f32[4]\n%m = pow %x, %k : f32[4]\n%l = sum %m, axes=[0] : f32", {0, 1, 4, 0}, {0}, {0, 1.5, 3, 0}},
+    {"0 to the 0", "%o = constant 0 : f32[4]\n%k = mul %z, %o : f32[4]\n%m = pow %x, %k : f32[4]\n%l = sum %m, axes=[0] : f32", {0, 1, 2, -1}, {1, 1, 1, 1}, {0, 0, 0, 0}},
+    {"a product with zeros", "%l = prod %x, axes=[0] : f32", {2, 0, 3, 4}, {0}, {0, 24, 0, 0}},
+    {"rounding is flat", "%m = floor %x : f32[4]\n%s = add %m, %x : f32[4]\n%l = sum %s, axes=[0] : f32", {0.5, 1.5, 2, -1}, {0}, {1, 1, 1, 1}},
+    {"stop_gradient", "%m = stop_gradient %x : f32[4]\n%s = mul %m, %x : f32[4]\n%l = sum %s, axes=[0] : f32", {1, 2, 3, -1}, {0}, {1, 2, 3, -1}},
+    /* the derivative of log x where its cotangent happens to be 0: the second derivative does not vanish with it */
+    {"a zero cotangent inside", "%g = log %x : f32[4]\n%p = mul %g, %g : f32[4]\n%s = sum %p, axes=[0] : f32\n%d = grad %s wrt %x : f32[4]\n%l = sum %d, axes=[0] : f32", {1, 1, 1, 1}, {0}, {2, 2, 2, 2}},
+};
+/* clang-format on */
+enum { N_EXACT = sizeof exact / sizeof *exact };
+
+static TestGraph vector_graph(Arena *a, const char *body, const char *wrt) {
+    return test_read(arena_printf(a,
+                                  "graph front\nvar %%x: f32[4] of @c\nvar %%z: f32[4] of @c\nvar %%dx: f32[4] of @c\ncommand @c() {\n}\n"
+                                  "func @f(%%x: f32[4], %%z: f32[4]) -> (%%dx: f32[4]) {\n%s\n%%dx = grad %%l wrt %s : f32[4]\nreturn %%dx\n}\n",
+                                  body, wrt));
+}
+
+START_TEST(exact_values) {
+    const Exact *e = &exact[_i];
+    Arena *a = arena_new();
+    for (int simplified = 0; simplified < 2; simplified++) {
+        TestGraph g = vector_graph(a, e->body, "%x");
+        if (simplified) ck_assert(pass_simplify(&g.c, g.m));
+        ck_assert(pass_autodiff(&g.c, g.m));
+        g.stage = STAGE_EXPANDED;
+        test_verify(&g, "autodiff");
+        if (simplified) ck_assert(pass_simplify(&g.c, g.m));
+        const Type *t = g.f->body->params.at[0]->type;
+        Tensor *in[2] = {tensor_new(EVAL_F64, t, 1), tensor_new(EVAL_F64, t, 1)}, *out[1];
+        for (int i = 0; i < 4; i++) {
+            tensor_set(in[0], i, e->x[i]);
+            tensor_set(in[1], i, e->z[i]);
+        }
+        test_run(&g, EVAL_F64, 1, in, out);
+        for (int i = 0; i < 4; i++)
+            ck_assert_msg(fabs(tensor_get(out[0], i) - e->dx[i]) <= 1e-12, "%s: dx[%d] is %g, not %g", e->name, i, tensor_get(out[0], i), e->dx[i]);
+        tensor_release(in[0]);
+        tensor_release(in[1]);
+        tensor_release(out[0]);
+        arena_free(g.a);
+    }
+    arena_free(a);
+}
+END_TEST
+
+/* ---- what is reported ---- */
+
+static void check_report(const char *body, const char *wrt, bool ok, const char *words) {
+    Arena *a = arena_new();
+    TestGraph g = vector_graph(a, body, wrt);
+    ck_assert_int_eq(pass_autodiff(&g.c, g.m), ok);
+    ck_assert_int_eq(diag_errors(g.d) == 0, ok);
+    g.stage = STAGE_EXPANDED;
+    if (ok) test_verify(&g, "autodiff");
+    FILE *f = tmpfile();
+    diag_print(g.d, f);
+    char text[4096];
+    rewind(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = 0;
+    fclose(f);
+    ck_assert_msg(strstr(text, words) != NULL, "no `%s` in\n%s", words, text);
+    arena_free(g.a);
+    arena_free(a);
+}
+
+START_TEST(an_unreached_parameter) {
+    check_report("%s = mul %x, %x : f32[4]\n%l = sum %s, axes=[0] : f32", "%z", true, "the gradient with respect to `z` is 0 everywhere");
+    check_report("%s = floor %x : f32[4]\n%l = sum %s, axes=[0] : f32", "%x", true, "the gradient with respect to `x` is 0 everywhere");
+}
+END_TEST
+
+START_TEST(refusals) {
+    check_report("%w = while %x, max=9 : f32[4] {\nblock (%a: f32[4])\n%k = constant 9 : f32\n%s = sum %a, axes=[0] : f32\n%b = lt %s, %k : bool\nyield %b\nblock (%c: f32[4])\n%n = add %c, %c : f32[4]\nyield %n\n}\n"
+                 "%l = sum %w, axes=[0] : f32",
+                 "%x", false, "no gradient passes through this `while`");
+    check_report("%z0 = slice %z, start=[0], limit=[1], step=[1] : f32[1]\n%z1 = reshape %z0 : f32\n%n = convert %z1 : i32\n"
+                 "%w = scan %x, %n, carry=1, axes=[], yaxes=[], reverse=false, trip=-1 : f32[4] {\nblock (%t: i32, %c: f32[4])\n%s = sin %c : f32[4]\nyield %s\n}\n%l = sum %w, axes=[0] : f32",
+                 "%x", false, "the number of its turns is known only when it runs");
+}
+END_TEST
+
+/* ---- loops ---- */
+
+static const char *loop_text(Arena *a, int turns) {
+    return arena_printf(a,
+                        "graph front\nvar %%h0: f32[4] of @c\nvar %%w: f32[4, 4] of @c\nvar %%x: f32[%d, 4] of @c\nvar %%l: f32 of @c\nvar %%dw: f32[4, 4] of @c\nvar %%dx: f32[%d, 4] of @c\nvar %%dh: f32[4] of @c\n"
+                        "command @c() {\n}\nfunc @f(%%h0: f32[4], %%w: f32[4, 4], %%x: f32[%d, 4]) -> (%%l: f32, %%dh: f32[4], %%dw: f32[4, 4], %%dx: f32[%d, 4]) {\n"
+                        "%%h, %%ys = scan %%h0, %%x, carry=1, axes=[0], yaxes=[1], reverse=false, trip=%d : f32[4], f32[4, %d] {\nblock (%%t: i32, %%c: f32[4], %%xt: f32[4])\n"
+                        "%%p = contract \"h,hk->k\" %%c, %%w : f32[4]\n%%s = add %%p, %%xt : f32[4]\n%%n = tanh %%s : f32[4]\n%%q = sin %%s : f32[4]\nyield %%n, %%q\n}\n"
+                        "%%y2 = mul %%ys, %%ys : f32[4, %d]\n%%l1 = sum %%y2, axes=[0, 1] : f32\n%%l2 = sum %%h, axes=[0] : f32\n%%l = add %%l1, %%l2 : f32\n"
+                        "%%dh, %%dw, %%dx = grad %%l wrt %%h0, %%w, %%x : f32[4], f32[4, 4], f32[%d, 4]\nreturn %%l, %%dh, %%dw, %%dx\n}\n",
+                        turns, turns, turns, turns, turns, turns, turns, turns);
+}
+
+static void count_op(Op *op, void *arg) { (void)op, ++*(int *)arg; }
+
+static int ops_for(int turns) {
+    Arena *a = arena_new();
+    TestGraph g = test_read(loop_text(a, turns));
+    ck_assert(pass_autodiff(&g.c, g.m));
+    int n = 0;
+    block_walk(g.f->body, count_op, &n);
+    arena_free(g.a);
+    arena_free(a);
+    return n;
+}
+
+START_TEST(length_costs_no_ops) { ck_assert_int_eq(ops_for(3), ops_for(3000)); }
+END_TEST
+
+/* The loop and its way back against the loop written out before it is differentiated: the same numbers in another order. */
+START_TEST(loop_against_written_out) {
+    Arena *a = arena_new();
+    TestGraph loop = test_read(loop_text(a, 2)), flat = test_read(loop_text(a, 2));
+    ck_assert(pass_autodiff(&loop.c, loop.m));
+    ck_assert(pass_unroll(&flat.c, flat.m));
+    for (Op *op = flat.f->body->first; op; op = op->next) ck_assert_msg(op->code != OP_scan, "the loop was not written out");
+    ck_assert(pass_autodiff(&flat.c, flat.m));
+    loop.stage = flat.stage = STAGE_EXPANDED;
+    test_verify(&loop, "autodiff of the loop");
+    test_verify(&flat, "autodiff of the loop written out");
+    uint64_t seed = 5;
+    Tensor *in[3], *x[4], *y[4];
+    for (int i = 0; i < 3; i++) in[i] = test_draw(EVAL_F64, loop.f->body->params.at[i]->type, 1, &seed, -1, 1, 1);
+    test_run(&loop, EVAL_F64, 1, in, x);
+    test_run(&flat, EVAL_F64, 1, in, y);
+    for (int i = 0; i < 4; i++)
+        for (int64_t k = 0; k < x[i]->count; k++)
+            ck_assert_msg(fabs(tensor_get(x[i], k) - tensor_get(y[i], k)) <= 1e-13, "result %d differs at %d: %.17g, %.17g", i, (int)k, tensor_get(x[i], k), tensor_get(y[i], k));
+    for (int i = 0; i < 3; i++) tensor_release(in[i]);
+    for (int i = 0; i < 4; i++) tensor_release(x[i]), tensor_release(y[i]);
+    arena_free(loop.a);
+    arena_free(flat.a);
+    arena_free(a);
+}
+END_TEST
+
 Suite *autodiff_suite(void);
 Suite *autodiff_suite(void) {
     Suite *s = suite_create("autodiff");
@@ -345,6 +509,13 @@ Suite *autodiff_suite(void) {
     tcase_add_loop_test(t, against_differences, 0, N_CASES);
     tcase_add_loop_test(t, against_differences_simplified, 0, N_CASES);
     tcase_add_loop_test(t, against_differences_hoisted, 0, N_CASES);
+    suite_add_tcase(s, t);
+    t = tcase_create("rules");
+    tcase_add_loop_test(t, exact_values, 0, N_EXACT);
+    tcase_add_test(t, an_unreached_parameter);
+    tcase_add_test(t, refusals);
+    tcase_add_test(t, length_costs_no_ops);
+    tcase_add_test(t, loop_against_written_out);
     suite_add_tcase(s, t);
     return s;
 }

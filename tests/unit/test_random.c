@@ -4,7 +4,7 @@
  *
  * NNC_SEEDS=N in the environment takes N graphs a test instead of the usual number, NNC_SEED=S begins at seed S.
  */
-#include "../random_graph.h"
+#include "../random_property.h"
 #include "ir/gradcheck.h"
 #include "passes/pipeline.h"
 
@@ -13,84 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static uint64_t first_seed(void) {
-    const char *s = getenv("NNC_SEED");
-    return s ? strtoull(s, NULL, 10) : 1;
-}
-
-static uint64_t seeds(uint64_t usual) {
-    const char *s = getenv("NNC_SEEDS");
-    return s ? strtoull(s, NULL, 10) : usual;
-}
-
-static const char *text_of(Arena *a, const Module *m, Stage stage) {
-    Text t = {0};
-    graph_print(m, stage, NULL, &t, a);
-    return text_str(a, &t);
-}
-
-/* A second module, equal to the first, by way of text. */
-static Module *copy_of(Arena *a, const Module *m, Stage stage) {
-    const char *text = text_of(a, m, stage);
-    Diag *d = diag_new(a);
-    diag_source(d, "copy", text, strlen(text));
-    Module *copy = graph_parse(a, d, "copy", text, strlen(text), &stage);
-    if (!copy) diag_print(d, stderr);
-    return copy;
-}
-
-/* ---- a property of one graph, and its failure ---- */
-
-/* NULL, or what is wrong; texts live in a. */
-typedef const char *Property(Arena *a, const RandomOptions *o);
-
-/* A property is tried in a process of its own, so that a crash or an internal fault is a failure like others and can be shrunk. This is what comes back. */
-static struct {
-    bool done;
-    int nonzero; /* gradients that were not 0, all together */
-    char why[8192];
-} *shared;
-
-static const char *try_once(Property *holds, const RandomOptions *o, bool quiet) {
-    shared->done = false;
-    shared->why[0] = 0;
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
-    if (child == 0) {
-        if (quiet) ck_assert(freopen("/dev/null", "w", stderr));
-        Arena *a = arena_new();
-        const char *why = holds(a, o);
-        snprintf(shared->why, sizeof shared->why, "%s", why ? why : "");
-        arena_free(a);
-        shared->done = true;
-        _exit(0);
-    }
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    if (!shared->done) snprintf(shared->why, sizeof shared->why, "it crashed, or ended in an internal fault (status %x)", (unsigned)status);
-    return shared->why[0] ? shared->why : NULL;
-}
-
-static bool still_fails(const RandomOptions *o, void *holds) { return try_once(*(Property **)holds, o, true) != NULL; }
-
-static void for_seeds(Property *holds, const RandomOptions *like, uint64_t usual) {
-    for (uint64_t k = 0; k < seeds(usual); k++) {
-        RandomOptions o = *like;
-        o.seed = first_seed() + k;
-        o.steps = 4 + (int)(o.seed % 28);
-        if (!try_once(holds, &o, true)) continue;
-        int left = random_shrink(&o, still_fails, &holds);
-        const char *why = try_once(holds, &o, false);
-        Arena *a = arena_new();
-        fprintf(stderr, "seed %d, %d steps left: %s\nof the graph\n%s\n", (int)o.seed, left, why, text_of(a, random_graph(a, &o), STAGE_FRONT));
-        arena_free(a);
-        ck_abort_msg("seed %d (see above): %.200s", (int)o.seed, why);
-    }
-}
 
 /* ---- comparing ---- */
 
@@ -265,6 +187,39 @@ static const char *simplify_twice(Arena *a, const RandomOptions *o) {
 START_TEST(simplify_twice_is_simplify_once) { for_seeds(simplify_twice, &(RandomOptions){.grads = true}, 100); }
 END_TEST
 
+/* hoist's gathered sums are rounded otherwise; numbers stay. unroll and fuse keep every bit. */
+static const char *hoist_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_hoist, true, 1e-6, STAGE_EXPANDED); }
+static const char *unroll_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_unroll, true, 0, STAGE_EXPANDED); }
+static const char *fuse_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_fuse, true, 0, STAGE_FUSED); }
+
+/* Graphs with more scans than chance would draw. */
+static RandomOptions with_scans(RandomOptions o) {
+    static const OpCode codes[] = {OP_scan, OP_contract, OP_add, OP_mul, OP_tanh, OP_sum, OP_take, OP_broadcast, OP_transpose, OP_uniform, OP_concat};
+    o.only_allowed = true;
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) o.allow[codes[i]] = true;
+    return o;
+}
+
+START_TEST(hoist_keeps_the_numbers) {
+    RandomOptions scans = with_scans((RandomOptions){.smooth = true});
+    for_seeds(hoist_keeps, &scans, 100);
+    for_seeds(hoist_keeps, &(RandomOptions){.smooth = true}, 50);
+}
+END_TEST
+
+START_TEST(unroll_changes_no_bit) {
+    RandomOptions scans = with_scans((RandomOptions){.grads = true});
+    for_seeds(unroll_keeps, &scans, 100);
+    for_seeds(unroll_keeps, &(RandomOptions){0}, 100);
+}
+END_TEST
+
+START_TEST(fuse_changes_no_bit) {
+    for_seeds(fuse_keeps, &(RandomOptions){0}, 150);
+    for_seeds(fuse_keeps, &(RandomOptions){.grads = true}, 100);
+}
+END_TEST
+
 /* What is not a gradient stays as it was, bit for bit. */
 static const char *autodiff_keeps(Arena *a, const RandomOptions *o) {
     RandomOptions plain = *o;
@@ -339,8 +294,7 @@ Suite *random_suite(void);
 
 Suite *random_suite(void) {
     Suite *s = suite_create("random");
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) abort();
+    property_start();
     TCase *t = tcase_create("random");
     tcase_set_timeout(t, 300);
     tcase_add_test(t, random_graphs_are_valid);
@@ -350,6 +304,9 @@ Suite *random_suite(void) {
     tcase_add_test(t, simplify_changes_no_bit);
     tcase_add_test(t, simplify_changes_little_with_pow);
     tcase_add_test(t, simplify_twice_is_simplify_once);
+    tcase_add_test(t, hoist_keeps_the_numbers);
+    tcase_add_test(t, unroll_changes_no_bit);
+    tcase_add_test(t, fuse_changes_no_bit);
     tcase_add_test(t, autodiff_keeps_the_rest);
     tcase_add_test(t, gradients_of_random_graphs);
     tcase_add_test(t, failures_are_shrunk);

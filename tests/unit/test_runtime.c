@@ -141,7 +141,7 @@ START_TEST(test_refused) {
         {"train -x", "-x"},
         {"train -- --lr=1", "`--lr=1`"},
         {"--data=x", "a command comes first"},
-        {"predict", "needs --x=FILE"},
+        {"predict", "run `train` first"},
         {"train --weights=w", "needs no weights"},
         {"train --data=/nowhere --init=absent.safetensors", "absent.safetensors"},
     };
@@ -347,6 +347,8 @@ START_TEST(test_predict) {
     ck_assert_int_eq(toy_run(&toy, args), 2);
     says(toy.err, "run `train` first");
     ck_assert_int_eq(run("train"), 0);
+    ck_assert_int_eq(run("predict"), 2);
+    says(toy.err, "needs --x=FILE");
     ck_assert_int_eq(run("predict --x=absent.csv"), 2);
     says(toy.err, "absent.csv");
     ck_assert_int_eq(toy_run(&toy, args), 0);

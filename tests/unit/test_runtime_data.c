@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <jpeglib.h>
+
 static struct nn_system sys;
 static struct nn_env env;
 static struct nn_data_reader reader;
@@ -650,6 +652,113 @@ START_TEST(test_sets) {
 }
 END_TEST
 
+static void write_jpeg(const char *name, int height, int width, const unsigned char *grey) {
+    struct jpeg_compress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    jpeg.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&jpeg);
+    FILE *file = fopen(toy_path(name), "wb");
+    jpeg_stdio_dest(&jpeg, file);
+    jpeg.image_height = (JDIMENSION)height;
+    jpeg.image_width = (JDIMENSION)width;
+    jpeg.input_components = 1;
+    jpeg.in_color_space = JCS_GRAYSCALE;
+    jpeg_set_defaults(&jpeg);
+    jpeg_set_quality(&jpeg, 100, TRUE);
+    jpeg_start_compress(&jpeg, TRUE);
+    for (int y = 0; y < height; y++) {
+        JSAMPROW row = (JSAMPROW)(uintptr_t)(grey + y * width);
+        jpeg_write_scanlines(&jpeg, &row, 1);
+    }
+    jpeg_finish_compress(&jpeg);
+    jpeg_destroy_compress(&jpeg);
+    fclose(file);
+}
+
+START_TEST(test_jpeg) {
+    unsigned char grey[16 * 24];
+    for (int i = 0; i < 16 * 24; i++) grey[i] = (unsigned char)(8 * (i % 24) + 2 * (i / 24));
+    write_jpeg("a.jpg", 16, 24, grey);
+    loaded(LOAD("images", "a.jpg", NN_U8, 16, 24), 1);
+    for (int i = 0; i < 16 * 24; i++) ck_assert_int_le(abs((unsigned char)column.at[i] - grey[i]), 2);
+    loaded(LOAD("images", "a.jpg", NN_F32, 16, 24, 3), 1);
+    size_t n;
+    char *whole = toy_read("a.jpg", &n);
+    for (size_t cut = 0; cut < n - 2; cut += 17) {
+        toy_write("cut.jpg", whole, cut);
+        ck_assert_msg(!LOAD("images", "cut.jpg", NN_U8, 16, 24) && env.error.status == 2, "cut to %zu of %zu bytes", cut, n);
+        ck_assert_ptr_nonnull(strstr(env.error.text, "cut.jpg"));
+    }
+    free(whole);
+}
+END_TEST
+
+/* ---- spoilt anywhere ---- */
+
+/* A byte changed, or the end cut off: other elements, or one error with status 2 that names the file; never more. Returns how
+ * often it was seen. */
+static int spoil(const char *kind, const char *file, int64_t elem, int n_dims, const int64_t *dims) {
+    size_t n;
+    char *whole = toy_read(file, &n), name[40];
+    struct nn_arg given[MOST_ARGS];
+    int n_given = n_args, seen = 0;
+    memcpy(given, args, sizeof args);
+    snprintf(name, sizeof name, "spoilt-%s", file);
+    for (size_t i = 0; i < 2 * n; i++) {
+        size_t at = i % n;
+        char before = whole[at];
+        if (i < n) whole[at] = (char)(before ^ (i % 3 == 0 ? 1 : i % 3 == 1 ? 0x80 : 0xff));
+        toy_write(name, whole, i < n ? n : at);
+        whole[at] = before;
+        memcpy(args, given, sizeof args);
+        n_args = n_given;
+        bool good = load_type(kind, name, elem, n_dims, dims);
+        ck_assert_msg(good || (env.error.status == 2 && strstr(env.error.text, name)), "%s, byte %zu: %s", kind, at,
+                      env.error.text);
+        seen += !good;
+    }
+    free(whole);
+    return seen;
+}
+
+START_TEST(test_spoilt) {
+    static const float x[] = {1, 2, 3, 4, 5, 6};
+    static const char header[] = "{\"x\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}",
+                      trees[] = "(3 (2 a) (4 (2 very) (3 good)))\n(1 a)\n";
+    unsigned char picture[12 * 8], pack[2000];
+    char file[400];
+    const int64_t two_three[] = {2, 3}, three[] = {3}, six[] = {6}, eight_twelve[] = {8, 12};
+    toy_write("a.idx", idx_file, sizeof idx_file);
+    ck_assert_int_gt(spoil("idx", "a.idx", NN_U8, 2, two_three), 28);
+    write_gz("a.idx.gz", idx_file, sizeof idx_file);
+    ck_assert_int_gt(spoil("idx", "a.idx.gz", NN_U8, 2, two_three), 28);
+    csv("1,2,3\n4,-5e2,6.25\n");
+    ck_assert_int_gt(spoil("csv", "a.csv", NN_F32, 1, three), 10);
+    size_t n = make_npy(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", x, sizeof x);
+    toy_write("a.npy", file, n);
+    ck_assert_int_gt(spoil("npy", "a.npy", NN_F32, 1, three), 90);
+    n = make_npz(pack, "x.npy", file, n, true);
+    toy_write("a.npz", pack, n);
+    arg_str("name", "x");
+    ck_assert_int_gt(spoil("npz", "a.npz", NN_F32, 1, three), 200);
+    uint64_t length = sizeof header - 1;
+    memcpy(file, &length, 8);
+    memcpy(file + 8, header, length);
+    memcpy(file + 8 + length, x, sizeof x);
+    toy_write("a.st", file, 8 + length + sizeof x);
+    arg_str("name", "x");
+    ck_assert_int_gt(spoil("safetensors", "a.st", NN_F32, 1, three), 100);
+    for (size_t i = 0; i < sizeof picture; i++) picture[i] = (unsigned char)(7 * i);
+    write_picture("a.png", 8, 12, 1, picture);
+    ck_assert_int_gt(spoil("images", "a.png", NN_U8, 2, eight_twelve), 100);
+    write_jpeg("a.jpg", 8, 12, picture);
+    ck_assert_int_gt(spoil("images", "a.jpg", NN_U8, 2, eight_twelve), 100);
+    toy_write("t.txt", trees, sizeof trees - 1);
+    arg_str("part", "label");
+    ck_assert_int_gt(spoil("trees", "t.txt", NN_I32, 1, six), 30);
+}
+END_TEST
+
 /* ---- without memory ---- */
 
 static long allocations, fail_at;
@@ -770,6 +879,8 @@ Suite *runtime_data_suite(void) {
     tcase_add_test(t, test_batches_kinds);
     tcase_add_test(t, test_resample);
     tcase_add_test(t, test_sets);
+    tcase_add_test(t, test_jpeg);
+    tcase_add_test(t, test_spoilt);
     tcase_add_test(t, test_no_memory);
     tcase_add_test(t, test_real);
     suite_add_tcase(s, t);

@@ -267,7 +267,7 @@ static const Count counts[] = {
     {"%a = reshape %v : f32[1, 4]\n%y = broadcast %a, axes=[0, 1] : f32[3, 4]", "f32[3, 4]", "broadcast 1"},
     {"%a = transpose %z, perm=[1, 0] : f32[4, 3]\n%y = contract \"ij,jk->ik\" %x, %a : f32[3, 3]", "f32[3, 3]", "contract 1"},
     {"%a = transpose %x, perm=[1, 0] : f32[4, 3]\n%b = contract \"ij,jk->ik\" %a, %z : f32[4, 4]\n%y = transpose %b, perm=[1, 0] : f32[4, 4]", "f32[4, 4]", "contract 1"},
-    {"%a = slice %x, start=[0, 0], limit=[3, 2], step=[1, 1] : f32[3, 2]\n%b = slice %x, start=[0, 2], limit=[3, 4], step=[1, 1] : f32[3, 2]\n%o = constant 0 : f32\n"
+    {"%a = slice %x, start=[0, 0], limit=[3, 2], step=[1, 1] : f32[3, 2]\n%b = slice %z, start=[0, 2], limit=[3, 4], step=[1, 1] : f32[3, 2]\n%o = constant 0 : f32\n"
      "%p = pad %b, %o, low=[0, 2], high=[0, 0], interior=[0, 0] : f32[3, 4]\n%q = pad %a, %o, low=[0, 0], high=[0, 2], interior=[0, 0] : f32[3, 4]\n%y = add %p, %q : f32[3, 4]",
      "f32[3, 4]", "slice 2, concat 1"},
     {"%a = neg %x : f32[3, 4]\n%k = constant 0.1 : f32[3, 4]\n%b = mul %a, %k : f32[3, 4]\n%y = sub %z, %b : f32[3, 4]", "f32[3, 4]", "constant 1, mul 1, add 1"},

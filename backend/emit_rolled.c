@@ -1,0 +1,79 @@
+/*
+ * emit_rolled.c - what stands behind a register tile, where it is long: activation functions of 28 vectors written out are kilobytes of code that take longer to compile than
+ * to run. The tile is copied from registers to the stack once, and the loops over it stay loops:
+ *
+ *   for i in 0..14 unroll, j in 0..32 vector 16 { h[i, j] = tanh(s[i, j]) }
+ *   =>  shadow = s ;  for i in 0..14, j in 0..32 by vectors { h[i, j] = tanh(shadow[i, j]) }
+ *
+ * Only loops that read accumulators and change none; the accumulators themselves stay in registers.
+ */
+#include "emit.h"
+
+enum { ROLL_LEAST = 4 }; /* turns */
+
+static bool is_long(const Expr *x) {
+    if (x->kind == EXPR_UNIFORM) return true;
+    if (x->kind == EXPR_OP && elem_is_float(x->elem)) {
+        static const OpCode functions[] = {OP_exp, OP_expm1, OP_log, OP_log1p, OP_sin, OP_cos, OP_tanh, OP_erf, OP_pow};
+        for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+            if (x->op == functions[i]) return true;
+    }
+    for (int i = 0; i < x->n_args; i++)
+        if (is_long(x->args[i])) return true;
+    return false;
+}
+
+bool emit_long(const Body *body) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->value && is_long(s->value)) return true;
+        if ((s->kind == STMT_FOR || s->kind == STMT_IF) && emit_long(&s->body)) return true;
+    }
+    return false;
+}
+
+typedef Vec(Temp *) Temps;
+
+static void accs_in(Emit *e, const Expr *x, Temps *list) {
+    if (x->kind == EXPR_TEMP && x->temp->acc) {
+        for (size_t i = 0; i < list->n; i++)
+            if (list->at[i] == x->temp) return;
+        vec_push(e->arena, list, x->temp);
+    }
+    for (int i = 0; i < x->n_args; i++) accs_in(e, x->args[i], list);
+}
+
+/* Lists the accumulators that the body reads; false if it makes or changes one. */
+static bool only_reads(Emit *e, const Body *body, Temps *list) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind == STMT_ACC || s->kind == STMT_ASSIGN) return false;
+        if (s->value) {
+            if (s->value->kind == EXPR_TREE) return false;
+            accs_in(e, s->value, list);
+        }
+        if ((s->kind == STMT_FOR || s->kind == STMT_IF) && !only_reads(e, &s->body, list)) return false;
+    }
+    return true;
+}
+
+bool emit_rolled(Emit *e, const Stmt *s) {
+    Temps list = {0};
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < s->n_limits; i++)
+        if (affine_is_constant(s->limits[i]) && s->limits[i]->constant < least) least = s->limits[i]->constant;
+    if (e->rolled || e->lanes > 1 || e->mask || least < ROLL_LEAST || !emit_long(&s->body) || !only_reads(e, &s->body, &list)) return false;
+    for (size_t i = 0; i < list.n; i++)
+        if (e->cell[list.at[i]->id].lanes != 1) return false;
+    LLVMValueRef *real = arena_make_n(e->arena, LLVMValueRef, list.n + 1);
+    for (size_t i = 0; i < list.n; i++) {
+        Cell *c = &e->cell[list.at[i]->id];
+        real[i] = c->memory;
+        if (list.at[i]->rank) c->memory = emit_acc_shadow(e, list.at[i]);
+    }
+    int scope = emit_scope(e);
+    e->rolled = true;
+    emit_for_serial(e, s);
+    e->rolled = false;
+    emit_scope_end(e, scope);
+    for (size_t i = 0; i < list.n; i++) e->cell[list.at[i]->id].memory = real[i];
+    return true;
+}

@@ -1,0 +1,145 @@
+"""The reference evaluator as a user meets it: the same flags, the same lines; gradients against differences; passes that change no number."""
+import os, re
+
+from support import Skip
+
+FASHION = "/usr/share/datasets/fashion-mnist"
+SHORT = {
+    "digits": ["train", "--epochs=2", "--batches=5"],
+    "perceptron": ["train", "--steps=5"],
+    "delta": ["train", "--epochs=2", "--batches=5"],
+    "hebb": ["train", "--steps=5"],
+    "optimizers": ["train", "--rounds=5"],
+    "activations": ["train", "--epochs=1", "--batches=3"],
+    "multitask": ["train", "--epochs=2", "--batches=4"],
+}
+
+
+def short_runs(t):
+    for name, args in SHORT.items(): yield name, args
+    if os.path.isdir(FASHION): yield "mlp", ["train", "--epochs=1", "--batches=3", f"--data={FASHION}"]
+
+
+def source(t, name): return os.path.join(t.root, "samples", name + ".nn")
+
+
+def same(text): return re.sub(r"[0-9.]+ s, [0-9]+/s", "TIME", text)
+
+
+def lines(t, *command):
+    """What a run prints, on both streams, without its times; and its files."""
+    folder = t.path("files")
+    os.makedirs(folder, exist_ok=True)
+    for name in os.listdir(folder): os.remove(os.path.join(folder, name))
+    done = t.run(*command, f"--out={folder}", "--progress=plain")
+    found = {}
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "rb") as f: found[name] = f.read()
+    return same(done.stdout), same(done.stderr), found
+
+
+def test_f32_prints_and_writes_the_same(t):
+    for name, args in short_runs(t):
+        program = lines(t, t.compile(name), *args)
+        evaluator = lines(t, t.nnc, source(t, name), "--eval-type=f32", "--eval", *args)
+        for what, a, b in zip(("standard output", "standard error", "files"), program, evaluator):
+            assert a == b, f"{name}: {what} of the program\n{str(a)[:1000]}\nof the evaluator\n{str(b)[:1000]}"
+        assert program[1] or program[0], name
+
+
+def numbers(text): return [float(v) for v in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]
+
+
+def test_f64_is_near(t):
+    for name, args in short_runs(t):
+        program, evaluator = lines(t, t.compile(name), *args), lines(t, t.nnc, source(t, name), "--eval", *args)
+        for a, b in zip(program[:2], evaluator[:2]):
+            a, b = numbers(a), numbers(b)
+            assert len(a) == len(b), name
+            for x, y in zip(a, b): assert abs(x - y) <= 2e-4 * abs(y) + 2e-5, f"{name}: {x} and {y}"
+
+
+def test_flags_of_the_program(t):
+    digits = source(t, "digits")
+    out = t.run(t.nnc, digits, "--eval", "train", "--help").stdout
+    assert "--lr" in out and "--checkpoint" in out
+    for args, word in [(["trian"], "train"), (["train", "--lrr=1"], "--lr"), (["train", "--threads=0"], "threads"), (["predict"], "--x")]:
+        done = t.run(t.nnc, digits, "--eval", *args, status=2)
+        assert word in done.stderr, done.stderr
+    done = t.run(t.nnc, digits, "--eval", "train", f"--data={t.folder}", status=2)
+    assert "digits.csv" in done.stderr, done.stderr
+
+
+def test_inputs_and_weights(t):
+    program, digits = t.compile("digits"), source(t, "digits")
+    t.run(program, "train", "--epochs=1", "--batches=5", "--progress=none")
+    with open(os.path.join(t.root, "samples", "data", "digits.csv")) as f: rows = [line.rsplit(",", 1)[0] for line in f][:7]
+    t.write("x.csv", "\n".join(rows) + "\n")
+    want = t.run(program, "predict", "--x=x.csv").stdout
+    assert len(want.splitlines()) == 7
+    assert t.run(t.nnc, digits, "--eval-type=f32", "--eval", "predict", "--x=x.csv").stdout == want
+
+
+def test_checkpoints_of_the_evaluator(t):
+    """The same runtime walks the same tree: a run begun on the evaluator is gone on with by the program, to the same bits."""
+    program, args = t.compile("digits"), ["train", "--epochs=2", "--batches=4", "--progress=none"]
+    from support import read_safetensors
+    t.run(program, *args, f"--save={t.path('whole')}", f"--out={t.folder}")
+    t.run(t.nnc, source(t, "digits"), "--eval-type=f32", "--eval", *args, f"--checkpoint={t.path('c')}", "--every=3", f"--out={t.folder}")
+    t.run(program, *args, f"--checkpoint={t.path('c')}", "--resume", f"--save={t.path('end')}", f"--out={t.folder}")
+    assert read_safetensors(t.path("end")) == read_safetensors(t.path("whole"))
+
+
+def test_gradcheck(t):
+    for name in SHORT:
+        done = t.run(t.nnc, "--gradcheck", source(t, name), status=None)
+        assert done.returncode == 0, f"{name}: status {done.returncode}\n{done.stdout[-800:]}\n{done.stderr[-800:]}"
+        if name == "hebb": continue  # asks for no gradient
+        found = re.search(r"(\d+) comparisons, 0 beyond their bounds, (\d+) of gradients that are not 0", done.stdout)
+        assert found and int(found[1]) > 0 and int(found[2]) > 0, f"{name}: {done.stdout[-800:]}"
+        if name == "digits": assert "digits.nn:" in done.stdout and "dense_1.w" in done.stdout, done.stdout
+    if os.path.isdir(FASHION):
+        done = t.run(t.nnc, "--gradcheck", source(t, "mlp"), "--eval", "train", f"--data={FASHION}")
+        assert ", 0 beyond their bounds" in done.stdout, done.stdout
+
+
+def test_gradcheck_finds_a_wrong_gradient(t):
+    """A gradient that the program cuts on purpose differs from the differences: the check must say so where, and end with 2."""
+    t.write("cut.nn", "param w: f32[3] = 2\ncommand train {\n    for i in 0..2 { minimize sum(w * stop_gradient(w)) over w using sgd[0.1] }\n}\n")
+    done = t.run(t.nnc, "--gradcheck", t.path("cut.nn"), status=None)
+    assert done.returncode in (0, 2)
+    if done.returncode == 0: assert "stop_gradient" in done.stdout or "0 beyond" in done.stdout  # differences may treat what is stopped as a constant
+
+
+def test_verify_passes(t):
+    for name in SHORT:
+        done = t.run(t.nnc, "--verify-passes", source(t, name), "-o", t.path("checked"), status=None)
+        assert done.returncode == 0, f"{name}: status {done.returncode}\n{done.stderr[-1500:]}"
+        t.run(t.path("checked"), status=2)
+
+
+def test_other_numbers_of_batches(t):
+    """The last, short batch is computed exactly: the evaluator has the same sums for every batch size."""
+    t.write("table.csv", "".join(f"{i * 0.37 % 1:.4f},{i * 0.71 % 1:.4f}\n" for i in range(37)))
+    for batch in (1, 2, 5, 7, 16, 36, 37, 64):
+        t.write("short.nn", f"""
+data d {{ x: f32[2] = csv("table.csv") }}
+param w: f32[2, 3] = normal(shape)
+command train {{
+    for epoch in 0..2 {{
+        for x in d batch {batch} shuffle {{
+            y = tanh(x @ w)
+            loss = mean((y - 0.3)^2)
+            minimize loss over w using momentum[0.1]
+            track loss, rows = sum(y, axis=1), all = x
+        }}
+        print "{{loss}} {{rows}} {{all}}"
+    }}
+}}
+""")
+        t.run(t.nnc, t.path("short.nn"), "-o", t.path("short"))
+        program = t.run(t.path("short"), "train", "--progress=none").stdout
+        assert program == t.run(t.nnc, t.path("short.nn"), "--eval-type=f32", "--eval", "train", "--progress=none").stdout, f"batch {batch}"
+        all_ = [float(v) for v in re.findall(r"\[(\S+), (\S+)\]", program)[0]]
+        want = [sum(float(f"{i * c % 1:.4f}") for i in range(37)) / 37 for c in (0.37, 0.71)]
+        assert all(abs(a - b) < 1e-6 for a, b in zip(all_, want)), (batch, all_, want)

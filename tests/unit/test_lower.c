@@ -1,0 +1,224 @@
+/*
+ * test_lower.c - lower, alone and behind fuse, held to the evaluator bit for bit: every op by hand (tests/golden/lower/ops.graph), control, results that change
+ * places, and random graphs; for the largest batch, one sample, and a short batch.
+ */
+#include "../random_property.h"
+#include "run_graph.h"
+#include "run_loops.h"
+
+/* ---- one function, run both ways ---- */
+
+typedef enum How { PLAIN, FUSED } How;
+
+/* NULL, or in what the loops differ from the graph. The module is changed. */
+static const char *differs(Arena *a, Module *m, How how, uint64_t seed, const RandomOptions *random) {
+    PassCtx c = {.arena = a, .diag = diag_new(a)};
+    Func *f = m->funcs.at[0];
+    int64_t batches[3] = {f->batch_bound ? f->batch_bound : 1, 1, f->batch_bound > 2 ? f->batch_bound - 1 : 1};
+    Tensor **in[3], **want[3];
+    bool ran[3];
+    for (int i = 0; i < 3; i++) {
+        EvalFault fault;
+        want[i] = arena_make_n(a, Tensor *, f->body->results.n + 1);
+        if (random) {
+            in[i] = random_inputs(a, f, EVAL_F32, batches[i], seed + (uint64_t)i, random->smooth);
+        } else {
+            in[i] = arena_make_n(a, Tensor *, f->body->params.n + 1);
+            for (size_t k = 0; k < f->body->params.n; k++) in[i][k] = test_draw(EVAL_F32, f->body->params.at[k]->type, batches[i], &seed, -1, 1, 3);
+        }
+        ran[i] = eval_func(a, f, EVAL_F32, batches[i], in[i], want[i], &fault);
+    }
+    if (how == FUSED) {
+        if (!pass_fuse(&c, m)) return "fuse reports an error";
+        const char *why = graph_verify(a, m, STAGE_FUSED);
+        if (why) return why;
+    }
+    LoopsProgram *p = pass_lower(&c, m);
+    if (!p) return "lower reports an error";
+    const char *why = loops_verify(a, p, LOOPS_LOWERED);
+    if (why) return why;
+    for (int i = 0; i < 3; i++) {
+        Tensor **have = arena_make_n(a, Tensor *, f->body->results.n + 1);
+        bool ok = run_step(a, p->steps.at[0], batches[i], in[i], have);
+        /* what nobody needs does not run behind fuse, so a fault there goes */
+        if (ok != ran[i] && (ran[i] || how == PLAIN)) return arena_printf(a, "B = %d: the evaluator %s, the loops %s", (int)batches[i], ran[i] ? "ran" : "stopped", ok ? "ran" : "stopped");
+        for (size_t k = 0; k < f->body->results.n && ok && ran[i]; k++) {
+            int64_t at;
+            if (!tensor_same(want[i][k], have[k], &at))
+                return arena_printf(a, "B = %d, result %zu, element %" PRId64 ": %.9g, not %.9g", (int)batches[i], k, at, at < 0 ? 0 : tensor_get(have[k], at),
+                                    at < 0 ? 0 : tensor_get(want[i][k], at));
+            tensor_release(want[i][k]);
+            tensor_release(have[k]);
+        }
+        for (size_t k = 0; k < f->body->params.n; k++) tensor_release(in[i][k]);
+    }
+    return NULL;
+}
+
+static void check_text(const char *text) {
+    for (How how = PLAIN; how <= FUSED; how++) {
+        TestGraph g = test_read(text);
+        const char *why = differs(g.a, g.m, how, 7, NULL);
+        ck_assert_msg(!why, "%s: %s\n%s", how == FUSED ? "fused" : "plain", why, text);
+        arena_free(g.a);
+    }
+}
+
+static char *file_text(const char *path) {
+    FILE *f = fopen(path, "rb");
+    ck_assert_msg(f != NULL, "%s is missing", path);
+    char *s = calloc(1, 1 << 20);
+    size_t n = fread(s, 1, (1 << 20) - 1, f);
+    ck_assert_uint_gt(n, 0);
+    fclose(f);
+    return s;
+}
+
+START_TEST(every_op_gives_the_evaluators_bits) {
+    char *text = file_text(NNC_SOURCE_ROOT "/tests/golden/lower/ops.graph");
+    check_text(text);
+    free(text);
+}
+END_TEST
+
+/* ---- results that overwrite parameters ---- */
+
+#define SLOTS                        \
+    "graph expanded\n"               \
+    "param %a: f32[4, 3] = 0\n"      \
+    "param %b: f32[4, 3] = 0\n"      \
+    "param %s: f32 = 0\n"            \
+    "var %v: f32[3, 4] of @c\n"      \
+    "var %w: f32 of @c\n"            \
+    "command @c() {\n}\n"
+
+START_TEST(parameters_change_places) {
+    check_text(SLOTS "func @f(%a: f32[4, 3], %b: f32[4, 3]) -> (%b: f32[4, 3], %a: f32[4, 3]) {\n  return %a, %b\n}\n");
+}
+END_TEST
+
+START_TEST(an_old_value_is_read_after_it_was_replaced) {
+    /* b' = a + b is there before a' = 2 a ... and v reads both old ones at other places than they are written */
+    check_text(SLOTS "func @f(%a: f32[4, 3], %b: f32[4, 3]) -> (%a: f32[4, 3], %b: f32[4, 3], %v: f32[3, 4]) {\n"
+                     "  %x = add %a, %b : f32[4, 3]\n  %y = mul %a, %x : f32[4, 3]\n  %t = transpose %a, perm=[1, 0] : f32[3, 4]\n"
+                     "  %u = transpose %b, perm=[1, 0] : f32[3, 4]\n  %v = mul %t, %u : f32[3, 4]\n  return %y, %x, %v\n}\n");
+}
+END_TEST
+
+START_TEST(a_matrix_becomes_its_own_reverse) {
+    check_text(SLOTS "func @f(%a: f32[4, 3]) -> (%a: f32[4, 3]) {\n  %r = reverse %a, axes=[0, 1] : f32[4, 3]\n  return %r\n}\n");
+}
+END_TEST
+
+START_TEST(one_value_goes_to_two_slots) {
+    check_text(SLOTS "func @f(%a: f32[4, 3], %s: f32) -> (%a: f32[4, 3], %b: f32[4, 3], %s: f32, %w: f32) {\n"
+                     "  %c = broadcast %s, axes=[] : f32[4, 3]\n  %x = mul %a, %c : f32[4, 3]\n  %two = constant 2 : f32\n  return %x, %x, %two, %s\n}\n");
+}
+END_TEST
+
+/* ---- control ---- */
+
+START_TEST(a_scan_runs_both_ways) {
+    for (int reverse = 0; reverse < 2; reverse++) {
+        char text[2000];
+        snprintf(text, sizeof text,
+                 "graph expanded\nparam %%x: f32[5, 3] = 0\nparam %%h: f32[3] = 0\nvar %%ys: f32[3, 5] of @c\nvar %%ts: i32[5] of @c\ncommand @c() {\n}\n"
+                 "func @f(%%x: f32[5, 3], %%h: f32[3]) -> (%%h: f32[3], %%ys: f32[3, 5], %%ts: i32[5]) {\n"
+                 "  %%r, %%y, %%t = scan %%h, %%x, carry=1, axes=[0], yaxes=[1, 0], reverse=%s, trip=5 : f32[3], f32[3, 5], i32[5] {\n"
+                 "    block (%%i: i32, %%c: f32[3], %%xt: f32[3])\n    %%n = fma %%c, %%xt, %%xt : f32[3]\n    %%m = reverse %%n, axes=[0] : f32[3]\n    yield %%m, %%n, %%i\n  }\n"
+                 "  return %%r, %%y, %%t\n}\n",
+                 reverse ? "true" : "false");
+        check_text(text);
+    }
+}
+END_TEST
+
+START_TEST(a_while_stops) {
+    check_text("graph expanded\nparam %x: f32[3] = 0\nvar %n: i32 of @c\ncommand @c() {\n}\n"
+               "func @f(%x: f32[3]) -> (%x: f32[3], %n: i32) {\n  %zero = constant 0 : i32\n"
+               "  %y, %k = while %x, %zero, max=20 : f32[3], i32 {\n"
+               "    block (%a: f32[3], %i: i32)\n    %m = reduce_max %a, axes=[0] : f32\n    %lim = constant 9 : f32\n    %go = lt %m, %lim : bool\n    yield %go\n"
+               "    block (%a2: f32[3], %i2: i32)\n    %b = add %a2, %a2 : f32[3]\n    %one = constant 1 : f32[3]\n    %d = add %b, %one : f32[3]\n"
+               "    %c1 = constant 1 : i32\n    %j = add %i2, %c1 : i32\n    yield %d, %j\n  }\n  return %y, %k\n}\n");
+}
+END_TEST
+
+/* ---- long sums ---- */
+
+START_TEST(chains_are_cut_into_pieces) {
+    check_text("graph expanded\nfield %x: f32[B<=9000, 3] of @c\nfield %y: f32[B<=9000, 2] of @c\nparam %w: f32[3, 2] = 0\nvar %s: f32[3] of @c\nvar %t: f32 of @c\ncommand @c() {\n}\n"
+               "func @f(%x: f32[B<=9000, 3], %y: f32[B<=9000, 2], %w: f32[3, 2]) -> (%w: f32[3, 2], %s: f32[3], %t: f32) {\n"
+               "  %g = contract \"bi,bo->io\" %x, %y : f32[3, 2]\n  %u = sub %w, %g : f32[3, 2]\n  %s = sum %x, axes=[0] : f32[3]\n  %t = sum %y, axes=[0, 1] : f32\n"
+               "  return %u, %s, %t\n}\n");
+}
+END_TEST
+
+START_TEST(pieces_begin_in_the_middle_of_rows) {
+    check_text("graph expanded\nparam %x: f32[70, 61, 3] = 0\nparam %y: f32[70, 61, 2] = 0\nvar %g: f32[3, 2] of @c\nvar %s: f32[3] of @c\ncommand @c() {\n}\n"
+               "func @f(%x: f32[70, 61, 3], %y: f32[70, 61, 2]) -> (%g: f32[3, 2], %s: f32[3]) {\n"
+               "  %g = contract \"tbi,tbo->io\" %x, %y : f32[3, 2]\n  %s = sum %x, axes=[0, 1] : f32[3]\n  return %g, %s\n}\n");
+}
+END_TEST
+
+START_TEST(pieces_over_a_batch_behind_another_axis) {
+    check_text("graph expanded\nfield %x: f32[70, B<=61, 3] of @c\nfield %y: f32[70, B<=61, 2] of @c\nvar %g: f32[3, 2] of @c\nvar %s: f32[3] of @c\ncommand @c() {\n}\n"
+               "func @f(%x: f32[70, B<=61, 3], %y: f32[70, B<=61, 2]) -> (%g: f32[3, 2], %s: f32[3]) {\n"
+               "  %g = contract \"tbi,tbo->io\" %x, %y : f32[3, 2]\n  %s = sum %x, axes=[0, 1] : f32[3]\n  return %g, %s\n}\n");
+}
+END_TEST
+
+/* ---- random graphs ---- */
+
+static const char *lowered_is_the_same(Arena *a, const RandomOptions *o, How how) {
+    PassCtx c = {.arena = a, .diag = diag_new(a)};
+    Module *m = random_graph(a, o);
+    if (!pass_autodiff(&c, m)) return "autodiff reports an error";
+    return differs(a, m, how, o->seed, o);
+}
+
+static const char *plain_is_the_same(Arena *a, const RandomOptions *o) { return lowered_is_the_same(a, o, PLAIN); }
+static const char *fused_is_the_same(Arena *a, const RandomOptions *o) { return lowered_is_the_same(a, o, FUSED); }
+
+START_TEST(random_graphs_keep_every_bit) { for_seeds(plain_is_the_same, &(RandomOptions){.seed = 1}, 100); }
+END_TEST
+
+START_TEST(random_fused_graphs_keep_every_bit) {
+    for_seeds(fused_is_the_same, &(RandomOptions){.seed = 1000}, 100);
+    for_seeds(fused_is_the_same, &(RandomOptions){.seed = 2000, .grads = true}, 50);
+}
+END_TEST
+
+/* ---- what is not compiled ---- */
+
+START_TEST(a_very_long_sort_is_refused) {
+    TestGraph g = test_read("graph expanded\nparam %x: f32[20000] = 0\nvar %p: i32[20000] of @c\ncommand @c() {\n}\n"
+                            "func @f(%x: f32[20000]) -> (%x: f32[20000], %p: i32[20000]) {\n  %v, %i = sort %x, axis=0 : f32[20000], i32[20000]\n  return %v, %i\n}\n");
+    ck_assert_ptr_null(pass_lower(&g.c, g.m));
+    ck_assert_int_eq(diag_errors(g.d), 1);
+    arena_free(g.a);
+}
+END_TEST
+
+Suite *lower_suite(void);
+
+Suite *lower_suite(void) {
+    Suite *s = suite_create("lower");
+    TCase *t = tcase_create("lower");
+    property_start();
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, every_op_gives_the_evaluators_bits);
+    tcase_add_test(t, parameters_change_places);
+    tcase_add_test(t, an_old_value_is_read_after_it_was_replaced);
+    tcase_add_test(t, a_matrix_becomes_its_own_reverse);
+    tcase_add_test(t, one_value_goes_to_two_slots);
+    tcase_add_test(t, a_scan_runs_both_ways);
+    tcase_add_test(t, a_while_stops);
+    tcase_add_test(t, chains_are_cut_into_pieces);
+    tcase_add_test(t, pieces_begin_in_the_middle_of_rows);
+    tcase_add_test(t, pieces_over_a_batch_behind_another_axis);
+    tcase_add_test(t, random_graphs_keep_every_bit);
+    tcase_add_test(t, random_fused_graphs_keep_every_bit);
+    tcase_add_test(t, a_very_long_sort_is_refused);
+    suite_add_tcase(s, t);
+    return s;
+}

@@ -1,0 +1,198 @@
+/*
+ * test_random_loops.c - random graphs through the whole compiler: after fuse and lower, and again after each pass over loops, the loops are verified and run by loops_eval, and
+ * must give the bits that the evaluator gives for the graph; then the machine's own code must.
+ *
+ * NNC_SEEDS and NNC_SEED in the environment as in test_random.c.
+ */
+#include "../random_property.h"
+#include "passes/machine.h"
+#include "passes/pipeline.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- tensors in slots ---- */
+
+static Buffer *root_of(Buffer *b) {
+    while (b->same) b = b->same;
+    return b;
+}
+
+static bool next_index(int rank, const int64_t *dim, int64_t *index) {
+    for (int i = rank - 1; i >= 0; i--) {
+        if (++index[i] < dim[i]) return true;
+        index[i] = 0;
+    }
+    return false;
+}
+
+/* Copies between a tensor and a buffer's memory, by the buffer's strides. */
+static void move_elements(const Buffer *b, Tensor *x, char *memory, bool out_of_memory) {
+    int64_t index[MAX_RANK] = {0}, size = elem_size(b->elem);
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t at = 0;
+        for (int k = 0; k < b->rank; k++) at += index[k] * b->stride[k];
+        if (out_of_memory) memcpy((char *)x->data + i * size, memory + at * size, (size_t)size);
+        else memcpy(memory + at * size, (char *)x->data + i * size, (size_t)size);
+        next_index(x->rank, x->dim, index);
+    }
+}
+
+/* Memory of all slots of the step; inputs are filled in. By buffer id; NULL for the rest. */
+static void **slot_memory(Arena *a, const Step *s, const Func *f, Tensor *const *in) {
+    void **memory = arena_make_n(a, void *, s->buffers.n + 1);
+    for (size_t i = 0; i < s->buffers.n; i++) {
+        Buffer *b = s->buffers.at[i];
+        if ((b->place != PLACE_SLOT && b->place != PLACE_FIELD) || b->same) continue;
+        for (size_t k = 0; k < i; k++)
+            if (s->buffers.at[k]->slot == b->slot && memory[k]) memory[i] = memory[k];
+        if (memory[i]) continue;
+        memory[i] = arena_alloc(a, (size_t)b->bytes + 256);
+        for (size_t k = 0; k < f->in_slots.n; k++)
+            if (f->in_slots.at[k]->name == b->slot->name) move_elements(b, in[k], memory[i], false);
+    }
+    for (size_t i = 0; i < s->buffers.n; i++)
+        if (s->buffers.at[i]->same) memory[i] = memory[root_of(s->buffers.at[i])->id];
+    return memory;
+}
+
+
+/* Result i has the old value of its own slot: nothing is to be done for it. */
+static bool keeps_slot(const Func *f, size_t i, Tensor *const *in, const Tensor *out) {
+    int64_t at;
+    for (size_t k = 0; k < f->in_slots.n; k++)
+        if (f->in_slots.at[k] == f->out_slots.at[i]) return tensor_same(in[k], out, &at);
+    return false;
+}
+
+/* The results of the evaluator against what stands in the slots. */
+static const char *compare_slots(Arena *a, const Step *s, const Func *f, void *const *memory, Tensor *const *in, Tensor *const *out, int64_t B) {
+    for (size_t i = 0; i < f->out_slots.n; i++) {
+        const Buffer *b = NULL;
+        for (size_t k = 0; k < s->buffers.n; k++)
+            if (s->buffers.at[k]->slot && !s->buffers.at[k]->same && s->buffers.at[k]->slot->name == f->out_slots.at[i]->name && memory[k]) b = s->buffers.at[k];
+        if (!b && keeps_slot(f, i, in, out[i])) continue;
+        if (!b) return arena_printf(a, "no buffer stands for %%%s", f->out_slots.at[i]->name);
+        Tensor *got = tensor_new(EVAL_F32, f->out_slots.at[i]->type, B);
+        move_elements(b, got, memory[b->id], true);
+        int64_t at;
+        bool same = tensor_same(out[i], got, &at);
+        const char *why = same ? NULL : arena_printf(a, "%%%s, element %d: the graph gives %.9g (%a), the loops %.9g (%a)", f->out_slots.at[i]->name, (int)at,
+                                                     tensor_get(out[i], at), tensor_get(out[i], at), tensor_get(got, at), tensor_get(got, at));
+        tensor_release(got);
+        if (why) return why;
+    }
+    return NULL;
+}
+
+typedef struct Expected {
+    Tensor **in, *out[64];
+    bool ok;
+    EvalFault fault;
+} Expected;
+
+static Expected expect(Arena *a, const Func *f, int64_t B, uint64_t seed) {
+    Expected e = {.in = random_inputs(a, f, EVAL_F32, B, seed, false)};
+    e.ok = eval_func(a, f, EVAL_F32, B, e.in, e.out, &e.fault);
+    return e;
+}
+
+static void expect_end(Expected *e, const Func *f) {
+    for (size_t i = 0; i < f->body->params.n; i++) tensor_release(e->in[i]);
+    for (size_t i = 0; i < f->body->results.n && e->ok; i++) tensor_release(e->out[i]);
+}
+
+static const char *loops_agree(Arena *a, const Func *f, LoopsProgram *p, LoopsStage stage, uint64_t seed, const char *pass) {
+    const char *why = loops_verify(a, p, stage);
+    Step *s = p->steps.at[0];
+    for (int64_t B = 1; B <= RANDOM_BATCH_BOUND && !why; B += 2) {
+        Expected e = expect(a, f, B, seed);
+        void **memory = slot_memory(a, s, f, e.in);
+        bool ok = loops_eval(a, s, B, memory);
+        if (ok != e.ok) why = arena_printf(a, "with B = %d: %s", (int)B, e.ok ? "a fault in the loops alone" : e.fault.text);
+        else if (ok) why = compare_slots(a, s, f, memory, e.in, e.out, B);
+        if (why) why = arena_printf(a, "with B = %d: %s", (int)B, why);
+        expect_end(&e, f);
+    }
+    if (!why) return NULL;
+    Text t = {0};
+    loops_print(p, stage, NULL, &t, a);
+    return arena_printf(a, "after %s: %s\n%s", pass, why, text_str(a, &t));
+}
+
+/* ---- the pipeline ---- */
+
+static const Machine machines[] = {
+    {.vector_bytes = 64, .vector_registers = 32, .masked = true, .l1 = 32768, .l2 = 1 << 20},
+    {.vector_bytes = 32, .vector_registers = 16, .masked = false, .l1 = 32768, .l2 = 1 << 18},
+    {.vector_bytes = 16, .vector_registers = 32, .masked = false, .l1 = 32768, .l2 = 1 << 18},
+};
+
+typedef bool LoopsPass(PassCtx *c, LoopsProgram *p);
+static const struct {
+    const char *name;
+    LoopsPass *run;
+    LoopsStage after;
+} loops_passes[] = {{"tile", pass_tile, LOOPS_TILED},
+                    {"vectorize", pass_vectorize, LOOPS_TILED},
+                    {"parallelize", pass_parallelize, LOOPS_MARKED},
+                    {"plan", pass_plan, LOOPS_PLANNED},
+                    {"barriers", pass_barriers, LOOPS_PLANNED}};
+enum { N_LOOPS_PASSES = sizeof loops_passes / sizeof *loops_passes };
+
+static const char *pass_fault(Arena *a, PassCtx *c, const char *pass) {
+    diag_print(c->diag, stderr);
+    return arena_printf(a, "%s reports an error", pass);
+}
+
+/* In o->prune's place nothing: whether simplify and fuse run follows from the seed, so that lower sees all kinds of graphs. */
+static const char *compiles(Arena *a, const RandomOptions *o) {
+    Module *m = random_graph(a, o);
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[o->seed % 3], .verify = true};
+    if (!pass_autodiff(&c, m)) return pass_fault(a, &c, "autodiff");
+    if (o->seed % 4 && !pass_simplify(&c, m)) return pass_fault(a, &c, "simplify");
+    Module *before = copy_of(a, m, STAGE_EXPANDED); /* from here on every bit stays */
+    if (!before) return "the graph cannot be printed and read";
+    if (o->seed % 8 && !pass_fuse(&c, m)) return pass_fault(a, &c, "fuse");
+    const Func *f = func_by_name(before, "f");
+    LoopsProgram *p = pass_lower(&c, m);
+    if (!p) return pass_fault(a, &c, "lower");
+    const char *why = loops_agree(a, f, p, LOOPS_LOWERED, o->seed, "lower");
+    for (int i = 0; i < N_LOOPS_PASSES && !why; i++) {
+        if (!loops_passes[i].run(&c, p)) return pass_fault(a, &c, loops_passes[i].name);
+        why = loops_agree(a, f, p, loops_passes[i].after, o->seed, loops_passes[i].name);
+    }
+    return why;
+}
+
+START_TEST(loops_compute_what_graphs_do) {
+    for_seeds(compiles, &(RandomOptions){0}, 150);
+    for_seeds(compiles, &(RandomOptions){.grads = true}, 60);
+}
+END_TEST
+
+/* Products with epilogues of sizes that are cut into tiles, with rests. */
+START_TEST(products_and_sums) {
+    static const OpCode codes[] = {OP_contract, OP_conv, OP_sum, OP_reduce_max, OP_add, OP_mul, OP_tanh, OP_broadcast, OP_transpose, OP_max, OP_exp, OP_uniform};
+    RandomOptions o = {.only_allowed = true};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) o.allow[codes[i]] = true;
+    for_seeds(compiles, &o, 100);
+    o.grads = true;
+    for_seeds(compiles, &o, 50);
+}
+END_TEST
+
+Suite *random_loops_suite(void);
+
+Suite *random_loops_suite(void) {
+    Suite *s = suite_create("random_loops");
+    property_start();
+    TCase *t = tcase_create("random_loops");
+    tcase_set_timeout(t, 300);
+    tcase_add_test(t, loops_compute_what_graphs_do);
+    tcase_add_test(t, products_and_sums);
+    suite_add_tcase(s, t);
+    return s;
+}
