@@ -9,8 +9,8 @@
  */
 #include "emit.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- types and small things ---- */
 
@@ -126,9 +126,46 @@ void emit_fault(Emit *e, int kind, Loc loc, LLVMValueRef value, LLVMValueRef bou
 
 /* ---- -g ---- */
 
+static LLVMMetadataRef file_of(Emit *e, const char *file) {
+    for (size_t i = 0; i < e->di_files.n; i++)
+        if (e->di_files.at[i].name == file) return e->di_files.at[i].file;
+    char folder[4096];
+    if (!getcwd(folder, sizeof folder)) folder[0] = 0;
+    LLVMMetadataRef f = LLVMDIBuilderCreateFile(e->di, file, strlen(file), folder, strlen(folder));
+    vec_push(e->arena, &e->di_files, ((FileScope){file, f, NULL, NULL}));
+    return f;
+}
+
+/* The kernel's subprogram, or a part of it that lies in another file (std/losses.nn). */
+static LLVMMetadataRef scope_in(Emit *e, const char *file) {
+    file_of(e, file);
+    for (size_t i = 0; i < e->di_files.n; i++) {
+        FileScope *f = &e->di_files.at[i];
+        if (f->name != file) continue;
+        if (f->file == e->di_file) return e->di_scope;
+        if (f->around != e->di_scope) {
+            f->around = e->di_scope;
+            f->part = LLVMDIBuilderCreateLexicalBlockFile(e->di, e->di_scope, f->file, 0);
+        }
+        return f->part;
+    }
+    return e->di_scope;
+}
+
 void emit_place(Emit *e, Loc loc) {
-    if (!e->di || !loc.line) return;
-    LLVMSetCurrentDebugLocation2(e->b, LLVMDIBuilderCreateDebugLocation(e->ctx, (unsigned)loc.line, (unsigned)loc.col, e->di_scope, NULL));
+    if (!e->di || !loc.line || !loc.file) return;
+    LLVMMetadataRef place = LLVMDIBuilderCreateDebugLocation(e->ctx, (unsigned)loc.line, (unsigned)loc.col, scope_in(e, loc.file), NULL);
+    LLVMSetCurrentDebugLocation2(e->b, place);
+}
+
+void emit_debug_start(Emit *e, const char *source) {
+    e->di = LLVMCreateDIBuilder(e->module);
+    e->di_file = file_of(e, intern(source));
+    e->di_unit = LLVMDIBuilderCreateCompileUnit(e->di, LLVMDWARFSourceLanguageC99, e->di_file, "nnc", 3, 1, "", 0, 0, "", 0, LLVMDWARFEmissionFull, 0, 0, 0, "", 0,
+                                                "", 0);
+    LLVMMetadataRef version = LLVMValueAsMetadata(LLVMConstInt(e->i32, LLVMDebugMetadataVersion(), 0)), dwarf = LLVMValueAsMetadata(LLVMConstInt(e->i32, 5, 0));
+    LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18, version);
+    LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorWarning, "Dwarf Version", 13, dwarf);
 }
 
 /* Makes fn a subprogram at loc; statements that follow lie in it. */

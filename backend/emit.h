@@ -69,6 +69,12 @@ typedef struct Known {
     LLVMValueRef value;
 } Known;
 
+/* -g: a file of the source, and the part of the subprogram `around` that comes from it. */
+typedef struct FileScope {
+    const char *name; /* interned */
+    LLVMMetadataRef file, around, part;
+} FileScope;
+
 /* A kernel that has been emitted. */
 typedef struct Made {
     const char *key; /* interned */
@@ -120,12 +126,14 @@ typedef struct Emit {
     /* -g */
     LLVMDIBuilderRef di;
     LLVMMetadataRef di_unit, di_file, di_scope;
+    Vec(FileScope) di_files;
 } Emit;
 
 /* ---- emit.c ---- */
 /* Emits all steps (or only the one named); returns the step functions by index of step. slot_offset: of nn_slot, by index of slot. */
 LLVMValueRef *emit_steps(Emit *e, const int64_t *slot_offset, const char *only);
 void emit_place(Emit *e, Loc loc);
+void emit_debug_start(Emit *e, const char *source);
 LLVMTypeRef emit_elem(Emit *e, Elem elem);        /* as an SSA value: bool is i1 */
 LLVMTypeRef emit_memory_elem(Emit *e, Elem elem); /* in memory: bool is i8 */
 LLVMTypeRef emit_vector(LLVMTypeRef t, int lanes); /* t itself for one lane */

@@ -146,7 +146,7 @@ bool link_executable(Arena *a, Diag *d, const char *object, const struct nn_prog
     vec_push(a, &args, "-Wl,--gc-sections");
     vec_push(a, &args, "-Wl,--as-needed");
     vec_push(a, &args, "-Wl,-z,relro,-z,now");
-    if (!o->debug_lines) vec_push(a, &args, "-Wl,--strip-debug");
+    if (!o->debug_lines) vec_push(a, &args, "-Wl,--strip-all");
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) vec_push(a, &args, libraries[i]);
     vec_push(a, &args, "-fopenmp");
     vec_push(a, &args, "-pthread");

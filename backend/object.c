@@ -49,27 +49,11 @@ bool object_optimize(Arena *a, Diag *d, LLVMModuleRef m, LLVMTargetMachineRef tm
     LLVMPassBuilderOptionsSetLoopVectorization(o, 0);
     LLVMPassBuilderOptionsSetSLPVectorization(o, 0);
     LLVMPassBuilderOptionsSetLoopUnrolling(o, 0);
-    const char *list = getenv("NNC_LLVM_PASSES");
-    LLVMErrorRef error = LLVMRunPasses(m, list ? list : passes, tm, o);
+    LLVMErrorRef error = LLVMRunPasses(m, passes, tm, o);
     LLVMDisposePassBuilderOptions(o);
     if (error) bug("LLVM's passes: %s", LLVMGetErrorMessage(error));
     place_order(m);
     return true;
-}
-
-/* ---- debug information ---- */
-
-static void start_debug(Emit *e, const char *source) {
-    const char *slash = strrchr(source, '/'), *name = slash ? slash + 1 : source;
-    char *folder = slash ? arena_strndup(e->arena, source, (size_t)(slash - source)) : ".";
-    e->di = LLVMCreateDIBuilder(e->module);
-    e->di_file = LLVMDIBuilderCreateFile(e->di, name, strlen(name), folder, strlen(folder));
-    e->di_unit = LLVMDIBuilderCreateCompileUnit(e->di, LLVMDWARFSourceLanguageC99, e->di_file, "nnc", 3, 1, "", 0, 0, "", 0, LLVMDWARFEmissionFull, 0, 0, 0, "", 0,
-                                                "", 0);
-    LLVMTypeRef i32 = e->i32;
-    LLVMMetadataRef version = LLVMValueAsMetadata(LLVMConstInt(i32, LLVMDebugMetadataVersion(), 0));
-    LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18, version);
-    LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorWarning, "Dwarf Version", 13, LLVMValueAsMetadata(LLVMConstInt(i32, 5, 0)));
 }
 
 /* ---- the module ---- */
@@ -105,7 +89,6 @@ static void end_module(Emit *e) {
 static void check_module(Emit *e, const char *when) {
     char *message = NULL;
     if (LLVMVerifyModule(e->module, LLVMReturnStatusAction, &message)) {
-        if (getenv("NNC_DUMP_BAD")) LLVMDumpModule(e->module);
         bug("the module is not valid %s: %s", when, message);
     }
     LLVMDisposeMessage(message);
@@ -202,7 +185,7 @@ bool backend_compile(Arena *a, Diag *d, const LoopsProgram *p, const struct nn_p
     Emit e = {.arena = arena_new(), .target = o->target, .program = p};
     const char *source = p->module->source ? p->module->source : "program.nn";
     start_module(&e, tm, source);
-    if (o->debug_lines) start_debug(&e, source);
+    if (o->debug_lines) emit_debug_start(&e, source);
     int64_t *offset = arena_make_n(e.arena, int64_t, (size_t)program->n_slots + 1);
     for (int64_t i = 0; i < program->n_slots; i++) offset[i] = program->slots[i].offset;
     LLVMValueRef *steps = emit_steps(&e, offset, o->only), *by_func = arena_make_n(e.arena, LLVMValueRef, (size_t)program->n_funcs + 1);

@@ -69,9 +69,8 @@ static void start_llvm(void) {
     LLVMInitializeAArch64AsmPrinter();
     /* The order of instructions in a register tile is ours: the machine scheduler moves loads up until registers run out (14 x 32 with 4 turns of k unrolled: 29 % of
      * peak with it, 94 % without; clang 19's code, Cascade Lake). Out-of-order machines do the rest. */
-    const char *options[12] = {"nnc", "-enable-misched=0"};
-    int n=2; char*x=getenv("NNC_LLVM_OPTIONS"); if(x){x=strdup(x);for(x=strtok(x," ");x&&n<12;x=strtok(NULL," "))options[n++]=x;}
-    LLVMParseCommandLineOptions(n, options, NULL);
+    static const char *const options[] = {"nnc", "-enable-misched=0"};
+    LLVMParseCommandLineOptions(2, options, NULL);
 }
 
 /* "+name" stands in the list. */
@@ -198,5 +197,5 @@ LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why) {
         *why = "this LLVM was built without that machine";
         return NULL;
     }
-    return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, getenv("NNC_LEVEL") ? (LLVMCodeGenOptLevel)atoi(getenv("NNC_LEVEL")) : LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+    return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
 }

@@ -95,7 +95,7 @@ static bool list_numbers(Elab *e, Val v, int depth, int *rank, Dim *dims, Number
             return false;
         }
         for (size_t i = 0; i < v.list->n; i++)
-            if (!list_numbers(e, v.list->at[i], depth + 1, rank, dims, out, elem, loc)) return false;
+            if (!elab_work(e, loc, 1) || !list_numbers(e, v.list->at[i], depth + 1, rank, dims, out, elem, loc)) return false;
         return true;
     }
     double x = 0;
@@ -115,15 +115,15 @@ static bool list_numbers(Elab *e, Val v, int depth, int *rank, Dim *dims, Number
     return true;
 }
 
-static bool holds_tensors(Val v) {
+static bool holds_tensors(Elab *e, Val v, Loc at) {
     if (v.kind == VAL_LIST)
-        for (size_t i = 0; i < v.list->n; i++)
-            if (holds_tensors(v.list->at[i])) return true;
+        for (size_t i = 0; i < v.list->n && elab_work(e, at, 1); i++)
+            if (holds_tensors(e, v.list->at[i], at)) return true;
     return v.kind == VAL_TENSOR || v.kind == VAL_OWNED || v.kind == VAL_SCALAR || (v.kind == VAL_NUMBER && v.batch);
 }
 
 static Val literal(Elab *e, Val v, Elem elem, Loc at) {
-    if (holds_tensors(v)) { /* each element by itself, then stacked */
+    if (holds_tensors(e, v, at)) { /* each element by itself, then stacked */
         Values parts = {0};
         for (size_t i = 0; i < v.list->n; i++) {
             Val x = cast(e, v.list->at[i], elem, at);
@@ -139,7 +139,7 @@ static Val literal(Elab *e, Val v, Elem elem, Loc at) {
     int rank = 0;
     Dim dims[MAX_RANK];
     Numbers numbers = {0};
-    if (!list_numbers(e, v, 0, &rank, dims, &numbers, elem, at)) return val_error();
+    if (e->stopped || !list_numbers(e, v, 0, &rank, dims, &numbers, elem, at)) return val_error();
     Attr a = attr_reals(e->a, A_values, numbers.at, (int64_t)numbers.n);
     return val_tensor(emit(e, OP_literal, 0, NULL, 1, &a, type_make(elem, rank, dims)));
 }

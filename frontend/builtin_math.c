@@ -63,6 +63,7 @@ static Val reduce_list(Elab *e, const Builtin *b, Val list, Loc at) {
     Val r = is_max || is_min ? list.list->at[0] : val_number(b->code == OP_prod ? 1 : 0);
     for (size_t i = is_max || is_min; i < list.list->n; i++) {
         Val v = list.list->at[i];
+        if (!elab_work(e, at, 1)) return val_error();
         if (!val_is_number(v)) {
             elab_error(e, at, 205, "%s of a list is for numbers; it holds %s", b->name, val_text(e, v));
             if (v.kind == VAL_TENSOR) elab_note(e, (Loc){0}, "total(xs) adds tensors, stack(xs) makes one of them");

@@ -28,6 +28,9 @@
 /* The limits of D6, and how deep calls and expressions may nest before the stack is in danger. */
 enum { LIMIT_OPS = 10000000, LIMIT_LIST = 1000000, LIMIT_DEPTH = 1500, LIMIT_COPIES = 1000000, LIMIT_CALLS = 200 };
 #define LIMIT_ELEMENTS ((int64_t)1 << 40)
+#define LIMIT_WORK 100000000       /* steps of elab_work: seconds */
+#define LIMIT_BYTES ((size_t)800 << 20) /* of the arena */
+enum { LIMIT_STRING = 1 << 20 };
 
 typedef struct Elab Elab;
 typedef struct Scope Scope;
@@ -222,12 +225,16 @@ typedef struct Frame {
  * "in layer x, applied here to ...", "in copy i = 2", "while learning". Returns VAL_ERROR. */
 Val elab_error(Elab *e, Loc at, int code, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void elab_warning(Elab *e, Loc at, int code, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Hands on the notes of the last error that still wait. */
+void elab_flush_notes(Elab *e);
 /* A note of the error reported last, if it was reported (not for copies of one that was). */
 void elab_note(Elab *e, Loc at, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* What the language has and this version does not: E0315. */
 Val elab_not_yet(Elab *e, Loc at, const char *what);
 /* False when a limit has been met: everything winds up silently. Counts n ops. */
 bool elab_spend(Elab *e, Loc at, int64_t n);
+/* The same for n steps of the elaborator's own: expressions read, elements of lists made or compared. Bounds time and memory for programs that make no ops. */
+bool elab_work(Elab *e, Loc at, int64_t n);
 
 /* ---- state ---- */
 
@@ -293,6 +300,12 @@ typedef struct ScanState {
     int depth; /* of calls */
 } ScanState;
 
+/* A note that waits until all others of its error are there. */
+typedef struct LateNote {
+    Loc at;
+    const char *text;
+} LateNote;
+
 /* save and load name models whose parameters may come to be later: their slots are filled in at the end. */
 typedef struct FileNode {
     Node *node;
@@ -350,11 +363,12 @@ struct Elab {
     Vec(DrawPatch) patches;
     Vec(FileNode) files;
     Slot *key, *first;
-    int64_t ops;
+    int64_t ops, work;
     int depth;
     bool stopped, reported;
     int quiet;  /* tries of a loop's body: errors are counted, not shown; the last try is made again aloud if there were any */
     int errors;
+    Vec(LateNote) late; /* where the error reported last was met: shown after its other notes */
 };
 
 /* ---- scopes and names (elab_value.c, elab_names.c) ---- */

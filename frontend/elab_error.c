@@ -15,29 +15,44 @@ static const char *inputs_text(Elab *e, const Frame *f) {
     return text_str(e->a, &t);
 }
 
+static void late_note(Elab *e, Loc at, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void late_note(Elab *e, Loc at, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    LateNote n = {at, arena_vprintf(e->a, format, args)};
+    va_end(args);
+    vec_push(e->a, &e->late, n);
+}
+
+void elab_flush_notes(Elab *e) {
+    for (size_t i = 0; i < e->late.n; i++) diag_note(e->d, e->late.at[i].at, "%s", e->late.at[i].text);
+    e->late.n = 0;
+}
+
+/* "in copy n = 2 of this `for`" */
+static void copy_note(Elab *e, const Path *path) {
+    const char *value = path->value.kind == VAL_NUMBER && !path->value.batch ? intern_printf("%.7g", path->value.num)
+                        : path->value.kind == VAL_STRING                     ? val_text(e, path->value)
+                                                                             : intern_printf("element %" PRId64, path->copy);
+    late_note(e, path->loc, "in copy %s = %s of this `for`", path->counter, value);
+}
+
 static void add_notes(Elab *e, Loc at) {
-    if (e->library_text && at.file) diag_note(e->d, at, "in this line of the library");
+    if (e->library_text && at.file) late_note(e, at, "in this line of the library");
     int shown = 0;
     const Path *path = e->path;
     for (Frame *f = e->frame; f && shown < 4; f = f->up) {
-        if (path && path->counter && !f->library)
-            diag_note(e->d, path->loc, "in copy %s = %s of this `for`", path->counter,
-                      path->value.kind == VAL_NUMBER || path->value.kind == VAL_STRING ? val_text(e, path->value)
-                                                                                         : intern_printf("%" PRId64, path->copy));
+        if (path && path->counter && !f->library) copy_note(e, path);
         path = f->path;
         Loc call = f->call;
         if (!call.file || (f->up && f->up->library)) continue;
         const char *kind = f->fn->kind == FN_LAYER ? "layer" : f->fn->kind == FN_OPTIMIZER ? "optimizer" : "function";
         const char *inputs = inputs_text(e, f);
-        diag_note(e->d, call, "in %s %s, applied here%s%s", kind, f->fn->name, inputs[0] ? " to " : "", inputs);
+        late_note(e, call, "in %s %s, applied here%s%s", kind, f->fn->name, inputs[0] ? " to " : "", inputs);
         shown++;
     }
-    if (path && path->counter && !e->frame) {
-        const char *value = path->value.kind == VAL_NUMBER || path->value.kind == VAL_STRING ? val_text(e, path->value)
-                                                                                                : intern_printf("%" PRId64, path->copy);
-        diag_note(e->d, path->loc, "in copy %s = %s of this `for`", path->counter, value);
-    }
-    if (e->learning && e->frame) diag_note(e->d, (Loc){0}, "while learning");
+    if (path && path->counter && !e->frame) copy_note(e, path);
+    if (e->learning && e->frame) late_note(e, (Loc){0}, "while learning");
 }
 
 Val elab_error(Elab *e, Loc at, int code, const char *format, ...) {
@@ -49,6 +64,7 @@ Val elab_error(Elab *e, Loc at, int code, const char *format, ...) {
     va_start(args, format);
     const char *text = arena_vprintf(e->a, format, args);
     va_end(args);
+    elab_flush_notes(e);
     int before = diag_errors(e->d);
     diag_error(e->d, shown_at(e, at), code, "%s", text);
     e->reported = diag_errors(e->d) > before;
@@ -61,6 +77,7 @@ void elab_warning(Elab *e, Loc at, int code, const char *format, ...) {
     va_start(args, format);
     const char *text = arena_vprintf(e->a, format, args);
     va_end(args);
+    elab_flush_notes(e);
     diag_warning(e->d, shown_at(e, at), code, "%s", text);
 }
 
@@ -80,9 +97,21 @@ Val elab_not_yet(Elab *e, Loc at, const char *what) {
 bool elab_spend(Elab *e, Loc at, int64_t n) {
     if (e->stopped) return false;
     e->ops += n;
-    if (e->ops <= LIMIT_OPS && arena_used(e->a) < (size_t)2 << 30) return true;
+    if (e->ops <= LIMIT_OPS) return elab_work(e, at, n);
     e->quiet = 0;
     elab_error(e, at, 311, "the program is too large: all copies and calls together come to more than %d operations", (int)LIMIT_OPS);
+    e->stopped = true;
+    return false;
+}
+
+bool elab_work(Elab *e, Loc at, int64_t n) {
+    if (e->stopped) return false;
+    e->work += n;
+    bool memory = arena_used(e->a) > LIMIT_BYTES;
+    if (e->work <= LIMIT_WORK && !memory) return true;
+    e->quiet = 0;
+    elab_error(e, at, 311, "the program is too large: written out with all copies, calls and lists it takes more than %s", memory ? "800 MB to compile" : "100000000 steps to read");
+    elab_note(e, (Loc){0}, "`scan` and `repeat` run instead of being copied");
     e->stopped = true;
     return false;
 }

@@ -150,6 +150,7 @@ static Val power(Elab *e, Val a, Val b, Loc at) {
 static Val list_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
     if (a.kind == VAL_LIST && b.kind == VAL_LIST && op == OPERATOR_ADD) {
         if (a.list->n + b.list->n > LIMIT_LIST) return elab_error(e, at, 219, "a list has at most %d elements", (int)LIMIT_LIST);
+        if (!elab_work(e, at, (int64_t)(a.list->n + b.list->n))) return val_error();
         ValList *l = arena_make(e->a, ValList);
         l->n = a.list->n + b.list->n;
         l->at = arena_make_n(e->a, Val, l->n + 1);
@@ -166,6 +167,7 @@ static Val list_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
         else if (a.kind == VAL_LIST) {
             same = a.list->n == b.list->n;
             for (size_t i = 0; same && i < a.list->n; i++) {
+                if (!elab_work(e, at, 1)) return val_error();
                 Val s = expr_binary(e, OPERATOR_EQ, a.list->at[i], b.list->at[i], at);
                 if (s.kind != VAL_BOOL) return s.kind == VAL_ERROR ? s : elab_error(e, at, 103, "these lists hold more than numbers, strings and bools");
                 same = s.truth;
@@ -176,6 +178,8 @@ static Val list_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
             return elab_error(e, at, 103, "%s and %s cannot be compared", val_text(e, a), val_text(e, b));
         return val_bool(same == (op == OPERATOR_EQ));
     }
+    if (op == OPERATOR_ADD && a.kind == VAL_STRING && b.kind == VAL_STRING && strlen(a.text) + strlen(b.text) > LIMIT_STRING)
+        return elab_error(e, at, 219, "a string has at most %d bytes", (int)LIMIT_STRING);
     if (op == OPERATOR_ADD && a.kind == VAL_STRING && b.kind == VAL_STRING) return val_string(intern_printf("%s%s", a.text, b.text));
     return elab_error(e, at, 103, "`%s` does not work on %s and %s", ast_operator_text(op), val_text(e, a), val_text(e, b));
 }
@@ -320,6 +324,7 @@ static Val range(Elab *e, const AstNode *n) {
     if (to - from > LIMIT_LIST) return elab_error(e, n->loc, 219, "a list has at most %d elements", (int)LIMIT_LIST);
     ValList *l = arena_make(e->a, ValList);
     l->n = to > from ? (size_t)(to - from) : 0;
+    if (!elab_work(e, n->loc, (int64_t)l->n)) return val_error();
     l->at = arena_make_n(e->a, Val, l->n + 1);
     for (size_t i = 0; i < l->n; i++) l->at[i] = val_number((double)(from + (int64_t)i));
     return (Val){.kind = VAL_LIST, .list = l};
@@ -546,7 +551,7 @@ static Val eval_kind(Elab *e, const AstNode *n) {
 }
 
 Val expr(Elab *e, const AstNode *n) {
-    if (e->stopped || !n) return val_error();
+    if (e->stopped || !n || !elab_work(e, n->loc, 1)) return val_error();
     if (++e->depth > LIMIT_DEPTH) {
         e->quiet = 0;
         elab_error(e, n->loc, 312, "expressions and calls are nested too deeply here");

@@ -237,7 +237,7 @@ bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
     case VAL_OWNED: push_once(e, out, v.owned); return true;
     case VAL_LIST:
         for (size_t i = 0; i < v.list->n; i++)
-            if (!owned_collect(e, v.list->at[i], states, at, out)) return false;
+            if (!elab_work(e, at, 1 + (int64_t)e->owned.n) || !owned_collect(e, v.list->at[i], states, at, out)) return false;
         return true;
     case VAL_INSTANCE:
         if (!v.inst->layer->decl->function->has_inputs && !v.inst->members && !instance_complete(e, v.inst, at)) return false;

@@ -201,7 +201,7 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
             return false;
         }
         c->end = number_as(e, v, F64, last_place(c));
-        *failed = !c->end;
+        if (!c->end) *failed = true;
         return true;
     }
     Value *end = NULL;

@@ -28,10 +28,10 @@ static bool may_bind(Elab *e, const char *name, Loc at) {
     Source *src = scope_source(e->scope);
     Decl *d = src ? map_get(&src->decls, name) : NULL;
     if (!d) return true;
-    static const char *const kinds[] = {[AST_CONST] = "const", [AST_OPTION] = "option", [AST_PARAM] = "param", [AST_STATE] = "state"};
+    static const char *const kinds[] = {[AST_CONST] = "a const", [AST_OPTION] = "an option", [AST_PARAM] = "a parameter", [AST_STATE] = "a state"};
     const char *kind = (size_t)d->node->kind < sizeof kinds / sizeof *kinds ? kinds[d->node->kind] : NULL;
     if (!kind) return true;
-    elab_error(e, at, 105, "`%s` is a %s of the file: `=` cannot change it", name, kind);
+    elab_error(e, at, 105, "`%s` is %s of the file: `=` cannot change it", name, kind);
     bool owned = d->node->kind == AST_PARAM || d->node->kind == AST_STATE;
     elab_note(e, d->node->loc, "`%s` is declared here; %s", name, owned ? "`<-` writes it" : "another name is free");
     return false;

@@ -159,7 +159,7 @@ static void add_value(Elab *e, Node *n, Val v, int digits, const char *hint, Loc
     case VAL_STRING: add_text(e, n, v.text, strlen(v.text)); return;
     case VAL_FUNCTION: add_text(e, n, v.fn->name, strlen(v.fn->name)); return;
     case VAL_LIST:
-        for (size_t i = 0; i < v.list->n; i++) {
+        for (size_t i = 0; i < v.list->n && elab_work(e, at, 1); i++) {
             add_text(e, n, i ? ", " : "[", i ? 2 : 1);
             add_value(e, n, v.list->at[i], digits, hint, at);
         }

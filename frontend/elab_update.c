@@ -247,7 +247,7 @@ static bool wanted_of(Elab *e, Val v, Loc at, WantedList *out) {
     }
     if (v.kind == VAL_LIST) {
         for (size_t i = 0; i < v.list->n; i++)
-            if (!wanted_of(e, v.list->at[i], at, out)) return false;
+            if (!elab_work(e, at, 1) || !wanted_of(e, v.list->at[i], at, out)) return false;
         return true;
     }
     OwnedList owned = {0};

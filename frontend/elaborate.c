@@ -59,5 +59,6 @@ Module *elaborate(Arena *a, Diag *d, const Ast *program, const ElaborateOptions 
     evaluate_declarations(e);
     elaborate_commands(e, program);
     finish_module(e);
+    elab_flush_notes(e);
     return diag_errors(d) ? NULL : e->m;
 }

@@ -530,7 +530,7 @@ static Value *reshaped(Fuse *f, Builder *b, Value *v, const Type *t, int depth) 
     if (lies_in_memory(f, v)) return depth ? op_make(b, OP_reshape, 1, &v, 0, NULL, want) : NULL;
     const Op *op = f->op[i];
     if (op->code == OP_constant) return op_make(b, OP_constant, 0, NULL, op->n_attrs, op->attrs, want);
-    if (!op_info[op->code].elementwise || op_cost(op->code) >= SCALAR_COST || depth > FREE_COST) return NULL;
+    if (!op_info[op->code].elementwise || op->n_in == 0 || op_cost(op->code) >= SCALAR_COST || depth > FREE_COST) return NULL; /* iota counts along its axis */
     Value *in[3];
     for (int k = 0; k < op->n_in; k++)
         if (!(in[k] = reshaped(f, b, op->in[k], t, depth + 1))) return NULL;
@@ -541,7 +541,7 @@ static bool all_from_memory(const Fuse *f, const Value *v, int depth) {
     if (lies_in_memory(f, v)) return depth > 0;
     const Op *op = f->op[fuse_op_of(f, v)];
     if (op->code == OP_constant) return depth > 0;
-    if (!op_info[op->code].elementwise || op_cost(op->code) >= SCALAR_COST || depth > FREE_COST) return false;
+    if (!op_info[op->code].elementwise || op->n_in == 0 || op_cost(op->code) >= SCALAR_COST || depth > FREE_COST) return false;
     for (int k = 0; k < op->n_in; k++)
         if (!all_from_memory(f, op->in[k], depth + 1)) return false;
     return true;

@@ -29,8 +29,17 @@
 
 enum { OWN_PANELS = 8 }; /* with so many panels threads share panels and pack their own; with fewer they share tiles */
 
+/* What a step has computed of a batch field already (stage_rows). */
+typedef struct Staged {
+    const Expr *value;
+    Buffer *buffer;
+} Staged;
+typedef Vec(Staged) Stageds;
+
 typedef struct Tiling {
     Arena *arena;
+    Stageds *staged; /* of the step, in front of this kernel */
+    bool in_loop;    /* of the step: what is computed in there is not for others */
     const Machine *machine;
     Step *step;
     Product product;
@@ -343,6 +352,17 @@ static void replace_indices(Arena *a, Expr *e, const Affine **index) {
     for (int i = 0; i < e->n_args; i++) replace_indices(a, e->args[i], index);
 }
 
+/* The same computation on the same batch field, which nothing writes? Places in it do not matter: stage_rows computes all of them. */
+static bool same_of_field(const Expr *x, const Expr *y) {
+    if (x->kind != y->kind || x->elem != y->elem || x->op != y->op || x->n_args != y->n_args) return false;
+    if (x->kind == EXPR_LOAD && (x->buffer != y->buffer || x->buffer->place != PLACE_FIELD)) return false;
+    if (x->kind == EXPR_CONST && !(x->value == y->value)) return false;
+    if (x->kind != EXPR_LOAD && x->kind != EXPR_CONST && x->kind != EXPR_OP) return false;
+    for (int i = 0; i < x->n_args; i++)
+        if (!same_of_field(x->args[i], y->args[i])) return false;
+    return true;
+}
+
 /*
  * What the row factor computes while loading is computed once, for every element of the buffer it loads from, in a kernel in front:
  *   rows = convert(%image[b, k]) / 255   =>   %rows[b, k] = convert(%image[b, k]) / 255
@@ -352,6 +372,11 @@ static void stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out) {
     bool ok = true;
     const Expr *load = common_load(t->rows, NULL, &ok);
     if (!ok || !load || plain_load(t->rows, elem)) return;
+    for (size_t i = 0; i < t->staged->n; i++) {
+        if (!same_of_field(t->staged->at[i].value, t->rows)) continue;
+        t->rows = expr_load(t->arena, t->staged->at[i].buffer, load->index);
+        return;
+    }
     const Buffer *from = load->buffer;
     int n = from->rank;
     Buffer *to = step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), elem, n, from->dim, kernel->loc);
@@ -372,6 +397,7 @@ static void stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out) {
     body_add(body, stmt_store(t->arena, to, index, value));
     vec_push(t->arena, out, node);
     add_barrier(t, out, kernel->loc);
+    if (!t->in_loop) vec_push(t->arena, t->staged, ((Staged){t->rows, to}));
     t->rows = expr_load(t->arena, to, load->index);
 }
 
@@ -593,11 +619,11 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     body_remove(&kernel->body, top);
 }
 
-static void tile_kernel(PassCtx *c, Step *step, StepNode *kernel, StepNodes *out) {
+static void tile_kernel(PassCtx *c, Step *step, StepNode *kernel, Stageds *staged, bool in_loop, StepNodes *out) {
     int nests = 0;
     for (Stmt *s = kernel->body.first, *next; s; s = next) {
         next = s->next;
-        Tiling t = {.arena = c->arena, .machine = c->machine, .step = step};
+        Tiling t = {.arena = c->arena, .machine = c->machine, .step = step, .staged = staged, .in_loop = in_loop};
         nests += s->kind == STMT_FOR;
         if (s->kind == STMT_FOR && plan_tiling(&t, kernel, s)) tile_nest(&t, kernel, s, out);
     }
@@ -605,14 +631,14 @@ static void tile_kernel(PassCtx *c, Step *step, StepNode *kernel, StepNodes *out
     for (Stmt *s = kernel->body.first; s; s = s->next) stmt_unshare(s);
 }
 
-static void tile_nodes(PassCtx *c, Step *step, StepNode *const *nodes, size_t n, StepNodes *out) {
+static void tile_nodes(PassCtx *c, Step *step, StepNode *const *nodes, size_t n, Stageds *staged, bool in_loop, StepNodes *out) {
     for (size_t i = 0; i < n; i++) {
         StepNode *node = nodes[i];
         if (node->kind == STEP_KERNEL) {
-            tile_kernel(c, step, node, out);
+            tile_kernel(c, step, node, staged, in_loop, out);
         } else if (node->nodes.n) {
             StepNodes inner = {0};
-            tile_nodes(c, step, node->nodes.at, node->nodes.n, &inner);
+            tile_nodes(c, step, node->nodes.at, node->nodes.n, staged, true, &inner);
             node->nodes.at = inner.at;
             node->nodes.n = inner.n;
             node->nodes.cap = inner.cap;
@@ -625,7 +651,8 @@ bool pass_tile(PassCtx *c, LoopsProgram *p) {
     for (size_t i = 0; i < p->steps.n; i++) {
         Step *step = p->steps.at[i];
         StepNodes nodes = {0};
-        tile_nodes(c, step, step->nodes.at, step->nodes.n, &nodes);
+        Stageds staged = {0};
+        tile_nodes(c, step, step->nodes.at, step->nodes.n, &staged, false, &nodes);
         step->nodes.at = nodes.at;
         step->nodes.n = nodes.n;
         step->nodes.cap = nodes.cap;

@@ -82,6 +82,7 @@ static void train_step(struct nn_call *call) {
     const float *x = call->fields[FIELD_X], *y = call->fields[FIELD_Y];
     float g[3] = {0}, gb = 0, loss = 0;
     count_call(toy, call);
+    if (toy->n_keys < 64) toy->keys[toy->n_keys++] = (uint64_t)f->key;
     if (call->batch > toy->longest) toy->longest = (int)call->batch;
     for (int64_t i = 0; i < call->batch; i++) {
         if (toy->seen < 64) toy->first_x[toy->seen++] = x[3 * i];
@@ -110,7 +111,7 @@ static void test_step(struct nn_call *call) {
     for (int64_t i = 0; i < call->batch; i++) {
         float e = f->bias - y[i] + 0.0001f * f->carry[1];
         for (int k = 0; k < 3; k++) e += f->w[k] * x[3 * i + k];
-        f->test_one[i] = e * e;
+        f->test_one[i] = toy->losses ? toy->losses[f->epoch] : e * e;
     }
 }
 
@@ -179,7 +180,7 @@ static const struct nn_data data[] = {{"training", 0, 3, LIST(fields, train_fiel
 
 enum { INIT_W, BEGIN, TRAIN, TEST, PREDICT, FUNCS };
 static const int64_t key_alone[] = {KEY}, reads_train[] = {W, BIAS, MOMENT, LR, KEY, FIRST, STEP, EPOCH, CARRY, X, Y},
-                     reads_test[] = {W, BIAS, CARRY, TX, TY};
+                     reads_test[] = {W, BIAS, CARRY, EPOCH, TX, TY};
 static const int64_t writes_w[] = {W}, writes_carry[] = {CARRY}, writes_train[] = {W, BIAS, MOMENT, LOSS, CARRY},
                      writes_test[] = {TEST_ONE}, reads_predict[] = {W, BIAS, IN_X}, writes_predict[] = {OUT_Y, OUT_Z};
 
@@ -196,7 +197,7 @@ static const struct nn_node body_train[] = {{.kind = NN_CALL, .line = 13, NODE(T
                                             {.kind = NN_TRACK, .line = 13, NODE(-1, -1, -1, -1), LIST(tracked, tracked_train)}};
 static const struct nn_node body_test[] = {{.kind = NN_CALL, .line = 14, NODE(TEST, -1, -1, -1)},
                                            {.kind = NN_TRACK, .line = 14, NODE(-1, -1, -1, -1), LIST(tracked, tracked_test)}};
-static const struct nn_node body_epoch[] = {
+static struct nn_node body_epoch[] = {
     {.kind = NN_DATA, .line = 13, NODE(-1, -1, -1, -1), LIST(body, body_train), .learning = 1, LIST(sets, use_train)},
     {.kind = NN_DATA, .line = 14, NODE(-1, -1, -1, -1), LIST(body, body_test), LIST(sets, use_test)},
     {.kind = NN_KEEP, .line = 15, NODE(-1, -1, -1, TEST_LOSS)},
@@ -254,6 +255,7 @@ const struct nn_program *toy_program(struct toy *toy) {
                                       LIST(reads, reads_predict),
                                       LIST(writes, writes_predict)};
     for (int i = 0; i < FUNCS; i++) funcs[i].context = toy;
+    body_epoch[3].stalls = toy->stalls > 0 ? toy->stalls : 50;
     program = (struct nn_program){.abi = NN_ABI,
                                   .source = "toy.nn",
                                   .version = "toy.nn, made by hand",
@@ -326,7 +328,7 @@ int toy_run_program(struct toy *toy, const struct nn_program *program, const cha
     toy->out = calloc(1, 1);
     toy->err = calloc(1, 1);
     toy->n_out = toy->n_err = 0;
-    toy->calls = toy->seen = toy->longest = 0;
+    toy->calls = toy->seen = toy->longest = toy->n_keys = 0;
     toy->stop = 0;
     toy->allocations = 0;
     toy->clock = 0;

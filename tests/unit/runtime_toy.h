@@ -37,7 +37,11 @@ struct toy {
     int nan_at;        /* ... that writes a NaN */
     float first_x[64]; /* x[0] of the first samples seen in training */
     int seen;
-    int longest; /* largest batch */
+    uint64_t keys[64]; /* of the first training steps */
+    int n_keys;
+    const float *losses; /* what the validation of each epoch finds; NULL: what is true */
+    int stalls;          /* of `stop`; 0: 50 */
+    int longest;         /* largest batch */
     volatile int stop;
     char *out, *err; /* what was printed; freed by toy_free */
     size_t n_out, n_err;

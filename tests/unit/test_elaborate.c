@@ -644,7 +644,7 @@ END_TEST
 
 START_TEST(D3_one_error_a_place) {
     ck_errors("layer l(x: f32[B, 2]) {\n    for i in 0..3 { y = x @ zeros([3, 3]) }\n    return x\n}\nmodel m = l\ncommand c { print m(zeros([1, 2])) }\ncommand d { print m(zeros([1, 2])) }\n", "2:25 E0204");
-    ck_assert_ptr_nonnull(strstr(messages_of("command c {\n    for n in [2, 3] { y = zeros([n]) + zeros([3]) }\n}\n"), "in copy n = the number 2 of this `for`"));
+    ck_assert_ptr_nonnull(strstr(messages_of("command c {\n    for n in [2, 3] { y = zeros([n]) + zeros([3]) }\n}\n"), "in copy n = 2 of this `for`"));
 }
 END_TEST
 

@@ -7,9 +7,9 @@
 #include "../random_property.h"
 #include "passes/machine.h"
 #include "passes/pipeline.h"
+#include "run_native.h"
 
 #include <check.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -147,19 +147,27 @@ static const char *pass_fault(Arena *a, PassCtx *c, const char *pass) {
     return arena_printf(a, "%s reports an error", pass);
 }
 
-/* In o->prune's place nothing: whether simplify and fuse run follows from the seed, so that lower sees all kinds of graphs. */
-static const char *compiles(Arena *a, const RandomOptions *o) {
+/* The graph as it is after the passes that may change bits (*before, a copy), and its loops. Whether simplify and fuse run follows from the seed, so that lower sees
+ * all kinds of graphs. */
+static const char *to_loops(Arena *a, const RandomOptions *o, PassCtx *c, Module **before, LoopsProgram **loops) {
     Module *m = random_graph(a, o);
+    if (!pass_autodiff(c, m)) return pass_fault(a, c, "autodiff");
+    if (o->seed % 4 && !pass_simplify(c, m)) return pass_fault(a, c, "simplify");
+    *before = copy_of(a, m, STAGE_EXPANDED); /* from here on every bit stays */
+    if (!*before) return "the graph cannot be printed and read";
+    if (o->seed % 8 && !pass_fuse(c, m)) return pass_fault(a, c, "fuse");
+    *loops = pass_lower(c, m);
+    return *loops ? NULL : pass_fault(a, c, "lower");
+}
+
+static const char *loops_compute(Arena *a, const RandomOptions *o) {
     PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[o->seed % 3], .verify = true};
-    if (!pass_autodiff(&c, m)) return pass_fault(a, &c, "autodiff");
-    if (o->seed % 4 && !pass_simplify(&c, m)) return pass_fault(a, &c, "simplify");
-    Module *before = copy_of(a, m, STAGE_EXPANDED); /* from here on every bit stays */
-    if (!before) return "the graph cannot be printed and read";
-    if (o->seed % 8 && !pass_fuse(&c, m)) return pass_fault(a, &c, "fuse");
+    Module *before;
+    LoopsProgram *p;
+    const char *why = to_loops(a, o, &c, &before, &p);
+    if (why) return why;
     const Func *f = func_by_name(before, "f");
-    LoopsProgram *p = pass_lower(&c, m);
-    if (!p) return pass_fault(a, &c, "lower");
-    const char *why = loops_agree(a, f, p, LOOPS_LOWERED, o->seed, "lower");
+    why = loops_agree(a, f, p, LOOPS_LOWERED, o->seed, "lower");
     for (int i = 0; i < N_LOOPS_PASSES && !why; i++) {
         if (!loops_passes[i].run(&c, p)) return pass_fault(a, &c, loops_passes[i].name);
         why = loops_agree(a, f, p, loops_passes[i].after, o->seed, loops_passes[i].name);
@@ -167,9 +175,57 @@ static const char *compiles(Arena *a, const RandomOptions *o) {
     return why;
 }
 
+/* ---- the machine's own code ---- */
+
+static const char *native_agrees(Arena *a, const Func *f, const Native *n, int64_t B, int threads, uint64_t seed) {
+    Step *s = n->loops->steps.at[0];
+    Expected e = expect(a, f, B, seed);
+    NativeRun r = native_memory_new(n, "f");
+    void **memory = arena_make_n(a, void *, s->buffers.n + 1);
+    for (size_t i = 0; i < s->buffers.n; i++) {
+        const Buffer *b = s->buffers.at[i];
+        if ((b->place != PLACE_SLOT && b->place != PLACE_FIELD) || b->same) continue;
+        memory[i] = native_memory(n, &r, b);
+        for (size_t k = 0; k < f->in_slots.n; k++)
+            if (f->in_slots.at[k]->name == b->slot->name) move_elements(b, e.in[k], memory[i], false);
+    }
+    native_call(n, &r, "f", B, threads);
+    const char *why = NULL;
+    if (e.ok != (r.fault.kind == 0)) why = e.ok ? "a fault in the compiled step alone" : e.fault.text;
+    else if (e.ok) why = compare_slots(a, s, f, memory, e.in, e.out, B);
+    expect_end(&e, f);
+    native_memory_free(n, &r);
+    return why ? arena_printf(a, "compiled, with B = %d and %d threads: %s", (int)B, threads, why) : NULL;
+}
+
+/* Every second graph is shared out to three threads, worth it or not. */
+static const char *compiled_computes(Arena *a, const RandomOptions *o) {
+    PassCtx c = {.arena = a, .diag = diag_new(a), .verify = true};
+    const BackendTarget *target = backend_target(a, c.diag, NULL, o->seed % 3 ? NULL : "x86-64-v3", false);
+    if (!target) return pass_fault(a, &c, "the backend");
+    Machine machine = {target->vector_bytes, target->vector_registers, target->masked, target->l1, target->l2};
+    c.machine = &machine;
+    Module *before;
+    LoopsProgram *p;
+    const char *why = to_loops(a, o, &c, &before, &p);
+    for (int i = 0; i < N_LOOPS_PASSES && !why; i++) {
+        if (!loops_passes[i].run(&c, p)) why = pass_fault(a, &c, loops_passes[i].name);
+        if (loops_passes[i].run == pass_parallelize && o->seed % 2) p->steps.at[0]->threads = 3;
+    }
+    if (why) return why;
+    Native *n = native_build(a, p, target, false);
+    if (!n) return "it cannot be compiled";
+    for (int64_t B = 1; B <= RANDOM_BATCH_BOUND && !why; B += 2) {
+        why = native_agrees(a, func_by_name(before, "f"), n, B, 1, o->seed);
+        if (!why && o->seed % 2) why = native_agrees(a, func_by_name(before, "f"), n, B, 3, o->seed);
+    }
+    dlclose(n->handle);
+    return why;
+}
+
 START_TEST(loops_compute_what_graphs_do) {
-    for_seeds(compiles, &(RandomOptions){0}, 150);
-    for_seeds(compiles, &(RandomOptions){.grads = true}, 60);
+    for_seeds(loops_compute, &(RandomOptions){0}, 150);
+    for_seeds(loops_compute, &(RandomOptions){.grads = true}, 60);
 }
 END_TEST
 
@@ -178,9 +234,15 @@ START_TEST(products_and_sums) {
     static const OpCode codes[] = {OP_contract, OP_conv, OP_sum, OP_reduce_max, OP_add, OP_mul, OP_tanh, OP_broadcast, OP_transpose, OP_max, OP_exp, OP_uniform};
     RandomOptions o = {.only_allowed = true};
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) o.allow[codes[i]] = true;
-    for_seeds(compiles, &o, 100);
+    for_seeds(loops_compute, &o, 100);
     o.grads = true;
-    for_seeds(compiles, &o, 50);
+    for_seeds(loops_compute, &o, 50);
+}
+END_TEST
+
+START_TEST(compiled_steps_compute_what_graphs_do) {
+    for_seeds(compiled_computes, &(RandomOptions){0}, 20);
+    for_seeds(compiled_computes, &(RandomOptions){.grads = true}, 12);
 }
 END_TEST
 
@@ -193,6 +255,7 @@ Suite *random_loops_suite(void) {
     tcase_set_timeout(t, 300);
     tcase_add_test(t, loops_compute_what_graphs_do);
     tcase_add_test(t, products_and_sums);
+    tcase_add_test(t, compiled_steps_compute_what_graphs_do);
     suite_add_tcase(s, t);
     return s;
 }

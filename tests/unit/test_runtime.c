@@ -192,6 +192,52 @@ START_TEST(test_order) {
 }
 END_TEST
 
+/* The key of a step is the seed stirred with the turns of the loops around; of first values it is the seed. */
+START_TEST(test_keys) {
+    ck_assert_int_eq(run("train --epochs=2 --seed=77"), 0);
+    ck_assert_int_eq(toy.n_keys, 16);
+    for (uint64_t i = 0; i < 16; i++) ck_assert(toy.keys[i] == random_mix(random_mix(77, i / 8), i % 8));
+}
+END_TEST
+
+/* ---- keep and stop ---- */
+
+static char *weights_after(const char *args) {
+    char all[300];
+    size_t n;
+    snprintf(all, sizeof all, "%s --save=%s", args, toy_path("end.safetensors"));
+    ck_assert_int_eq(run(all), 0);
+    return toy_read("end.safetensors", &n);
+}
+
+START_TEST(test_keep_and_stop) {
+    static const float up_and_down[] = {3, 2, 2.5f, 1, 1.5f, 1, 4, 0}, not_numbers[] = {NAN, NAN, 5, NAN, 6},
+                       rising[] = {1, 2, 3, 4, 5};
+    toy.losses = up_and_down;
+    char *four = weights_after("train --epochs=4"); /* the best is the last */
+    toy.stalls = 2;
+    char *stopped = weights_after("train --epochs=8"); /* 1.5 and an equal 1 are no new bests: stopped after the sixth */
+    ck_assert_int_eq(toy.calls, 6 * (8 + 3));
+    ck_assert_mem_eq(four, stopped, 150);
+    free(four);
+    free(stopped);
+    toy.stalls = 0;
+    toy.losses = not_numbers;
+    char *three = weights_after("train --epochs=3"), *five = weights_after("train --epochs=5");
+    ck_assert_mem_eq(three, five, 150); /* NaN never is a best; 6 is none after 5 */
+    free(three);
+    free(five);
+    toy.losses = rising;
+    char *one = weights_after("train --epochs=1"), *all = weights_after("train --epochs=5");
+    ck_assert_mem_eq(one, all, 150);
+    free(one);
+    free(all);
+    toy.stalls = 1;
+    ck_assert_int_eq(run("train --epochs=5"), 0);
+    ck_assert_int_eq(toy.calls, 2 * (8 + 3));
+}
+END_TEST
+
 /* ---- progress and log ---- */
 
 START_TEST(test_lines) {
@@ -508,6 +554,8 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_alone);
     tcase_add_test(t, test_refused);
     tcase_add_test(t, test_order);
+    tcase_add_test(t, test_keys);
+    tcase_add_test(t, test_keep_and_stop);
     tcase_add_test(t, test_lines);
     tcase_add_test(t, test_averages);
     tcase_add_test(t, test_save_and_init);

@@ -176,6 +176,14 @@ START_TEST(test_csv) {
     ck_assert_int_eq(column.stride, 4);
     ck_assert_int_eq(column.bytes, 12);
     ck_assert_int_eq(((int32_t *)(column.at + 2 * column.stride))[2], 5);
+    static const char rows[] = "1\n2\n3\n";
+    write_gz("a.csv.gz", rows, sizeof rows - 1);
+    loaded(LOAD_SCALAR("csv", "a.csv.gz", NN_F32), 3);
+    size_t n;
+    char *packed = toy_read("a.csv.gz", &n);
+    toy_write("cut.csv.gz", packed, n - 8); /* all lines, but not the end: it cannot be known whether more came */
+    failed(LOAD_SCALAR("csv", "cut.csv.gz", NN_F32), "cut.csv.gz", "truncated");
+    free(packed);
     csv("9007199254740993\n-9223372036854775808\n");
     loaded(LOAD_SCALAR("csv", "a.csv", NN_I64), 2);
     ck_assert(((int64_t *)column.at)[0] == 9007199254740993 && ((int64_t *)column.at)[1] == INT64_MIN);
@@ -537,6 +545,29 @@ static void walk(struct nn_part *parts, int64_t n_parts, int64_t first, int64_t 
     nn_batches_end(b);
 }
 
+/* What a turn got stays as it is until the next one is asked for, however far the reader is ahead. */
+START_TEST(test_batches_stay) {
+    enum { N = 200000, BATCH = 20000 };
+    struct nn_set set = make_set(N);
+    int64_t field = 0, batch;
+    struct nn_use use = {.batch = BATCH, .fields = &field, .n_fields = 1};
+    struct nn_part part = {.set = &set, .use = &use, .from = 0, .count = N, .shuffle = true, .shuffle_key = 5};
+    struct nn_slot slot = {.offset = 0};
+    const void *at;
+    int32_t *copy = malloc(BATCH * 4);
+    struct nn_batches *b = nn_batches_begin(&env, &part, 1, 0, N / BATCH);
+    for (int t = 0; t < N / BATCH; t++) {
+        ck_assert(nn_batches_next(b, &slot, &at, &batch));
+        memcpy(copy, at, BATCH * 4);
+        usleep(3000);
+        ck_assert(memcmp(copy, at, BATCH * 4) == 0);
+    }
+    nn_batches_end(b);
+    free(copy);
+    free_set(&set);
+}
+END_TEST
+
 /* The same samples, wherever the reading begins, and with chunks that are full many times over. */
 START_TEST(test_batches_again) {
     enum { N = 100003, BATCH = 1000 };
@@ -595,6 +626,7 @@ START_TEST(test_batches_kinds) {
     int passes[7] = {0};
     for (int i = 0; i < 21; i++) passes[out[i]]++; /* three passes: each sample once a pass */
     for (int i = 0; i < 7; i++) ck_assert_int_eq(passes[i], 3);
+    ck_assert(memcmp(out, out + 7, 28) != 0 || memcmp(out, out + 14, 28) != 0); /* in another order each time */
     free_set(&set);
     free_set(&other);
 }
@@ -876,6 +908,7 @@ Suite *runtime_data_suite(void) {
     tcase_add_test(t, test_pictures);
     tcase_add_test(t, test_picture_folders);
     tcase_add_test(t, test_batches_again);
+    tcase_add_test(t, test_batches_stay);
     tcase_add_test(t, test_batches_kinds);
     tcase_add_test(t, test_resample);
     tcase_add_test(t, test_sets);
