@@ -2,7 +2,7 @@
  * emit.c - steps and kernels as LLVM functions.
  *
  *   void step.NAME(struct nn_call *)            loads what it needs of the call, then its tree: calls of kernels, barriers, loops
- *   void NAME.KERNEL(call, B, thread, threads, counters of the step's loops..., one pointer for each piece of memory that the kernel touches)
+ *   void NAME.KERNEL(call, B, thread, threads, counters of the step's loops..., sites of random draws..., one pointer for each piece of memory that it touches)
  *
  * A piece of memory is one buffer, or buffers that overlap (an update in place). Pieces do not overlap, so their pointers are `noalias`: that is all that LLVM has to know
  * to keep invariant loads out of loops. A kernel without parallel loops is run by thread 0 alone.
@@ -192,6 +192,7 @@ typedef struct Uses {
     bool *buffer; /* by id */
     bool *var;    /* by id: variables of the step's loops */
     Buffers list;
+    Vec(int64_t) sites;
 } Uses;
 
 static void use_buffer(Uses *u, Buffer *b) {
@@ -204,7 +205,14 @@ static void use_affine(Uses *u, const Affine *x) {
     for (int i = 0; x && i < x->n; i++) u->var[x->term[i].var->id] = true;
 }
 
+static void use_site(Uses *u, int64_t site) {
+    for (size_t i = 0; i < u->sites.n; i++)
+        if (u->sites.at[i] == site) return;
+    vec_push(u->e->arena, &u->sites, site);
+}
+
 static void use_expr(Uses *u, const Expr *x) {
+    if (x->kind == EXPR_UNIFORM) use_site(u, x->site);
     if (x->kind == EXPR_LOAD) use_buffer(u, x->buffer);
     for (int i = 0; i < x->n_index; i++) use_affine(u, x->index[i]);
     for (int i = 0; i < x->n_args; i++) use_expr(u, x->args[i]);
@@ -212,7 +220,7 @@ static void use_expr(Uses *u, const Expr *x) {
 
 static void use_body(Uses *u, const Body *body) {
     for (const Stmt *s = body->first; s; s = s->next) {
-        if (s->kind == STMT_STORE) use_buffer(u, s->buffer);
+        if (s->kind == STMT_STORE || s->kind == STMT_PREFETCH) use_buffer(u, s->buffer);
         if (s->value) use_expr(u, s->value);
         for (int i = 0; i < s->n_index; i++) use_affine(u, s->index[i]);
         for (int i = 0; i < s->n_limits; i++) use_affine(u, s->limits[i]);
@@ -247,7 +255,7 @@ static bool overlap(const Buffer *x, const Buffer *y) {
 
 /* Numbers that the program holds, row-major, in the buffer's element type. */
 static LLVMValueRef data_constant(Emit *e, const Buffer *b) {
-    const char *name = arena_printf(e->arena, "data.%s.%s", e->step->func->name, b->name);
+    const char *name = arena_printf(e->arena, "data.%s.%s.%d", e->step->func->name, b->name, b->id); /* names are not unique in a step, ids are */
     LLVMValueRef g = LLVMGetNamedGlobal(e->module, name);
     if (g) return g;
     int64_t n = 1;
@@ -343,16 +351,16 @@ static void reset_kernel(Emit *e) {
 
 /* The kernel as a function. outer: variables of the step's loops around it, in order. */
 static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u, const int *piece, int n_pieces, const Var **outer, int n_outer) {
-    LLVMTypeRef *params = arena_make_n(e->arena, LLVMTypeRef, (size_t)(KERNEL_PARAMS + n_outer + n_pieces));
-    int n = 0;
+    int n = 0, first = KERNEL_PARAMS + n_outer + (int)u->sites.n; /* of the pointers */
+    LLVMTypeRef *params = arena_make_n(e->arena, LLVMTypeRef, (size_t)(first + n_pieces));
     params[n++] = e->ptr;
-    for (int i = 1; i < KERNEL_PARAMS + n_outer; i++) params[n++] = e->i64;
+    while (n < first) params[n++] = e->i64;
     for (int i = 0; i < n_pieces; i++) params[n++] = e->ptr;
     const char *name = arena_printf(e->arena, "%s.%s", e->step->func->name, node->name);
     LLVMValueRef fn = define(e, name, n, params);
     add_attribute(e, fn, LLVMAttributeFunctionIndex, "noinline", 0);
     for (int i = 0; i < n_pieces; i++) {
-        unsigned at = (unsigned)(KERNEL_PARAMS + n_outer + i + 1);
+        unsigned at = (unsigned)(first + i + 1);
         add_attribute(e, fn, at, "noalias", 0);
         add_attribute(e, fn, at, "nocapture", 0);
         add_attribute(e, fn, at, "nonnull", 0);
@@ -367,10 +375,13 @@ static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u
     begin_subprogram(e, fn, name, node->loc);
     for (size_t i = 0; i < u->list.n; i++) {
         const Buffer *b = u->list.at[i];
-        LLVMValueRef p = LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + n_outer + piece[i]));
+        LLVMValueRef p = LLVMGetParam(fn, (unsigned)(first + piece[i]));
         e->buffer[b->id] = on(e, p, place_offset(b) - place_offset(lowest(&u->list, piece, piece[i])));
     }
     if (e->step->batch) emit_bind(e, e->step->batch, LLVMGetParam(fn, 1), 0, 1, e->largest_batch);
+    e->sites.n = 0;
+    for (size_t i = 0; i < u->sites.n; i++)
+        vec_push(e->arena, &e->sites, ((Site){u->sites.at[i], LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + n_outer) + (unsigned)i)}));
     for (int i = 0; i < n_outer; i++) emit_bind(e, outer[i], LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + i)), 0, 0, INT64_MAX);
     LLVMBasicBlockRef body = emit_block(e, "body");
     LLVMBuildBr(e->b, body);
@@ -386,7 +397,7 @@ static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u
 static LLVMValueRef kernel_made(Emit *e, const StepNode *node, const Uses *u, const int *piece, int n_pieces, const Var **outer, int n_outer) {
     int64_t *offset = arena_make_n(e->arena, int64_t, u->list.n + 1);
     for (size_t i = 0; i < u->list.n; i++) offset[i] = place_offset(u->list.at[i]) - place_offset(lowest(&u->list, piece, piece[i]));
-    const char *key = emit_kernel_key(e, node, u->list.at, u->list.n, piece, offset, outer, n_outer);
+    const char *key = emit_kernel_key(e, node, u->list.at, u->list.n, piece, offset, outer, n_outer, u->sites.at, u->sites.n);
     for (size_t i = 0; i < e->made.n; i++)
         if (e->made.at[i].key == key) return e->made.at[i].fn;
     LLVMValueRef fn = kernel_function(e, node, u, piece, n_pieces, outer, n_outer);
@@ -417,7 +428,7 @@ static void in_step(StepEmit *s) {
 
 static void call_kernel(StepEmit *s, const StepNode *node) {
     Emit *e = s->e;
-    Uses u = {e, arena_make_n(e->arena, bool, e->step->buffers.n + 1), arena_make_n(e->arena, bool, (size_t)e->step->n_vars + 1), {0}};
+    Uses u = {e, arena_make_n(e->arena, bool, e->step->buffers.n + 1), arena_make_n(e->arena, bool, (size_t)e->step->n_vars + 1), {0}, {0}};
     use_body(&u, &node->body);
     int n_pieces, *piece = pieces(e, &u.list, &n_pieces);
     LLVMValueRef fn = kernel_made(e, node, &u, piece, n_pieces, s->outer.var, s->outer.n);
@@ -429,13 +440,14 @@ static void call_kernel(StepEmit *s, const StepNode *node) {
         LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, s->st.thread, emit_i64(e, 0), ""), mine, on_);
         LLVMPositionBuilderAtEnd(e->b, mine);
     }
-    LLVMValueRef *args = arena_make_n(e->arena, LLVMValueRef, (size_t)(KERNEL_PARAMS + s->outer.n + n_pieces));
+    LLVMValueRef *args = arena_make_n(e->arena, LLVMValueRef, (size_t)(KERNEL_PARAMS + s->outer.n + n_pieces) + u.sites.n);
     int n = 0;
     args[n++] = s->st.call;
     args[n++] = s->st.batch;
     args[n++] = s->st.thread;
     args[n++] = s->st.threads;
     for (int i = 0; i < s->outer.n; i++) args[n++] = s->outer.value[i];
+    for (size_t i = 0; i < u.sites.n; i++) args[n++] = emit_i64(e, u.sites.at[i]);
     for (int i = 0; i < n_pieces; i++) args[n++] = buffer_address(e, &s->st, lowest(&u.list, piece, i));
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, (unsigned)n, "");
     if (on_) {

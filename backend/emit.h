@@ -75,6 +75,12 @@ typedef struct FileScope {
     LLVMMetadataRef file, around, part;
 } FileScope;
 
+/* The place of a random draw: a number that the step hands to the kernel, so that kernels equal up to it are one. */
+typedef struct Site {
+    int64_t site;
+    LLVMValueRef value;
+} Site;
+
 /* A kernel that has been emitted. */
 typedef struct Made {
     const char *key; /* interned */
@@ -110,6 +116,7 @@ typedef struct Emit {
     LLVMBasicBlockRef entry; /* where allocas go */
     LLVMValueRef call, thread, threads;
     LLVMValueRef *buffer;    /* by buffer id: its address */
+    Vec(Site) sites;         /* of random draws in the kernel */
     Bind *bind;              /* by var id */
     Cell *cell;              /* by temp id */
     int depth;
@@ -149,9 +156,9 @@ void emit_fault(Emit *e, int kind, Loc loc, LLVMValueRef value, LLVMValueRef bou
 
 /* ---- emit_same.c ---- */
 /* The kernel as a text that is the same (interned) for kernels that can be one function. list: its buffers, each in parameter piece[i] at offset[i] bytes; outer: the variables of the
- * step's loops around. */
+ * step's loops around; sites: of its random draws, in order. */
 const char *emit_kernel_key(Emit *e, const StepNode *node, Buffer *const *list, size_t n_list, const int *piece, const int64_t *offset, const Var *const *outer,
-                            int n_outer);
+                            int n_outer, const int64_t *sites, size_t n_sites);
 
 /* ---- emit_index.c ---- */
 int emit_scope(Emit *e);               /* opens a scope of known pointers */
@@ -162,6 +169,7 @@ bool emit_affine_range(Emit *e, const Affine *x, int64_t *min, int64_t *max); /*
 Val emit_affine(Emit *e, const Affine *x); /* i64; lanes if it differs by lane */
 Val emit_load(Emit *e, const Expr *x);
 void emit_store(Emit *e, const Stmt *s);
+void emit_prefetch(Emit *e, const Stmt *s);
 void emit_store_value(Emit *e, const Stmt *s, Val value); /* in place of s->value */
 Val emit_acc_load(Emit *e, const Expr *x);
 void emit_acc_store(Emit *e, Temp *t, const Affine *const *index, Val v);
@@ -182,12 +190,12 @@ void emit_body(Emit *e, const Body *body);
 
 /* ---- emit_loop.c ---- */
 void emit_for(Emit *e, const Stmt *s);
-void emit_for_serial(Emit *e, const Stmt *s); /* whatever its mark */
+void emit_for_rolled(Emit *e, const Stmt *s); /* of emit_rolled.c: a loop in LLVM too */
 
 /* ---- emit_rolled.c ---- */
 /* Does the body call functions that are long when written out? */
 bool emit_long(const Body *body);
-/* If the unrolled loop s had better stay a loop, emits it so and returns true. */
+/* If the unrolled or vector loop s had better stay a loop, emits it so and returns true. */
 bool emit_rolled(Emit *e, const Stmt *s);
 
 /* ---- emit_transpose.c ---- */
@@ -213,8 +221,8 @@ bool emit_has_bytes(const Body *body);
 /* ---- math.c ---- */
 /* An f32 function of math.def on a scalar or vector; NULL if `op` is none of them. y: second argument or NULL. */
 LLVMValueRef emit_math(Emit *e, OpCode op, LLVMValueRef x, LLVMValueRef y);
-/* uniform in [0, 1): key, element: i64 (scalar or vector of equal lanes). */
-LLVMValueRef emit_uniform(Emit *e, int64_t site, LLVMValueRef key, LLVMValueRef element);
+/* uniform in [0, 1): site: i64; key, element: i64 (scalar or vector of equal lanes). */
+LLVMValueRef emit_uniform(Emit *e, LLVMValueRef site, LLVMValueRef key, LLVMValueRef element);
 LLVMValueRef emit_mix(Emit *e, LLVMValueRef key, LLVMValueRef x);
 
 /* ---- emit_program.c ---- */

@@ -328,7 +328,9 @@ static Val uniform(Emit *e, const Expr *x) {
     Val key = emit_expr(e, x->args[0]), element = emit_expr(e, x->args[1]);
     if (key.lanes > element.lanes) element = emit_splat(e, element);
     if (element.lanes > key.lanes) key = emit_splat(e, key);
-    return (Val){emit_uniform(e, x->site, key.v, element.v), key.lanes};
+    for (size_t i = 0; i < e->sites.n; i++)
+        if (e->sites.at[i].site == x->site) return (Val){emit_uniform(e, e->sites.at[i].value, key.v, element.v), key.lanes};
+    bug("a draw that the kernel's list has not");
 }
 
 Val emit_expr(Emit *e, const Expr *x) {

@@ -484,14 +484,19 @@ static void parallel(Emit *e, const Stmt *s) {
 
 /* ---- all loops ---- */
 
-void emit_for_serial(Emit *e, const Stmt *s) { serial(e, s); }
+void emit_for_rolled(Emit *e, const Stmt *s) {
+    if (s->mark == MARK_VECTOR) vector(e, s);
+    else serial(e, s);
+}
 
 void emit_for(Emit *e, const Stmt *s) {
     e->loop_of[s->var->id] = s;
     switch (s->mark) {
     case MARK_SERIAL: serial(e, s); break;
     case MARK_PARALLEL: parallel(e, s); break;
-    case MARK_VECTOR: vector(e, s); break;
+    case MARK_VECTOR:
+        if (!emit_rolled(e, s)) vector(e, s);
+        break;
     case MARK_UNROLL:
         if (e->rolled) serial(e, s);
         else if (!emit_transposed(e, s) && !emit_rolled(e, s)) unrolled(e, s);

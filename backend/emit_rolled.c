@@ -9,8 +9,6 @@
  */
 #include "emit.h"
 
-enum { ROLL_LEAST = 4 }; /* turns */
-
 static bool is_long(const Expr *x) {
     if (x->kind == EXPR_UNIFORM) return true;
     if (x->kind == EXPR_OP && elem_is_float(x->elem)) {
@@ -60,7 +58,9 @@ bool emit_rolled(Emit *e, const Stmt *s) {
     int64_t least = INT64_MAX;
     for (int i = 0; i < s->n_limits; i++)
         if (affine_is_constant(s->limits[i]) && s->limits[i]->constant < least) least = s->limits[i]->constant;
-    if (e->rolled || e->lanes > 1 || e->mask || least < ROLL_LEAST || !emit_long(&s->body) || !only_reads(e, &s->body, &list)) return false;
+    if (s->mark == MARK_VECTOR && (!emit_indexes_acc(s) || s->width < 2)) return false;
+    int64_t bodies = s->mark == MARK_VECTOR ? least / s->width : least;
+    if (e->rolled || e->lanes > 1 || e->mask || bodies < 2 || !emit_long(&s->body) || !only_reads(e, &s->body, &list)) return false;
     for (size_t i = 0; i < list.n; i++)
         if (e->cell[list.at[i]->id].lanes != 1) return false;
     LLVMValueRef *real = arena_make_n(e->arena, LLVMValueRef, list.n + 1);
@@ -71,7 +71,7 @@ bool emit_rolled(Emit *e, const Stmt *s) {
     }
     int scope = emit_scope(e);
     e->rolled = true;
-    emit_for_serial(e, s);
+    emit_for_rolled(e, s);
     e->rolled = false;
     emit_scope_end(e, scope);
     for (size_t i = 0; i < list.n; i++) e->cell[list.at[i]->id].memory = real[i];

@@ -17,6 +17,8 @@ typedef struct Key {
     const int *piece;          /* by position in the kernel's list */
     Buffer *const *list;
     size_t n_list;
+    const int64_t *sites;
+    size_t n_sites;
 } Key;
 
 static void put(Key *k, const char *what, int64_t n) { text_printf(k->e->arena, &k->text, "%s%" PRId64 " ", what, n); }
@@ -56,7 +58,8 @@ static void put_expr(Key *k, const Expr *x) {
     memcpy(&bits, &x->value, sizeof bits);
     if (x->kind == EXPR_CONST || x->guarded) put(k, x->guarded ? "else" : "", (int64_t)bits);
     if (x->kind == EXPR_OP || x->kind == EXPR_TREE) put(k, "op", x->op);
-    if (x->kind == EXPR_UNIFORM) put(k, "site", x->site);
+    for (size_t i = 0; x->kind == EXPR_UNIFORM && i < k->n_sites; i++)
+        if (k->sites[i] == x->site) put(k, "site", (int64_t)i);
     if (x->buffer) put_buffer(k, x->buffer);
     if (x->temp) put_temp(k, x->temp);
     for (int i = 0; i < x->n_index; i++) put_affine(k, x->index[i]);
@@ -126,13 +129,15 @@ static bool has_partial_tiles(const Body *body) {
 }
 
 const char *emit_kernel_key(Emit *e, const StepNode *node, Buffer *const *list, size_t n_list, const int *piece, const int64_t *offset, const Var *const *outer,
-                            int n_outer) {
-    Key k = {.e = e, .piece = piece, .list = list, .n_list = n_list};
+                            int n_outer, const int64_t *sites, size_t n_sites) {
+    Key k = {.e = e, .piece = piece, .list = list, .n_list = n_list, .sites = sites, .n_sites = n_sites};
     k.var = arena_make_n(e->arena, int, (size_t)e->step->n_vars + 1);
     k.temp = arena_make_n(e->arena, int, (size_t)e->step->n_temps + 1);
     if (has_partial_tiles(&node->body)) put(&k, "B<=", e->step->batch_bound);
-    if (e->step->batch) put_var(&k, e->step->batch);
+    put(&k, "sites", (int64_t)n_sites);
+    put(&k, "outer", n_outer);
     for (int i = 0; i < n_outer; i++) put_var(&k, outer[i]);
+    if (e->step->batch) put_var(&k, e->step->batch);
     put_places(&k, offset);
     put_body(&k, &node->body);
     return intern(text_str(e->arena, &k.text));

@@ -132,6 +132,7 @@ void emit_body(Emit *e, const Body *body) {
         case STMT_STORE: emit_store(e, s); break;
         case STMT_INDEX: index_let(e, s); break;
         case STMT_CHECK: check(e, s); break;
+        case STMT_PREFETCH: emit_prefetch(e, s); break;
         case STMT_IF: condition(e, s); break;
         }
     }

@@ -270,6 +270,7 @@ static bool only_accumulates(const Stmt *loop, const Fact *f, const Body *body) 
         case STMT_STORE:
         case STMT_INDEX:
         case STMT_CHECK:
+        case STMT_PREFETCH:
         case STMT_IF: return false;
         }
     }
@@ -334,6 +335,7 @@ static bool fits(Lanes *l, const Stmt *s) {
         l->var[s->var->id] = s->index_kind == INDEX_VALUE ? differs(l, s->value) : affine_differs(l, s->affine);
         return true;
     case STMT_CHECK: return !affine_differs(l, s->size);
+    case STMT_PREFETCH: return true;
     case STMT_IF: return body_fits(l, &s->body);
     }
     return false;

@@ -157,11 +157,11 @@ static void philox(Math *m, LLVMValueRef c[4], LLVMValueRef key0, LLVMValueRef k
 }
 
 /* Element e is word (e / 16) mod 4 of block (e / 64) * 16 + e mod 16; its upper 24 bits times 2^-24. */
-LLVMValueRef emit_uniform(Emit *e, int64_t site, LLVMValueRef key, LLVMValueRef element) {
+LLVMValueRef emit_uniform(Emit *e, LLVMValueRef site, LLVMValueRef key, LLVMValueRef element) {
     Math m = math_types(e, element);
     LLVMValueRef block = LLVMBuildShl(m.llvm, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 6), ""), lane_whole(&m, m.tl, 4), "");
     block = LLVMBuildAdd(m.llvm, block, LLVMBuildAnd(m.llvm, element, lane_whole(&m, m.tl, 15), ""), "");
-    LLVMValueRef c[4] = {low(&m, block), high(&m, block), lane_whole(&m, m.ti, (int32_t)(uint32_t)site), lane_whole(&m, m.ti, (int32_t)(uint32_t)((uint64_t)site >> 32))};
+    LLVMValueRef place = emit_splat_value(e, site, m.lanes), c[4] = {low(&m, block), high(&m, block), low(&m, place), high(&m, place)};
     philox(&m, c, low(&m, key), high(&m, key));
     LLVMValueRef which = LLVMBuildAnd(m.llvm, low(&m, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 4), "")), lane_whole(&m, m.ti, 3), "");
     LLVMValueRef word = c[3];

@@ -41,7 +41,10 @@ static bool place_arguments(Elab *e, const Function *f, const Signature *sig, co
             if (i == sig->n) {
                 elab_error(e, a->loc, 106, "%s has no argument `%s`", f->name, a->name);
                 const char *near = diag_nearest(a->name, sig->name, (size_t)sig->n);
-                if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
+                if (near)
+                    elab_note(e, (Loc){0}, "did you mean `%s`?", near);
+                else
+                    elab_note(e, (Loc){0}, "it is %s(%s)", f->name, f->builtin->signature);
                 return false;
             }
             if (c->given[i]) {
@@ -55,7 +58,8 @@ static bool place_arguments(Elab *e, const Function *f, const Signature *sig, co
                 continue;
             }
             if (i >= sig->n) {
-                elab_error(e, a->loc, 106, "%s has %d argument%s: %s(%s)", f->name, sig->n, sig->n == 1 ? "" : "s", f->name, f->builtin->signature);
+                elab_error(e, a->loc, 106, "%s has %d argument%s: %s(%s)", f->name, sig->n, sig->n == 1 ? "" : "s", f->name,
+                           f->builtin->signature);
                 return false;
             }
         }
@@ -65,7 +69,8 @@ static bool place_arguments(Elab *e, const Function *f, const Signature *sig, co
     }
     for (int i = 0; i < sig->n; i++)
         if (!c->given[i] && !sig->optional[i]) {
-            elab_error(e, c->loc, 106, "%s needs its argument `%s`: %s(%s)", f->name, sig->name[i], f->name, f->builtin->signature);
+            elab_error(e, c->loc, 106, "%s needs its argument `%s`: %s(%s)", f->name, sig->name[i], f->name,
+                       f->builtin->signature);
             return false;
         }
     return true;

@@ -29,7 +29,9 @@ static double on_number(int code, double x) {
     }
 }
 
-static bool keeps_whole(int code) { return code == OP_abs || code == OP_sign || code == OP_floor || code == OP_ceil || code == OP_round; }
+static bool keeps_whole(int code) {
+    return code == OP_abs || code == OP_sign || code == OP_floor || code == OP_ceil || code == OP_round;
+}
 
 static Val elementwise(Elab *e, const Builtin *b, const Call *c) {
     Val v = c->arg[0];
@@ -108,14 +110,16 @@ static Val reduce_tensor(Elab *e, const Builtin *b, const Call *c, Val axis, Val
     bool extreme = b->code == OP_reduce_max || b->code == OP_reduce_min;
     for (int i = 0; i < n; i++)
         if (x->type->dim[axes[i]].n == 0 && (extreme || mean))
-            return elab_error(e, c->loc, 218, "%s of nothing: axis %" PRId64 " of %s is empty", b->name, axes[i], type_name(x->type));
+            return elab_error(e, c->loc, 218, "%s of nothing: axis %" PRId64 " of %s is empty", b->name, axes[i],
+                              type_name(x->type));
     if (mean) return val_tensor(n ? mean_over(e, x, n, axes, keep) : x);
     if (elem == U8 && b->code == OP_sum) x = emit_convert(e, x, I32);
     return val_tensor(reduce_keep(e, (OpCode)b->code, x, n, axes, keep));
 }
 
 static Val reduction(Elab *e, const Builtin *b, const Call *c) {
-    if (c->arg[0].kind == VAL_LIST && b->code != OP_any && b->code != OP_all && b->code != -1) return reduce_list(e, b, c->arg[0], c->loc);
+    if (c->arg[0].kind == VAL_LIST && b->code != OP_any && b->code != OP_all && b->code != -1)
+        return reduce_list(e, b, c->arg[0], c->loc);
     return reduce_tensor(e, b, c, c->arg[1], c->arg[2]);
 }
 
@@ -132,7 +136,8 @@ static Val extreme(Elab *e, const Builtin *b, const Call *c) {
     if (val_is_number(x) && val_is_number(y)) {
         Val first = number_binary(e, is_max ? OPERATOR_GE : OPERATOR_LE, x, y, c->loc);
         if (first.kind == VAL_BOOL) return first.truth ? x : y;
-        bool whole = (x.kind == VAL_SCALAR ? x.whole : x.num == floor(x.num)) && (y.kind == VAL_SCALAR ? y.whole : y.num == floor(y.num));
+        bool whole =
+            (x.kind == VAL_SCALAR ? x.whole : x.num == floor(x.num)) && (y.kind == VAL_SCALAR ? y.whole : y.num == floor(y.num));
         return val_scalar(emit_binary(e, code, number_as(e, x, F64, c->loc), number_as(e, y, F64, c->loc)), whole);
     }
     Value *p, *q;

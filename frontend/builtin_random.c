@@ -33,7 +33,8 @@ static Val bernoulli(Elab *e, const Builtin *b, const Call *c) {
     (void)b;
     Value *p = tensor_as(e, c->arg[0], F32, c->arg_loc[0]);
     if (!p) return val_error();
-    if (!elem_is_float(p->type->elem)) return elab_error(e, c->arg_loc[0], 210, "a probability is a float, not %s", type_name(p->type));
+    if (!elem_is_float(p->type->elem))
+        return elab_error(e, c->arg_loc[0], 210, "a probability is a float, not %s", type_name(p->type));
     Value *u = emit_convert(e, draw_uniform(e, p->type->rank, p->type->dim, c->loc, 0), p->type->elem);
     return val_tensor(emit_convert(e, emit_binary(e, OP_lt, u, p), p->type->elem));
 }
@@ -43,7 +44,8 @@ static Val categorical(Elab *e, const Builtin *b, const Call *c) {
     (void)b;
     Value *x = tensor_of(e, c->arg[0], c->arg_loc[0]);
     if (!x) return val_error();
-    if (!elem_is_float(x->type->elem) || x->type->rank == 0) return elab_error(e, c->arg_loc[0], 210, "logits are floats along an axis, not %s", type_name(x->type));
+    if (!elem_is_float(x->type->elem) || x->type->rank == 0)
+        return elab_error(e, c->arg_loc[0], 210, "logits are floats along an axis, not %s", type_name(x->type));
     Value *u = emit_convert(e, draw_uniform(e, x->type->rank, x->type->dim, c->loc, 0), x->type->elem);
     Value *noise = emit_unary(e, OP_neg, emit_unary(e, OP_log, emit_unary(e, OP_neg, emit_unary(e, OP_log, u))));
     Value *sum = emit_binary(e, OP_add, emit_unary(e, OP_stop_gradient, x), noise);
@@ -55,7 +57,9 @@ static Val categorical(Elab *e, const Builtin *b, const Call *c) {
 static Val permutation(Elab *e, const Builtin *b, const Call *c) {
     (void)b;
     Dim n;
-    if (!dim_of_val(c->arg[0], &n)) return elab_error(e, c->arg_loc[0], 207, "a permutation is of a whole number known when compiled, not of %s", val_text(e, c->arg[0]));
+    if (!dim_of_val(c->arg[0], &n))
+        return elab_error(e, c->arg_loc[0], 207, "a permutation is of a whole number known when compiled, not of %s",
+                          val_text(e, c->arg[0]));
     Value *u = draw_uniform(e, 1, &n, c->loc, 0);
     Attr a = attr_i(A_axis, 0);
     Value *s = u ? emit(e, OP_sort, 1, &u, 1, &a, NULL) : NULL;
@@ -68,7 +72,8 @@ static Val randint(Elab *e, const Builtin *b, const Call *c) {
     int rank;
     Dim dims[MAX_RANK];
     if (!dims_of_list(e, c->arg[0], c->arg_loc[0], &rank, dims)) return val_error();
-    if (!val_is_number(c->arg[1])) return elab_error(e, c->arg_loc[1], 205, "randint draws below a number, not below %s", val_text(e, c->arg[1]));
+    if (!val_is_number(c->arg[1]))
+        return elab_error(e, c->arg_loc[1], 205, "randint draws below a number, not below %s", val_text(e, c->arg[1]));
     if (c->arg[1].kind == VAL_NUMBER && !c->arg[1].batch && (c->arg[1].num < 1 || c->arg[1].num != floor(c->arg[1].num)))
         return elab_error(e, c->arg_loc[1], 207, "randint draws below a whole number from 1, not below %g", c->arg[1].num);
     Value *u = draw_uniform(e, rank, dims, c->loc, 0);
@@ -82,8 +87,13 @@ static Val randint(Elab *e, const Builtin *b, const Call *c) {
 }
 
 const Builtin builtin_random[] = {
-    {"uniform", "shape", uniform, 0},         {"normal", "shape", normal, 0},           {"bernoulli", "p", bernoulli, 0},
-    {"categorical", "logits", categorical, 0}, {"permutation", "n", permutation, 0}, {"randint", "shape, n", randint, 0}, {0},
+    {"uniform", "shape", uniform, 0},
+    {"normal", "shape", normal, 0},
+    {"bernoulli", "p", bernoulli, 0},
+    {"categorical", "logits", categorical, 0},
+    {"permutation", "n", permutation, 0},
+    {"randint", "shape, n", randint, 0},
+    {0},
 };
 
 /* ---- gradients and the lists of a model's parameters ---- */
@@ -105,10 +115,15 @@ static Val params(Elab *e, const Builtin *b, const Call *c) {
     if (!owned_collect(e, c->arg[0], false, c->arg_loc[0], &owned)) return val_error();
     Vec(Val) out = {0};
     for (size_t i = 0; i < owned.n; i++)
-        if (!owned.at[i]->failed && owned.at[i]->slot->type->rank >= b->code) vec_push(e->a, &out, ((Val){.kind = VAL_OWNED, .owned = owned.at[i]}));
+        if (!owned.at[i]->failed && owned.at[i]->slot->type->rank >= b->code)
+            vec_push(e->a, &out, ((Val){.kind = VAL_OWNED, .owned = owned.at[i]}));
     return val_list(e, VAL_LIST, out.n, out.at);
 }
 
 const Builtin builtin_other[] = {
-    {"grad", "loss, x", grad, 0}, {"stop_gradient", "x", stop_gradient, 0}, {"params", "model", params, 0}, {"weights", "model", params, 2}, {0},
+    {"grad", "loss, x", grad, 0},
+    {"stop_gradient", "x", stop_gradient, 0},
+    {"params", "model", params, 0},
+    {"weights", "model", params, 2},
+    {0},
 };

@@ -23,7 +23,8 @@ static Val reshape(Elab *e, const Builtin *b, const Call *c) {
     Dim dims[MAX_RANK];
     if (!x || !dims_of_list(e, c->arg[1], c->arg_loc[1], &rank, dims)) return val_error();
     if (!same_count(x->type, rank, dims))
-        return elab_error(e, c->loc, 209, "%s has another number of elements than [%s]", type_name(x->type), dims_text(e, rank, dims));
+        return elab_error(e, c->loc, 209, "%s has another number of elements than [%s]", type_name(x->type),
+                          dims_text(e, rank, dims));
     return val_tensor(emit_reshape(e, x, rank, dims));
 }
 
@@ -37,7 +38,8 @@ static Val transpose(Elab *e, const Builtin *b, const Call *c) {
     if (c->given[1]) {
         Val p = c->arg[1];
         if (p.kind != VAL_LIST || p.list->n != (size_t)r)
-            return elab_error(e, c->arg_loc[1], 211, "the axes of %s in a new order are a list of %d, not %s", type_name(x->type), r, val_text(e, p));
+            return elab_error(e, c->arg_loc[1], 211, "the axes of %s in a new order are a list of %d, not %s", type_name(x->type),
+                              r, val_text(e, p));
         bool seen[MAX_RANK] = {false};
         for (int i = 0; i < r; i++) {
             if (!axis_of(e, p.list->at[i], r, c->arg_loc[1], &perm[i])) return val_error();
@@ -78,7 +80,9 @@ static Val concat(Elab *e, const Builtin *b, const Call *c) {
         const Type *u = xs.at[i]->type;
         bool fits = u->rank == t->rank;
         for (int k = 0; fits && k < t->rank; k++) fits = k == axis || dim_same(t->dim[k], u->dim[k]);
-        if (!fits) return elab_error(e, c->loc, 202, "%s and %s cannot be joined along axis %" PRId64 ": the other axes differ", type_name(t), type_name(u), axis);
+        if (!fits)
+            return elab_error(e, c->loc, 202, "%s and %s cannot be joined along axis %" PRId64 ": the other axes differ",
+                              type_name(t), type_name(u), axis);
     }
     return val_tensor(emit_concat(e, (int)xs.n, xs.at, axis));
 }
@@ -102,9 +106,12 @@ static Val stack(Elab *e, const Builtin *b, const Call *c) {
     int64_t axis;
     if (!tensors_of(e, c->arg[0], c->arg_loc[0], &xs)) return val_error();
     const Type *t = xs.at[0]->type;
-    if (!room(e, t->rank + 1, c->loc) || !axis_of(e, c->given[1] ? c->arg[1] : val_number(0), t->rank + 1, c->loc, &axis)) return val_error();
+    if (!room(e, t->rank + 1, c->loc) || !axis_of(e, c->given[1] ? c->arg[1] : val_number(0), t->rank + 1, c->loc, &axis))
+        return val_error();
     for (size_t i = 0; i < xs.n; i++) {
-        if (xs.at[i]->type != t) return elab_error(e, c->loc, 202, "%s and %s cannot be stacked: the shapes differ", type_name(t), type_name(xs.at[i]->type));
+        if (xs.at[i]->type != t)
+            return elab_error(e, c->loc, 202, "%s and %s cannot be stacked: the shapes differ", type_name(t),
+                              type_name(xs.at[i]->type));
         xs.at[i] = expand_at(e, xs.at[i], axis);
     }
     return val_tensor(emit_concat(e, (int)xs.n, xs.at, axis));
@@ -126,7 +133,8 @@ static Val split(Elab *e, const Builtin *b, const Call *c) {
     if (!x || !axis_of(e, c->given[2] ? c->arg[2] : val_number(-1), x->type->rank, c->loc, &axis)) return val_error();
     Dim d = x->type->dim[axis];
     if (!val_whole(c->arg[1], &n) || n < 1 || d.batch || d.n % n != 0)
-        return elab_error(e, c->loc, 211, "an axis of %s cannot be cut into equal parts by %s", dims_text(e, 1, &d), val_text(e, c->arg[1]));
+        return elab_error(e, c->loc, 211, "an axis of %s cannot be cut into equal parts by %s", dims_text(e, 1, &d),
+                          val_text(e, c->arg[1]));
     Vec(Val) out = {0};
     for (int64_t k = 0; k < n; k++) {
         int64_t start[MAX_RANK], limit[MAX_RANK], step[MAX_RANK];
@@ -160,12 +168,15 @@ static Val pad(Elab *e, const Builtin *b, const Call *c) {
     int64_t low[MAX_RANK], high[MAX_RANK], interior[MAX_RANK] = {0};
     Val w = c->arg[1];
     if (w.kind != VAL_LIST || w.list->n != (size_t)r)
-        return elab_error(e, c->arg_loc[1], 211, "%s is padded by a list of %d pairs [before, after], not by %s", type_name(x->type), r, val_text(e, w));
+        return elab_error(e, c->arg_loc[1], 211, "%s is padded by a list of %d pairs [before, after], not by %s",
+                          type_name(x->type), r, val_text(e, w));
     for (int i = 0; i < r; i++) {
         Val p = w.list->at[i];
-        if (p.kind != VAL_LIST || p.list->n != 2 || !val_whole(p.list->at[0], &low[i]) || !val_whole(p.list->at[1], &high[i]) || low[i] < 0 || high[i] < 0)
+        if (p.kind != VAL_LIST || p.list->n != 2 || !val_whole(p.list->at[0], &low[i]) || !val_whole(p.list->at[1], &high[i]) ||
+            low[i] < 0 || high[i] < 0)
             return elab_error(e, c->arg_loc[1], 211, "the padding of an axis is a pair of whole numbers [before, after]");
-        if (x->type->dim[i].batch && (low[i] || high[i])) return elab_error(e, c->arg_loc[1], 213, "the batch axis cannot be padded");
+        if (x->type->dim[i].batch && (low[i] || high[i]))
+            return elab_error(e, c->arg_loc[1], 213, "the batch axis cannot be padded");
     }
     Value *value = number_as(e, c->given[2] ? c->arg[2] : val_number(0), x->type->elem, c->loc);
     Value *in[] = {x, value};
@@ -181,10 +192,12 @@ static Val broadcast(Elab *e, const Builtin *b, const Call *c) {
         int64_t n;
         Val shape = c->arg[1];
         if (shape.kind == VAL_LIST && shape.list->n == 1) shape = shape.list->at[0];
-        if (!val_whole(shape, &n) || n < 0 || n > LIMIT_LIST) return elab_error(e, c->arg_loc[1], 207, "a list is made of [n] elements, not of %s", val_text(e, c->arg[1]));
+        if (!val_whole(shape, &n) || n < 0 || n > LIMIT_LIST)
+            return elab_error(e, c->arg_loc[1], 207, "a list is made of [n] elements, not of %s", val_text(e, c->arg[1]));
         if (x.kind == VAL_LIST && x.list->n != 1) {
             if (x.list->n == (size_t)n) return x;
-            return elab_error(e, c->arg_loc[0], 207, "a list of %" PRId64 " is wanted here, one number an axis, not of %zu", n, x.list->n);
+            return elab_error(e, c->arg_loc[0], 207, "a list of %" PRId64 " is wanted here, one number an axis, not of %zu", n,
+                              x.list->n);
         }
         ValList *l = arena_make(e->a, ValList);
         l->n = (size_t)n;
@@ -263,7 +276,8 @@ static Val arange(Elab *e, const Builtin *b, const Call *c) {
     Dim d;
     if (!c->given[1] && dim_of_val(c->arg[0], &d)) return val_tensor(iota(e, I32, 1, &d, 0));
     if (!c->given[1] || !val_whole(c->arg[0], &from) || !val_whole(c->arg[1], &to))
-        return elab_error(e, c->loc, 207, "arange counts to a whole number known when compiled, not to %s", val_text(e, c->arg[c->given[1] ? 1 : 0]));
+        return elab_error(e, c->loc, 207, "arange counts to a whole number known when compiled, not to %s",
+                          val_text(e, c->arg[c->given[1] ? 1 : 0]));
     d = (Dim){to > from ? to - from : 0, false};
     return expr_binary(e, OPERATOR_ADD, val_tensor(iota(e, I32, 1, &d, 0)), val_number((double)from), c->loc);
 }
@@ -271,7 +285,9 @@ static Val arange(Elab *e, const Builtin *b, const Call *c) {
 static Val eye(Elab *e, const Builtin *b, const Call *c) {
     (void)b;
     Dim d[2];
-    if (!dim_of_val(c->arg[0], &d[0]) || d[0].batch) return elab_error(e, c->loc, 207, "the size of a matrix is a whole number known when compiled, not %s", val_text(e, c->arg[0]));
+    if (!dim_of_val(c->arg[0], &d[0]) || d[0].batch)
+        return elab_error(e, c->loc, 207, "the size of a matrix is a whole number known when compiled, not %s",
+                          val_text(e, c->arg[0]));
     d[1] = d[0];
     Value *same = emit_binary(e, OP_eq, iota(e, I32, 2, d, 0), iota(e, I32, 2, d, 1));
     return val_tensor(emit_convert(e, same, F32));
@@ -283,8 +299,11 @@ static Val one_hot(Elab *e, const Builtin *b, const Call *c) {
     Value *i = tensor_as(e, c->arg[0], I32, c->arg_loc[0]);
     Dim n;
     if (!i) return val_error();
-    if (!elem_is_int(i->type->elem)) return elab_error(e, c->arg_loc[0], 210, "one_hot is for integers, not %s", type_name(i->type));
-    if (!dim_of_val(c->arg[1], &n) || n.batch) return elab_error(e, c->arg_loc[1], 207, "the number of classes is a whole number known when compiled, not %s", val_text(e, c->arg[1]));
+    if (!elem_is_int(i->type->elem))
+        return elab_error(e, c->arg_loc[0], 210, "one_hot is for integers, not %s", type_name(i->type));
+    if (!dim_of_val(c->arg[1], &n) || n.batch)
+        return elab_error(e, c->arg_loc[1], 207, "the number of classes is a whole number known when compiled, not %s",
+                          val_text(e, c->arg[1]));
     int r = i->type->rank + 1;
     if (!room(e, r, c->loc)) return val_error();
     Dim dims[MAX_RANK];
@@ -304,10 +323,13 @@ static Val gather(Elab *e, const Builtin *b, const Call *c) {
     Value *x = tensor_of(e, c->arg[0], c->arg_loc[0]), *i = tensor_of(e, c->arg[1], c->arg_loc[1]);
     int64_t axis;
     if (!x || !i || !axis_of(e, c->arg[2], x->type->rank, c->loc, &axis)) return val_error();
-    if (!elem_is_int(i->type->elem)) return elab_error(e, c->arg_loc[1], 208, "an index is an integer, not %s", type_name(i->type));
+    if (!elem_is_int(i->type->elem))
+        return elab_error(e, c->arg_loc[1], 208, "an index is an integer, not %s", type_name(i->type));
     bool fits = i->type->rank == x->type->rank;
     for (int k = 0; fits && k < x->type->rank; k++) fits = k == axis || dim_same(x->type->dim[k], i->type->dim[k]);
-    if (!fits) return elab_error(e, c->loc, 202, "gather takes along one axis: %s and the index %s must agree in the others", type_name(x->type), type_name(i->type));
+    if (!fits)
+        return elab_error(e, c->loc, 202, "gather takes along one axis: %s and the index %s must agree in the others",
+                          type_name(x->type), type_name(i->type));
     Value *in[] = {x, i};
     Attr a = attr_i(A_axis, axis);
     return val_tensor(emit(e, OP_gather, 2, in, 1, &a, NULL));
@@ -327,7 +349,9 @@ static Val top_k(Elab *e, const Builtin *b, const Call *c) {
     Value *x = tensor_of(e, c->arg[0], c->arg_loc[0]);
     int64_t k;
     if (!x) return val_error();
-    if (!val_whole(c->arg[1], &k) || k < 1) return elab_error(e, c->arg_loc[1], 207, "k is a whole number from 1, known when compiled, not %s", val_text(e, c->arg[1]));
+    if (!val_whole(c->arg[1], &k) || k < 1)
+        return elab_error(e, c->arg_loc[1], 207, "k is a whole number from 1, known when compiled, not %s",
+                          val_text(e, c->arg[1]));
     if (x->type->rank == 0 || x->type->dim[x->type->rank - 1].batch || x->type->dim[x->type->rank - 1].n < k)
         return elab_error(e, c->loc, 208, "there are no %" PRId64 " elements on the last axis of %s", k, type_name(x->type));
     Attr a = attr_i(A_k, k);

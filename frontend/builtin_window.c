@@ -6,7 +6,7 @@
 #include "elab.h"
 
 typedef struct Windows {
-    int n; /* spatial axes */
+    int n;                                                                       /* spatial axes */
     int64_t size[MAX_RANK], stride[MAX_RANK], pad[MAX_RANK], dilation[MAX_RANK]; /* pad -1: same */
     int64_t low[MAX_RANK], high[MAX_RANK];
 } Windows;
@@ -23,7 +23,8 @@ static bool numbers(Elab *e, Val v, int n, Loc at, const char *what, int64_t lea
     for (int i = 0; i < n; i++) {
         Val one = v.kind == VAL_LIST ? v.list->at[i] : v;
         if (val_whole(one, &out[i]) && out[i] >= least && out[i] < (1 << 24)) continue;
-        elab_error(e, at, 211, "%s is a whole number from %" PRId64 " that is known when compiled, not %s", what, least, val_text(e, one));
+        elab_error(e, at, 211, "%s is a whole number from %" PRId64 " that is known when compiled, not %s", what, least,
+                   val_text(e, one));
         return false;
     }
     return true;
@@ -52,7 +53,8 @@ static bool fits_windows(Elab *e, const Type *t, const Windows *w, Loc at) {
             return false;
         }
         if (d.n + w->low[i] + w->high[i] < k) {
-            elab_error(e, at, 208, "a window of %" PRId64 " does not fit on an axis of %" PRId64 "%s", k, d.n, w->low[i] + w->high[i] ? " with its padding" : "");
+            elab_error(e, at, 208, "a window of %" PRId64 " does not fit on an axis of %" PRId64 "%s", k, d.n,
+                       w->low[i] + w->high[i] ? " with its padding" : "");
             elab_note(e, (Loc){0}, "pad=same keeps the size");
             return false;
         }
@@ -64,7 +66,8 @@ static bool spatial(Elab *e, Value *x, Loc at, int *n) {
     if (!x) return false;
     *n = x->type->rank - 2;
     if (*n >= 1 && *n <= 3) return true;
-    elab_error(e, at, 211, "windows run over 1, 2 or 3 axes between the batch and the channels, and %s has %d", type_name(x->type), *n < 0 ? 0 : *n);
+    elab_error(e, at, 211, "windows run over 1, 2 or 3 axes between the batch and the channels, and %s has %d",
+               type_name(x->type), *n < 0 ? 0 : *n);
     return false;
 }
 
@@ -74,8 +77,10 @@ static Val windows(Elab *e, const Builtin *b, const Call *c) {
     Value *x = tensor_of(e, c->arg[0], c->arg_loc[0]);
     Windows w = {0};
     if (!spatial(e, x, c->arg_loc[0], &w.n)) return val_error();
-    if (!elem_is_float(x->type->elem) && !elem_is_int(x->type->elem)) return elab_error(e, c->arg_loc[0], 210, "%s is for numbers, not %s", b->name, type_name(x->type));
-    if (!numbers(e, c->arg[1], w.n, c->arg_loc[1], "the size of a window", 1, 1, w.size) || !numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, w.stride) ||
+    if (!elem_is_float(x->type->elem) && !elem_is_int(x->type->elem))
+        return elab_error(e, c->arg_loc[0], 210, "%s is for numbers, not %s", b->name, type_name(x->type));
+    if (!numbers(e, c->arg[1], w.n, c->arg_loc[1], "the size of a window", 1, 1, w.size) ||
+        !numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, w.stride) ||
         !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", -1, 0, w.pad))
         return val_error();
     for (int i = 0; i < w.n; i++) {
@@ -84,13 +89,15 @@ static Val windows(Elab *e, const Builtin *b, const Call *c) {
         padding(&w, i, x->type->dim[i + 1].n);
     }
     if (!fits_windows(e, x->type, &w, c->loc)) return val_error();
-    Attr a[] = {attr_ints(e->a, A_size, w.size, w.n), attr_ints(e->a, A_stride, w.stride, w.n), attr_ints(e->a, A_low, w.low, w.n), attr_ints(e->a, A_high, w.high, w.n)};
+    Attr a[] = {attr_ints(e->a, A_size, w.size, w.n), attr_ints(e->a, A_stride, w.stride, w.n),
+                attr_ints(e->a, A_low, w.low, w.n), attr_ints(e->a, A_high, w.high, w.n)};
     return val_tensor(emit(e, (OpCode)b->code, 1, &x, 4, a, NULL));
 }
 
 /* ---- convolution ---- */
 
-static Value *emit_conv(Elab *e, Value *x, Value *k, const char *spec, const char *axes, const Windows *w, const int64_t *stride, const int64_t *spread) {
+static Value *emit_conv(Elab *e, Value *x, Value *k, const char *spec, const char *axes, const Windows *w, const int64_t *stride,
+                        const int64_t *spread) {
     Value *in[] = {x, k};
     Attr a[] = {attr_s(A_spec, spec),
                 attr_s(A_window, axes),
@@ -106,7 +113,8 @@ static const char *axis_labels(int n) { return n == 1 ? "x" : n == 2 ? "xy" : "x
 
 static bool kernel_fits(Elab *e, const Type *x, const Type *k, int n, Loc at) {
     if (k->rank != n + 2) {
-        elab_error(e, at, 211, "the kernel of %s has %d dimensions, [spatial.., in, out], not %s", type_name(x), n + 2, type_name(k));
+        elab_error(e, at, 211, "the kernel of %s has %d dimensions, [spatial.., in, out], not %s", type_name(x), n + 2,
+                   type_name(k));
         return false;
     }
     if (x->elem != k->elem || !elem_is_float(x->elem)) {
@@ -127,8 +135,10 @@ static Val convolve(Elab *e, const Builtin *b, const Call *c) {
     Windows w = {0};
     int64_t groups, spread[MAX_RANK];
     if (!k || !spatial(e, x, c->arg_loc[0], &w.n) || !kernel_fits(e, x->type, k->type, w.n, c->loc)) return val_error();
-    if (!numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, w.stride) || !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", -1, -1, w.pad) ||
-        !numbers(e, c->arg[4], w.n, c->arg_loc[4], "a dilation", 1, 1, w.dilation) || !numbers(e, c->arg[5], 1, c->arg_loc[5], "the number of groups", 1, 1, &groups))
+    if (!numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, w.stride) ||
+        !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", -1, -1, w.pad) ||
+        !numbers(e, c->arg[4], w.n, c->arg_loc[4], "a dilation", 1, 1, w.dilation) ||
+        !numbers(e, c->arg[5], 1, c->arg_loc[5], "the number of groups", 1, 1, &groups))
         return val_error();
     for (int i = 0; i < w.n; i++) {
         w.size[i] = k->type->dim[i].n;
@@ -139,8 +149,12 @@ static Val convolve(Elab *e, const Builtin *b, const Call *c) {
     if (!fits_windows(e, x->type, &w, c->loc)) return val_error();
     int64_t in = x->type->dim[w.n + 1].n, k_in = k->type->dim[w.n].n, out = k->type->dim[w.n + 1].n;
     if (in % groups || out % groups || in / groups != k_in) {
-        if (groups == 1) return elab_error(e, c->loc, 204, "convolution of %s with a kernel %s: the channels differ (%" PRId64 ", %" PRId64 ")", type_name(x->type), type_name(k->type), in, k_in);
-        return elab_error(e, c->loc, 204, "convolution of %s with a kernel %s in %" PRId64 " groups: the channels do not divide", type_name(x->type), type_name(k->type), groups);
+        if (groups == 1)
+            return elab_error(e, c->loc, 204,
+                              "convolution of %s with a kernel %s: the channels differ (%" PRId64 ", %" PRId64 ")",
+                              type_name(x->type), type_name(k->type), in, k_in);
+        return elab_error(e, c->loc, 204, "convolution of %s with a kernel %s in %" PRId64 " groups: the channels do not divide",
+                          type_name(x->type), type_name(k->type), groups);
     }
     const char *s = axis_labels(w.n);
     if (groups == 1) return val_tensor(emit_conv(e, x, k, intern_printf("n%sc,%scd->n%sd", s, s, s), s, &w, w.stride, spread));
@@ -151,7 +165,8 @@ static Val convolve(Elab *e, const Builtin *b, const Call *c) {
     dx[w.n + 1] = dk[w.n + 1] = (Dim){groups, false};
     dx[w.n + 2] = (Dim){in / groups, false};
     dk[w.n + 2] = (Dim){out / groups, false};
-    Value *y = emit_conv(e, emit_reshape(e, x, w.n + 3, dx), emit_reshape(e, k, w.n + 3, dk), intern_printf("n%sgc,%scgd->n%sgd", s, s, s), s, &w, w.stride, spread);
+    Value *y = emit_conv(e, emit_reshape(e, x, w.n + 3, dx), emit_reshape(e, k, w.n + 3, dk),
+                         intern_printf("n%sgc,%scgd->n%sgd", s, s, s), s, &w, w.stride, spread);
     if (!y) return val_error();
     Dim dy[MAX_RANK];
     for (int i = 0; i <= w.n; i++) dy[i] = y->type->dim[i];
@@ -159,20 +174,26 @@ static Val convolve(Elab *e, const Builtin *b, const Call *c) {
     return val_tensor(emit_reshape(e, y, w.n + 2, dy));
 }
 
-/* The transpose of convolve with the same kernel, stride and padding: x has the channels that convolve gives. A convolution of x, spread by the
- * stride, with the kernel turned around. */
+/* The transpose of convolve with the same kernel, stride and padding: x has the channels that convolve gives. A convolution of x,
+ * spread by the stride, with the kernel turned around. */
 static Val convolve_back(Elab *e, const Builtin *b, const Call *c) {
     (void)b;
     Value *x = tensor_of(e, c->arg[0], c->arg_loc[0]), *k = tensor_of(e, c->arg[1], c->arg_loc[1]);
     Windows w = {0};
     int64_t one[MAX_RANK], spread[MAX_RANK], axes[MAX_RANK];
     if (!k || !spatial(e, x, c->arg_loc[0], &w.n) || !kernel_fits(e, x->type, k->type, w.n, c->loc)) return val_error();
-    if (!numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, spread) || !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", -1, -1, w.pad)) return val_error();
+    if (!numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, spread) ||
+        !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", -1, -1, w.pad))
+        return val_error();
     int64_t in = x->type->dim[w.n + 1].n, k_out = k->type->dim[w.n + 1].n;
-    if (in != k_out) return elab_error(e, c->loc, 204, "the transpose of a convolution with a kernel %s takes %" PRId64 " channels, and %s has %" PRId64, type_name(k->type), k_out, type_name(x->type), in);
+    if (in != k_out)
+        return elab_error(e, c->loc, 204,
+                          "the transpose of a convolution with a kernel %s takes %" PRId64 " channels, and %s has %" PRId64,
+                          type_name(k->type), k_out, type_name(x->type), in);
     for (int i = 0; i < w.n; i++) {
         int64_t n = x->type->dim[i + 1].n, size = k->type->dim[i].n, s = spread[i];
-        if (x->type->dim[i + 1].batch || n < 1 || size < 1) return elab_error(e, c->loc, 213, "windows do not run along the batch axis or an empty one");
+        if (x->type->dim[i + 1].batch || n < 1 || size < 1)
+            return elab_error(e, c->loc, 213, "windows do not run along the batch axis or an empty one");
         int64_t out = w.pad[i] < 0 ? n * s : (n - 1) * s + size - 2 * w.pad[i];
         int64_t before = w.pad[i] >= 0 ? w.pad[i] : (size > s ? (size - s) / 2 : 0); /* what the forward convolution pads */
         if (out < 1) return elab_error(e, c->loc, 208, "nothing is left of an axis of %" PRId64, n);
@@ -238,7 +259,8 @@ static bool check_labels(Elab *e, const Call *c, const Operand *ops, size_t n, c
     for (size_t i = 0; i < n; i++) {
         const Type *t = ops[i].value->type;
         if ((int)strlen(ops[i].labels) != t->rank) {
-            elab_error(e, c->rest.at[i].loc, 211, "einsum: \"%s\" has %zu labels for %s", ops[i].labels, strlen(ops[i].labels), type_name(t));
+            elab_error(e, c->rest.at[i].loc, 211, "einsum: \"%s\" has %zu labels for %s", ops[i].labels, strlen(ops[i].labels),
+                       type_name(t));
             return false;
         }
         if (t->elem != ops[0].value->type->elem || t->elem == BOOL) {
@@ -252,7 +274,8 @@ static bool check_labels(Elab *e, const Call *c, const Operand *ops, size_t n, c
                 return false;
             }
             if (known[(int)l] && !dim_same(size[(int)l], t->dim[k])) {
-                elab_error(e, c->loc, 204, "einsum: the sizes of `%c` differ (%s, %s)", l, dims_text(e, 1, &size[(int)l]), dims_text(e, 1, &t->dim[k]));
+                elab_error(e, c->loc, 204, "einsum: the sizes of `%c` differ (%s, %s)", l, dims_text(e, 1, &size[(int)l]),
+                           dims_text(e, 1, &t->dim[k]));
                 return false;
             }
             known[(int)l] = true;
@@ -281,9 +304,11 @@ static Val einsum(Elab *e, const Builtin *b, const Call *c) {
     Operand ops[8];
     size_t n;
     const char *out;
-    if (c->arg[0].kind != VAL_STRING) return elab_error(e, c->arg_loc[0], 211, "einsum begins with a string like \"bij,bjk->bik\"");
+    if (c->arg[0].kind != VAL_STRING)
+        return elab_error(e, c->arg_loc[0], 211, "einsum begins with a string like \"bij,bjk->bik\"");
     if (!read_operands(e, c, c->arg[0].text, ops, &n, &out))
-        return elab_error(e, c->arg_loc[0], 211, "einsum: \"%s\" does not describe %zu tensor%s", c->arg[0].text, c->rest.n, c->rest.n == 1 ? "" : "s");
+        return elab_error(e, c->arg_loc[0], 211, "einsum: \"%s\" does not describe %zu tensor%s", c->arg[0].text, c->rest.n,
+                          c->rest.n == 1 ? "" : "s");
     if (!check_labels(e, c, ops, n, out)) return val_error();
     while (n > 1) {
         char later[16 * MAX_RANK] = "";
@@ -301,7 +326,8 @@ static Val einsum(Elab *e, const Builtin *b, const Call *c) {
             result[k] = 0;
         }
         if (strlen(result) > MAX_RANK) return elab_error(e, c->loc, 219, "a tensor has at most %d dimensions", MAX_RANK);
-        ops[0].value = emit_contract(e, intern_printf("%s,%s->%s", ops[0].labels, ops[1].labels, result), ops[0].value, ops[1].value);
+        ops[0].value =
+            emit_contract(e, intern_printf("%s,%s->%s", ops[0].labels, ops[1].labels, result), ops[0].value, ops[1].value);
         if (!ops[0].value) return val_error();
         strcpy(ops[0].labels, result);
         for (size_t i = 1; i + 1 < n; i++) ops[i] = ops[i + 1];

@@ -1,9 +1,9 @@
 /*
  * elab.h - what the files of the elaborator share: the values it computes with, scopes, instances, and its state.
  *
- * The interpreter's values are those of language-rules.md E3, N3 and N5: a number is no tensor; it is exact as long as it is known, and
- * takes the element type of the tensor it meets. Anything that failed is VAL_ERROR (or a NULL Value), was reported where it failed,
- * and stays silent from then on.
+ * The interpreter's values are those of language-rules.md E3, N3 and N5: a number is no tensor; it is exact as long as it is
+ * known, and takes the element type of the tensor it meets. Anything that failed is VAL_ERROR (or a NULL Value), was reported
+ * where it failed, and stays silent from then on.
  *
  *   elab_value.c    values, scopes, maps               elab_emit.c     ops with a check, broadcasting, conversions
  *   elab_names.c    declarations, library, -D          elab_expr.c     expressions
@@ -13,6 +13,7 @@
  *   elab_update.c   grad, minimize, update, <-         elab_command.c  loops of commands, stretches, what is carried
  *   elab_tree.c     track, print, save, ...            elab_data.c     data sets, loaders, vocabularies
  *   elab_finish.c   names, unused slots, what needs weights            elab_error.c    messages with their notes
+ *   elab_hint.c     notes that help                    elab_check.c    headers, and functions that nothing reaches
  *   builtin*.c      the built-in functions
  */
 #ifndef NNC_FRONTEND_ELAB_H
@@ -28,8 +29,8 @@
 /* The limits of D6, and how deep calls and expressions may nest before the stack is in danger. */
 enum { LIMIT_OPS = 10000000, LIMIT_LIST = 1000000, LIMIT_DEPTH = 1500, LIMIT_COPIES = 1000000, LIMIT_CALLS = 200 };
 #define LIMIT_ELEMENTS ((int64_t)1 << 40)
-#define LIMIT_WORK 100000000       /* steps of elab_work: seconds */
-#define LIMIT_BYTES ((size_t)800 << 20) /* of the arena */
+#define LIMIT_WORK     100000000           /* steps of elab_work: seconds */
+#define LIMIT_BYTES    ((size_t)800 << 20) /* of the arena */
 enum { LIMIT_STRING = 1 << 20 };
 
 typedef struct Elab Elab;
@@ -54,14 +55,15 @@ void map_put(Arena *a, PtrMap *m, const void *key, void *value);
 /* ---- values ---- */
 
 typedef enum ValKind {
-    VAL_ERROR,    /* reported already: whoever meets it stays silent */
-    VAL_NONE,     /* what a function without a result gives */
-    VAL_NUMBER,   /* known when compiled: num, or num * B where `batch` is set */
-    VAL_SCALAR,   /* a number known when the program runs: an option, a counter, B + 1. No tensor: it has no element type of its own */
-    VAL_BOOL,     /* known when compiled */
+    VAL_ERROR,  /* reported already: whoever meets it stays silent */
+    VAL_NONE,   /* what a function without a result gives */
+    VAL_NUMBER, /* known when compiled: num, or num * B where `batch` is set */
+    VAL_SCALAR, /* a number known when the program runs: an option, a counter, B + 1. No tensor: it has no element type of its own
+                 */
+    VAL_BOOL,   /* known when compiled */
     VAL_STRING,
     VAL_LIST,
-    VAL_TUPLE,    /* several results */
+    VAL_TUPLE, /* several results */
     VAL_TENSOR,
     VAL_OWNED,    /* a parameter or state by reference: reads give its value at that place */
     VAL_FUNCTION, /* fn, built-in, element type, layer without an instance, optimizer */
@@ -118,9 +120,9 @@ typedef struct Binding {
     const char *name;
     Val val;
     Loc loc;
-    bool dim;      /* a dimension variable: bound anew by each function */
-    bool fixed;    /* configuration, let, fn, parameter: `=` does not rebind it */
-    bool average;  /* left behind by `track`: a loop does not carry it */
+    bool dim;     /* a dimension variable: bound anew by each function */
+    bool fixed;   /* configuration, let, fn, parameter: `=` does not rebind it */
+    bool average; /* left behind by `track`: a loop does not carry it */
     bool read, rebound;
     struct Binding *next;
 } Binding;
@@ -137,7 +139,7 @@ struct Scope {
 typedef struct Decl {
     const AstNode *node;
     const char *name;
-    int index;     /* which name of a `param a, b` */
+    int index; /* which name of a `param a, b` */
     enum { DECL_NEW, DECL_BUSY, DECL_DONE } state;
     Val val;
     Source *source;
@@ -161,9 +163,9 @@ struct Function {
     Scope *env;          /* where its free names are looked up */
     Instance *self;      /* a layer's own function: whose parameters it sees */
     const Builtin *builtin;
-    Elem elem;          /* CAST */
-    const Val *config;  /* as many as decl->function->config, or NULL: no brackets yet */
-    bool in_command;    /* not used for fn: keeps optimizers' brackets apart */
+    Elem elem;         /* CAST */
+    const Val *config; /* as many as decl->function->config, or NULL: no brackets yet */
+    bool in_command;   /* not used for fn: keeps optimizers' brackets apart */
 };
 
 /* Where in the unrolled text something stands: the copied `for`s around it, outermost first, each with its copy. */
@@ -176,7 +178,7 @@ typedef struct Path {
 } Path;
 
 struct Instance {
-    Instance *owner;     /* NULL: a model of the file */
+    Instance *owner; /* NULL: a model of the file */
     const Function *layer;
     const Val *config;
     const AstNode *place;
@@ -184,7 +186,7 @@ struct Instance {
     const char *let_name; /* NULL: counted by kind */
     const char *name;     /* "net.dense_1"; set by elab_finish */
     Loc loc;
-    Scope *members;      /* lets, parameters, functions; NULL until the body ran */
+    Scope *members; /* lets, parameters, functions; NULL until the body ran */
     Block *members_block;
     bool busy;
     bool applied;
@@ -202,9 +204,9 @@ struct Owned {
     const Path *path;
     Loc loc;
     Slot *slot;
-    Owned *of;              /* optimizer's state: of which parameter */
-    const char *optimizer;  /* ... of which optimizer */
-    uint64_t statement;     /* ... of which statement and copy */
+    Owned *of;             /* optimizer's state: of which parameter */
+    const char *optimizer; /* ... of which optimizer */
+    uint64_t statement;    /* ... of which statement and copy */
     bool failed;
 };
 
@@ -214,15 +216,15 @@ typedef struct Frame {
     struct Frame *up;
     const Function *fn;
     Loc call;
-    const Val *inputs;     /* as many as fn has inputs, for the note "applied here to image: u8[B, 28, 28]"; NULL: none yet */
-    const Instance *inst;  /* of a layer */
-    const Path *path;      /* of the caller */
-    bool library;          /* the body is library text */
-    bool caller_library;   /* the call is */
+    const Val *inputs;    /* as many as fn has inputs, for the note "applied here to image: u8[B, 28, 28]"; NULL: none yet */
+    const Instance *inst; /* of a layer */
+    const Path *path;     /* of the caller */
+    bool library;         /* the body is library text */
+    bool caller_library;  /* the call is */
 } Frame;
 
-/* Reports an error at a place of the text; inside the library at the innermost place of the user's file, the library's line as a note. Adds the notes
- * "in layer x, applied here to ...", "in copy i = 2", "while learning". Returns VAL_ERROR. */
+/* Reports an error at a place of the text; inside the library at the innermost place of the user's file, the library's line as a
+ * note. Adds the notes "in layer x, applied here to ...", "in copy i = 2", "while learning". Returns VAL_ERROR. */
 Val elab_error(Elab *e, Loc at, int code, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void elab_warning(Elab *e, Loc at, int code, const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Hands on the notes of the last error that still wait. */
@@ -233,7 +235,8 @@ void elab_note(Elab *e, Loc at, const char *format, ...) __attribute__((format(p
 Val elab_not_yet(Elab *e, Loc at, const char *what);
 /* False when a limit has been met: everything winds up silently. Counts n ops. */
 bool elab_spend(Elab *e, Loc at, int64_t n);
-/* The same for n steps of the elaborator's own: expressions read, elements of lists made or compared. Bounds time and memory for programs that make no ops. */
+/* The same for n steps of the elaborator's own: expressions read, elements of lists made or compared. Bounds time and memory for
+ * programs that make no ops. */
 bool elab_work(Elab *e, Loc at, int64_t n);
 
 /* ---- state ---- */
@@ -257,8 +260,8 @@ typedef struct KeyFrame {
 
 /* What B is: one for each data loop, one for the inputs of a command. */
 typedef struct Batch {
-    int64_t bound; /* 0: there is none */
-    bool data;     /* of a data loop: draws count from SLOT_FIRST */
+    int64_t bound;    /* 0: there is none */
+    bool data;        /* of a data loop: draws count from SLOT_FIRST */
     int64_t constant; /* drop_last, lanes: B is this number; else 0 */
 } Batch;
 
@@ -284,7 +287,7 @@ typedef Vec(Node *) NodeVec;
 typedef struct CommandState {
     Command *command;
     const AstNode *ast;
-    Node *holder; /* whose body nodes are added to */
+    Node *holder;    /* whose body nodes are added to */
     NodeVec pending; /* after the call of the function that is open */
     CommandLoop *loop;
     Slot *step;
@@ -339,6 +342,7 @@ struct Elab {
     const Batch *batch;
     PtrMap infos;       /* Func -> FuncInfo */
     PtrMap value_slots; /* Value -> Slot that brings it to other functions */
+    PtrMap ran;         /* declarations of functions and layers whose body was elaborated */
 
     Scope *scope;
     Instance *self;
@@ -350,13 +354,13 @@ struct Elab {
     Loc user_loc;      /* innermost place in the user's file */
     CommandState *command;
     ScanState *scan;
-    Owned *optimized;        /* in an optimizer: the parameter that moves */
+    Owned *optimized; /* in an optimizer: the parameter that moves */
     const char *optimizer;
     uint64_t optimizer_site;
-    Vec(WriteEvent) writes;  /* of parameters and states, in order */
+    Vec(WriteEvent) writes; /* of parameters and states, in order */
     Val returned;
-    bool pure;               /* in a file's fn: nothing may be written or owned */
-    int calls;               /* how deep */
+    bool pure; /* in a file's fn: nothing may be written or owned */
+    int calls; /* how deep */
 
     Vec(Instance *) models;
     Vec(Owned *) owned; /* everything, in order of creation */
@@ -366,7 +370,7 @@ struct Elab {
     int64_t ops, work;
     int depth;
     bool stopped, reported;
-    int quiet;  /* tries of a loop's body: errors are counted, not shown; the last try is made again aloud if there were any */
+    int quiet; /* tries of a loop's body: errors are counted, not shown; the last try is made again aloud if there were any */
     int errors;
     Vec(LateNote) late; /* where the error reported last was met: shown after its other notes */
 };
@@ -380,21 +384,35 @@ Binding *scope_find_here(Scope *s, const char *name);  /* in this one alone */
 Source *scope_source(const Scope *s);
 bool scope_in_command(const Scope *s);
 
-bool names_declare(Elab *e, const Ast *program); /* both sources, doubles, -D */
-Val names_lookup(Elab *e, const AstNode *name);  /* reports what is not known */
+bool names_declare(Elab *e, const Ast *program);        /* both sources, doubles, -D */
+Val names_lookup(Elab *e, const AstNode *name);         /* reports what is not known */
 Val names_lookup_applied(Elab *e, const AstNode *name); /* N1: skips what cannot be applied */
 Val names_find_const(Elab *e, Scope *from, const char *name, bool *known, Loc *where);
-Decl *names_decl(Elab *e, const char *name);           /* in the user's file */
+Decl *names_decl(Elab *e, const char *name); /* in the user's file */
 Val decl_value(Elab *e, Decl *d, Loc use);
 bool val_callable(Val v);
 void names_suggest(Elab *e, const char *name);
+
+bool names_flag(const char *name);                     /* a flag that every finished program has */
+bool names_callable(Elab *e, const AstNode *name); /* silently */
+void names_check(Elab *e, const AstNode *name);    /* reports a name that neither scopes, file, library nor built-ins have */
+
+/* ---- notes that help (elab_hint.c), checks without applying (elab_check.c) ---- */
+
+bool hint_name(Elab *e, const char *name);             /* false: nothing is known about this name */
+void hint_type(Elab *e, const char *word, bool exact); /* exact: an element type is wanted */
+void hint_member(Elab *e, Val base, const char *name);
+void hint_known(Elab *e, const char *name, const char *what, const char *const *known, size_t n);
+void hint_operand(Elab *e, const AstNode *n);
+void check_headers(Elab *e, const Ast *program);
+void check_unreached(Elab *e, const Ast *program);
 
 /* ---- types (elab_types.c) ---- */
 
 /* A type without variables: of a parameter, a data field. NULL after an error. batch: B stands for the batch. */
 const Type *type_eval(Elab *e, const AstNode *type);
-/* Does v fit the pattern? Binds dimension variables in e->scope. `what` names it in messages ("input `x` of dense"). May turn numbers into what the pattern
- * asks for. */
+/* Does v fit the pattern? Binds dimension variables in e->scope. `what` names it in messages ("input `x` of dense"). May turn
+ * numbers into what the pattern asks for. */
 bool type_match(Elab *e, const AstNode *pattern, Val *v, Loc at, const char *what, bool result);
 bool dims_eval(Elab *e, const Nodes *items, int *rank, Dim *dims);
 bool dims_of_list(Elab *e, Val v, Loc at, int *rank, Dim *dims);
@@ -432,7 +450,7 @@ Value *tensor_to(Elab *e, Val v, const Type *t, Loc at);
 Value *use_value(Elab *e, Value *v, Loc at); /* brings a value over */
 Slot *slot_of_value(Elab *e, Value *v);
 Slot *slot_var(Elab *e, const char *hint, const Type *t, int64_t bound, Loc loc);
-Value *batch_size(Elab *e);                    /* B as i32 */
+Value *batch_size(Elab *e); /* B as i32 */
 Val number_of_value(Val v, int64_t *out);
 bool axis_of(Elab *e, Val v, int rank, Loc at, int64_t *axis);
 bool axes_of(Elab *e, Val v, int rank, Loc at, int *n, int64_t *axes);
@@ -472,7 +490,8 @@ const Function *function_of(Elab *e, const AstNode *decl, Scope *env, Instance *
 Val call_body(Elab *e, const Function *f, Instance *self, const AstNode *place, const Args *args, Scope **out);
 bool bind_config(Elab *e, const Function *f, const Val *config, Scope *s);
 
-Instance *instance_at(Elab *e, const Function *layer, const Val *config, const AstNode *place, Instance *owner, const char *let_name);
+Instance *instance_at(Elab *e, const Function *layer, const Val *config, const AstNode *place, Instance *owner,
+                      const char *let_name);
 Instance *instance_named(Elab *e, Val v, const AstNode *place, const char *let_name);
 Val instance_apply(Elab *e, Instance *i, const AstNode *place, const Args *args);
 bool instance_complete(Elab *e, Instance *i, Loc at); /* its members are there */
@@ -542,7 +561,7 @@ bool loader_eval(Elab *e, const AstNode *call, Loader *out);
 typedef struct Call {
     Val arg[8]; /* in the order of the signature; VAL_NONE: left out */
     bool given[8];
-    Args rest;  /* what a signature ending in "..." takes */
+    Args rest; /* what a signature ending in "..." takes */
     Loc loc;
     Loc arg_loc[8];
 } Call;

@@ -42,7 +42,8 @@ bool args_eval(Elab *e, const Nodes *items, Args *args) {
 }
 
 /* Puts arguments in the order of the fields; VAL_NONE where one is left out. what: "input" or "configuration". */
-static bool args_place(Elab *e, const Function *f, const Nodes *fields, const Args *args, Loc at, const char *what, Val *out, Loc *locs) {
+static bool args_place(Elab *e, const Function *f, const Nodes *fields, const Args *args, Loc at, const char *what, Val *out,
+                       Loc *locs) {
     for (uint32_t i = 0; i < fields->n; i++) out[i] = val_none(), locs[i] = at;
     uint32_t next = 0;
     for (size_t k = 0; k < args->n; k++) {
@@ -54,8 +55,7 @@ static bool args_place(Elab *e, const Function *f, const Nodes *fields, const Ar
                 elab_error(e, a->loc, 106, "%s has no %s `%s`", f->name, what, a->name);
                 Vec(const char *) known = {0};
                 for (uint32_t j = 0; j < fields->n; j++) vec_push(e->a, &known, fields->at[j]->field.name);
-                const char *near = diag_nearest(a->name, known.at, known.n);
-                if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
+                hint_known(e, a->name, intern_printf("%ss of %s", what, f->name), known.at, known.n);
                 return false;
             }
             if (out[i].kind != VAL_NONE) {
@@ -65,7 +65,8 @@ static bool args_place(Elab *e, const Function *f, const Nodes *fields, const Ar
         } else {
             i = next++;
             if (i >= fields->n) {
-                elab_error(e, a->loc, 106, "%s has %u %s%s, not %zu", f->name, fields->n, what, fields->n == 1 ? "" : "s", args->n);
+                elab_error(e, a->loc, 106, "%s has %u %s%s, not %zu", f->name, fields->n, what, fields->n == 1 ? "" : "s",
+                           args->n);
                 elab_note(e, f->decl->loc, "`%s` is declared here", f->name);
                 return false;
             }
@@ -92,7 +93,8 @@ typedef struct Around {
 } Around;
 
 static Around enter(Elab *e, const Function *f, Frame *frame, Scope *scope, Instance *self) {
-    Around a = {e->scope, e->self, e->path, e->site, e->frame, e->library_text, e->pure, e->scan, e->optimized, e->returned, e->b.loc, e->user_loc};
+    Around a = {e->scope, e->self, e->path,      e->site,     e->frame, e->library_text,
+                e->pure,  e->scan, e->optimized, e->returned, e->b.loc, e->user_loc};
     frame->up = e->frame;
     frame->path = e->path;
     frame->caller_library = e->library_text;
@@ -139,8 +141,13 @@ static uint64_t place_hash(uint64_t site, Loc at) {
 
 const Function *function_of(Elab *e, const AstNode *decl, Scope *env, Instance *self) {
     Function *f = arena_make(e->a, Function);
-    *f = (Function){.kind = decl->kind == AST_LAYER ? FN_LAYER : decl->kind == AST_OPTIMIZER ? FN_OPTIMIZER : FN_USER,
-                    .name = decl->function->name, .decl = decl, .env = env, .self = self};
+    *f = (Function){.kind = decl->kind == AST_LAYER       ? FN_LAYER
+                            : decl->kind == AST_OPTIMIZER ? FN_OPTIMIZER
+                                                          : FN_USER,
+                    .name = decl->function->name,
+                    .decl = decl,
+                    .env = env,
+                    .self = self};
     return f;
 }
 
@@ -157,12 +164,14 @@ bool bind_config(Elab *e, const Function *f, const Val *config, Scope *s) {
 /* What brackets hold is known when compiled, but for an f32, which may be a number known when the program runs. */
 static bool config_known(Elab *e, const AstNode *field, Val v, Loc at) {
     const AstNode *t = field->field.type;
-    bool number = t && t->kind == AST_TYPE && !t->type.has_dims && (strcmp(t->type.name, "f32") == 0 || strcmp(t->type.name, "f64") == 0);
+    bool number =
+        t && t->kind == AST_TYPE && !t->type.has_dims && (strcmp(t->type.name, "f32") == 0 || strcmp(t->type.name, "f64") == 0);
     if (v.kind == VAL_SCALAR || v.kind == VAL_TENSOR || v.kind == VAL_OWNED) {
         if (v.kind == VAL_SCALAR && (number || !t)) return true;
         const Type *type = v.kind == VAL_TENSOR ? (v.t.value ? v.t.value->type : v.t.slot->type) : NULL;
         if (number && type && type->rank == 0) return true;
-        elab_error(e, at, 110, "the configuration `%s` must be known when compiled: this is %s", field->field.name, val_text(e, v));
+        elab_error(e, at, 110, "the configuration `%s` must be known when compiled: this is %s", field->field.name,
+                   val_text(e, v));
         return false;
     }
     return true;
@@ -194,7 +203,8 @@ static Val configure_with(Elab *e, const Function *f, const Args *args, Loc at) 
         e->library_text = around.library;
         if (ok && !tensor) {
             e->frame = around.frame;
-            ok = type_match(e, field->field.type, &config[i], locs[i], intern_printf("the configuration `%s` of %s", field->field.name, f->name), false);
+            ok = type_match(e, field->field.type, &config[i], locs[i],
+                            intern_printf("the configuration `%s` of %s", field->field.name, f->name), false);
         }
         leave(e, &around);
         Binding *b = scope_bind(e, s, field->field.name, config[i], field->loc);
@@ -210,7 +220,8 @@ static Val configure_with(Elab *e, const Function *f, const Args *args, Loc at) 
 Val configure(Elab *e, Val callee, const AstNode *bracket) {
     const Function *f = callee.fn;
     Loc at = bracket ? bracket->loc : e->b.loc;
-    if (f->kind == FN_BUILTIN || f->kind == FN_CAST) return elab_error(e, at, 106, "%s has no configuration: `(...)` applies it", val_text(e, callee));
+    if (f->kind == FN_BUILTIN || f->kind == FN_CAST)
+        return elab_error(e, at, 106, "%s has no configuration: `(...)` applies it", val_text(e, callee));
     if (f->decl->broken) return val_error();
     if (bracket && f->config) return elab_error(e, at, 106, "%s has its configuration already", f->name);
     Args args = {0};
@@ -239,7 +250,8 @@ static bool bind_inputs(Elab *e, const Function *f, Val *inputs, Loc *locs, Loc 
         Loc user_loc = e->user_loc;
         e->frame = here->up;
         e->library_text = here->caller_library;
-        bool fits = type_match(e, field->field.type, &inputs[i], locs[i], intern_printf("input `%s` of %s", field->field.name, f->name), false);
+        bool fits = type_match(e, field->field.type, &inputs[i], locs[i],
+                               intern_printf("input `%s` of %s", field->field.name, f->name), false);
         e->frame = here;
         e->library_text = library;
         e->user_loc = user_loc;
@@ -257,7 +269,8 @@ static bool bind_inputs(Elab *e, const Function *f, Val *inputs, Loc *locs, Loc 
             return false;
         }
         inputs[i] = expr_read(e, field->field.value);
-        ok = ok && inputs[i].kind != VAL_ERROR && type_match(e, field->field.type, &inputs[i], field->loc, field->field.name, false);
+        ok = ok && inputs[i].kind != VAL_ERROR &&
+             type_match(e, field->field.type, &inputs[i], field->loc, field->field.name, false);
         scope_bind(e, e->scope, field->field.name, inputs[i], field->loc);
     }
     return ok;
@@ -267,13 +280,16 @@ static Val check_results(Elab *e, const Function *f, Val v) {
     const AstFunction *decl = f->decl->function;
     if (v.kind == VAL_ERROR || !decl->has_results) return v;
     size_t n = decl->results.n, have = v.kind == VAL_TUPLE ? v.list->n : v.kind != VAL_NONE;
-    if (n != have) return elab_error(e, f->decl->loc, 206, "%s gives %zu value%s, but %zu %s declared", f->name, have, have == 1 ? "" : "s", n, n == 1 ? "is" : "are");
+    if (n != have)
+        return elab_error(e, f->decl->loc, 206, "%s gives %zu value%s, but %zu %s declared", f->name, have, have == 1 ? "" : "s",
+                          n, n == 1 ? "is" : "are");
     Val out[64];
     if (n > 64) return elab_error(e, f->decl->loc, 206, "more than 64 results");
     for (size_t i = 0; i < n; i++) {
         const AstNode *field = decl->results.at[i];
         out[i] = v.kind == VAL_TUPLE ? v.list->at[i] : v;
-        const char *what = n > 1 ? intern_printf("the result `%s` of %s", field->field.name, f->name) : intern_printf("the result of %s", f->name);
+        const char *what = n > 1 ? intern_printf("the result `%s` of %s", field->field.name, f->name)
+                                 : intern_printf("the result of %s", f->name);
         if (!type_match(e, field->field.type, &out[i], field->loc, what, true)) return val_error();
     }
     return v.kind == VAL_TUPLE ? val_list(e, VAL_TUPLE, n, out) : out[0];
@@ -296,6 +312,7 @@ static bool may_call(Elab *e, const Function *f, const Instance *inst, Loc at) {
 Val call_body(Elab *e, const Function *f, Instance *self, const AstNode *place, const Args *args, Scope **out) {
     const AstFunction *decl = f->decl->function;
     Instance *inst = f->kind == FN_LAYER ? self : NULL;
+    if (!map_get(&e->ran, f->decl)) map_put(e->a, &e->ran, f->decl, (void *)f->decl);
     if (f->decl->broken || !may_call(e, f, inst, place->loc)) return val_error();
     Val *inputs = arena_make_n(e->a, Val, decl->inputs.n + 1);
     Loc *locs = arena_make_n(e->a, Loc, decl->inputs.n + 1);
@@ -328,7 +345,9 @@ Val call(Elab *e, const AstNode *place, Val callee, const Args *args) {
     switch (f->kind) {
     case FN_BUILTIN:
     case FN_CAST: return builtin_call(e, f, place, args);
-    case FN_OPTIMIZER: return elab_error(e, place->loc, 103, "the optimizer %s is used as `minimize loss over net using %s[...]`", f->name, f->name);
+    case FN_OPTIMIZER:
+        return elab_error(e, place->loc, 103, "the optimizer %s is used as `minimize loss over net using %s[...]`", f->name,
+                          f->name);
     case FN_LAYER:
     case FN_USER: break;
     }

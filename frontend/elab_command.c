@@ -1,10 +1,10 @@
 /*
- * elab_command.c - commands: their text is cut into stretches, each a function that a node of the command's tree calls; `for` over a range or
- * over data is a node of its own.
+ * elab_command.c - commands: their text is cut into stretches, each a function that a node of the command's tree calls; `for`
+ * over a range or over data is a node of its own.
  *
- * A value that outlives its stretch is brought over by a slot (elab_emit.c, use_value). What a loop carries is a slot too: written before
- * the loop, read when its body begins, written again when the body ends. Like the bodies of `scan`, bodies here are tried with a guess of
- * what is carried, of which type, and whether the loop learns (L5), until guess and outcome agree.
+ * A value that outlives its stretch is brought over by a slot (elab_emit.c, use_value). What a loop carries is a slot too:
+ * written before the loop, read when its body begins, written again when the body ends. Like the bodies of `scan`, bodies here
+ * are tried with a guess of what is carried, of which type, and whether the loop learns (L5), until guess and outcome agree.
  */
 #include "elab.h"
 
@@ -109,7 +109,8 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
     }
     if (c->dropped) {
         if (c->inner->rebound && c->inner->read && !val_is_number(c->init)) {
-            elab_error(e, c->inner->loc, 301, "`%s` is %s before the loop and cannot change in a loop that runs", c->name, val_text(e, c->init));
+            elab_error(e, c->inner->loc, 301, "`%s` is %s before the loop and cannot change in a loop that runs", c->name,
+                       val_text(e, c->init));
             *failed = true;
         } else if (c->inner->rebound)
             c->changed = c->inner->loc;
@@ -129,7 +130,9 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         c->whole = false;
         return false;
     }
-    const Type *t = v.kind == VAL_BOOL ? type_scalar(BOOL) : v.kind == VAL_TENSOR ? (v.t.value ? v.t.value->type : v.t.slot->type) : NULL;
+    const Type *t = v.kind == VAL_BOOL     ? type_scalar(BOOL)
+                    : v.kind == VAL_TENSOR ? (v.t.value ? v.t.value->type : v.t.slot->type)
+                                           : NULL;
     if (t && t == c->type && !c->scalar) return true;
     if (t && c->scalar) {
         c->scalar = false;
@@ -141,7 +144,8 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         c->changed = c->inner->loc;
         return false;
     }
-    elab_error(e, c->inner->loc, 301, "`%s` is %s at the end of the loop's body, but %s before the loop", c->name, val_text(e, v), val_text(e, c->init));
+    elab_error(e, c->inner->loc, 301, "`%s` is %s at the end of the loop's body, but %s before the loop", c->name, val_text(e, v),
+               val_text(e, c->init));
     elab_note(e, c->outer->loc, "it is bound here before the loop; what a loop carries does not change its type");
     *failed = true;
     return true;
@@ -174,7 +178,7 @@ static bool set_bound(Elab *e, Val v, Loc at, const char *what, Bound *out) {
     if (v.kind == VAL_ERROR) return false;
     *out = (Bound){0};
     if (val_whole(v, &out->n)) return true;
-    if (!val_is_number(v) || (v.kind == VAL_SCALAR && !v.whole)) {
+    if (!val_is_number(v) || (v.kind == VAL_SCALAR && !v.whole) || (v.kind == VAL_NUMBER && v.num != floor(v.num))) {
         elab_error(e, at, 110, "%s is a whole number, not %s", what, val_text(e, v));
         return false;
     }
@@ -198,7 +202,8 @@ static bool plan_range(Elab *e, const AstNode *s, LoopPlan *p) {
     p->range = true;
     p->counter_name = clause->clause.names.at[0]->name;
     p->node->epoch = strcmp(p->counter_name, "epoch") == 0;
-    Val lo = expr_number(e, range->binary.left, "the beginning of a range"), hi = expr_number(e, range->binary.right, "the end of a range");
+    Val lo = expr_number(e, range->binary.left, "the beginning of a range"),
+        hi = expr_number(e, range->binary.right, "the end of a range");
     if (!set_bound(e, lo, range->binary.left->loc, "the beginning of a range", &p->node->lo) ||
         !set_bound(e, hi, range->binary.right->loc, "the end of a range", &p->node->hi))
         return false;
@@ -211,7 +216,10 @@ static bool plan_range(Elab *e, const AstNode *s, LoopPlan *p) {
 static bool plan_set(Elab *e, const AstNode *clause, bool first, LoopPlan *p) {
     const AstNode *source = clause->clause.sources.at[0];
     const AstNode *set = source->kind == AST_BRACKET ? source->call.callee : source;
-    DataUse use = {.to = {NULL, -1}, .shuffle = clause->clause.shuffle, .resample = clause->clause.resample, .lanes = clause->clause.lanes,
+    DataUse use = {.to = {NULL, -1},
+                   .shuffle = clause->clause.shuffle,
+                   .resample = clause->clause.resample,
+                   .lanes = clause->clause.lanes,
                    .drop_last = clause->clause.drop_last};
     Val v = expr(e, set);
     if (v.kind == VAL_ERROR) return false;
@@ -226,8 +234,10 @@ static bool plan_set(Elab *e, const AstNode *clause, bool first, LoopPlan *p) {
             elab_error(e, source->loc, 404, "a part of a data set is written as %s[a..b]", use.set->name);
             return false;
         }
-        Val from = expr_number(e, part->binary.left, "the beginning of a part"), to = expr_number(e, part->binary.right, "the end of a part");
-        if (!set_bound(e, from, part->binary.left->loc, "the beginning of a part", &use.from) || !set_bound(e, to, part->binary.right->loc, "the end of a part", &use.to))
+        Val from = expr_number(e, part->binary.left, "the beginning of a part"),
+            to = expr_number(e, part->binary.right, "the end of a part");
+        if (!set_bound(e, from, part->binary.left->loc, "the beginning of a part", &use.from) ||
+            !set_bound(e, to, part->binary.right->loc, "the end of a part", &use.to))
             return false;
         if (!use.from.slot && !use.to.slot && (use.from.n < 0 || use.to.n < use.from.n)) {
             elab_error(e, part->loc, 404, "the part %" PRId64 "..%" PRId64 " holds no samples", use.from.n, use.to.n);
@@ -245,7 +255,8 @@ static bool plan_set(Elab *e, const AstNode *clause, bool first, LoopPlan *p) {
     }
     const Nodes *names = &clause->clause.names;
     if (names->n > use.set->fields.n) {
-        elab_error(e, names->at[use.set->fields.n]->loc, 404, "the data set %s has %zu field%s", use.set->name, use.set->fields.n, use.set->fields.n == 1 ? "" : "s");
+        elab_error(e, names->at[use.set->fields.n]->loc, 404, "the data set %s has %zu field%s", use.set->name, use.set->fields.n,
+                   use.set->fields.n == 1 ? "" : "s");
         elab_note(e, use.set->loc, "`%s` is declared here", use.set->name);
         return false;
     }
@@ -261,7 +272,8 @@ static bool plan_set(Elab *e, const AstNode *clause, bool first, LoopPlan *p) {
         if (f->type->rank + 1 > MAX_RANK) return false;
         dims[0] = constant ? (Dim){use.batch, false} : (Dim){1, true};
         for (int k = 0; k < f->type->rank; k++) dims[k + 1] = f->type->dim[k];
-        Slot *s = command_slot(e, SLOT_FIELD, intern_printf("%s.%s", use.set->name, f->name), type_make(f->type->elem, f->type->rank + 1, dims), names->at[i]->loc);
+        Slot *s = command_slot(e, SLOT_FIELD, intern_printf("%s.%s", use.set->name, f->name),
+                               type_make(f->type->elem, f->type->rank + 1, dims), names->at[i]->loc);
         s->batch_bound = constant ? 0 : use.batch;
         vec_push(e->a, &use.fields, s);
     }
@@ -289,7 +301,8 @@ static void bind_fields(Elab *e, const LoopPlan *p) {
         for (uint32_t k = 0; k < clauses->at[i]->clause.names.n; k++) {
             const AstNode *name = clauses->at[i]->clause.names.at[k];
             Binding *before = scope_find_here(e->scope, name->name);
-            if (before && before->loc.line == name->loc.line && before->loc.col != name->loc.col) elab_error(e, name->loc, 102, "`%s` is bound twice", name->name);
+            if (before && before->loc.line == name->loc.line && before->loc.col != name->loc.col)
+                elab_error(e, name->loc, 102, "`%s` is bound twice", name->name);
             Slot *s = p->node->sets.at[i].fields.at[k];
             scope_bind(e, e->scope, name->name, (Val){.kind = VAL_TENSOR, .t = {func_read(e->b.func, s), NULL}}, name->loc);
         }
@@ -307,7 +320,11 @@ typedef struct Outer {
 /* One try of the body, into a fresh list of nodes. */
 static bool try_body(Elab *e, LoopPlan *p, Carries *cs, bool learning, bool *learned, bool *again) {
     CommandState *c = e->command;
-    Outer outer = {.building = {e->b, e->info, e->currents, e->keys, e->batch}, .scope = e->scope, .holder = c->holder, .loop = c->loop, .learning = e->learning,
+    Outer outer = {.building = {e->b, e->info, e->currents, e->keys, e->batch},
+                   .scope = e->scope,
+                   .holder = c->holder,
+                   .loop = c->loop,
+                   .learning = e->learning,
                    .pending = c->pending};
     CommandLoop loop = {.up = c->loop, .node = p->node, .ast = p->ast, .learning = learning};
     bool failed = false;
@@ -345,7 +362,8 @@ static bool try_body(Elab *e, LoopPlan *p, Carries *cs, bool learning, bool *lea
         for (size_t i = 0; i < cs->n; i++) {
             Carry *k = &cs->at[i];
             if (k->dropped) continue;
-            bool elsewhere = slot_read_val(k->end) && k->end.t.value && k->end.t.value->block->func != e->b.func && k->end.t.value->type == k->type;
+            bool elsewhere = slot_read_val(k->end) && k->end.t.value && k->end.t.value->block->func != e->b.func &&
+                             k->end.t.value->type == k->type;
             if (elsewhere) { /* its own function writes it */
                 func_write(k->end.t.value->block->func, k->slot, k->end.t.value);
                 continue;
@@ -458,10 +476,15 @@ bool writes_parameters(Elab *e, const Nodes *body) {
 
 /* ---- a command ---- */
 
+static void check_flag(Elab *e, const AstNode *f, const char *what) {
+    if (names_flag(f->field.name)) elab_error(e, f->loc, 501, "the %s `%s` has the name of a flag that every program has (--%s)", what, f->field.name, f->field.name);
+}
+
 static void bind_inputs(Elab *e, const AstNode *decl, Command *c, Batch *batch) {
     const Nodes *inputs = &decl->function->inputs;
     for (uint32_t i = 0; i < inputs->n; i++) {
         const AstNode *f = inputs->at[i];
+        check_flag(e, f, "input");
         if (!f->field.type || f->field.type->kind != AST_TYPE) {
             if (!f->field.type) elab_error(e, f->loc, 501, "the input `%s` of a command needs a type", f->field.name);
             scope_bind(e, e->scope, f->field.name, val_error(), f->loc);
@@ -476,7 +499,8 @@ static void bind_inputs(Elab *e, const AstNode *decl, Command *c, Batch *batch) 
             names_find_const(e, e->scope->up, d->name, &known, &where);
             if (known) continue;
             if (k > 0) {
-                elab_error(e, d->loc, 501, "`%s` is not known when compiled: only the first dimension of an input may be left open", d->name);
+                elab_error(e, d->loc, 501,
+                           "`%s` is not known when compiled: only the first dimension of an input may be left open", d->name);
                 scope_bind(e, e->scope, d->name, val_error(), d->loc);
                 continue;
             }
@@ -503,6 +527,7 @@ static void bind_outputs(Elab *e, const AstNode *decl, Command *c) {
     const Nodes *results = &decl->function->results;
     for (uint32_t i = 0; i < results->n; i++) {
         const AstNode *f = results->at[i];
+        if (f->field.name) check_flag(e, f, "output");
         if (!f->field.name) {
             elab_error(e, f->loc, 501, "the outputs of a command have names: -> (name: type)");
             continue;
@@ -519,7 +544,9 @@ static void bind_outputs(Elab *e, const AstNode *decl, Command *c) {
         Elem elem = F32;
         if (f->field.type && f->field.type->kind == AST_TYPE) elem_by_name(f->field.type->type.name, &elem);
         if (val_is_number(v)) v = val_tensor(number_as(e, v, elem, b->loc));
-        if (v.kind == VAL_ERROR || !type_match(e, f->field.type, &v, b->loc, intern_printf("the output `%s`", f->field.name), true)) continue;
+        if (v.kind == VAL_ERROR ||
+            !type_match(e, f->field.type, &v, b->loc, intern_printf("the output `%s`", f->field.name), true))
+            continue;
         Value *x = tensor_of(e, v, f->loc);
         if (!x) continue;
         CommandIo io = {.name = f->field.name, .loc = f->loc};
@@ -547,7 +574,9 @@ void exec_command(Elab *e, const AstNode *decl) {
     e->site = hash_bytes(f->name, strlen(f->name), 0);
     e->scope = scope_push(e, &e->user.scope, true);
     e->scope->command = true;
-    if (f->has_config && f->config.n) elab_error(e, f->config.at[0]->loc, 501, "a command has no configuration in brackets: `option` is what a user may choose");
+    if (f->has_config && f->config.n)
+        elab_error(e, f->config.at[0]->loc, 501,
+                   "a command has no configuration in brackets: `option` is what a user may choose");
     bind_inputs(e, decl, c, batch);
     exec_block(e, &f->body);
     bind_outputs(e, decl, c);

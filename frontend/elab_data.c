@@ -1,5 +1,6 @@
 /*
- * elab_data.c - data sets, the loaders of their fields, and vocabularies. Nothing is read here: files are opened when the program runs.
+ * elab_data.c - data sets, the loaders of their fields, and vocabularies. Nothing is read here: files are opened when the program
+ * runs.
  */
 #include "elab.h"
 
@@ -76,7 +77,8 @@ static bool loader_arg(Elab *e, const char *name, Val v, Loc at, LoaderArg *out)
     }
     default: break;
     }
-    elab_error(e, at, 401, "a loader's argument is a number, a string, a list, true or false, or a vocabulary, not %s", val_text(e, v));
+    elab_error(e, at, 401, "a loader's argument is a number, a string, a list, true or false, or a vocabulary, not %s",
+               val_text(e, v));
     return false;
 }
 
@@ -127,7 +129,9 @@ bool loader_eval(Elab *e, const AstNode *call, Loader *out) {
         for (size_t i = 0; i < sizeof loaders / sizeof *loaders; i++) vec_push(e->a, &known, loaders[i].name);
         const char *near = diag_nearest(name, known.at, known.n);
         elab_error(e, call->call.callee->loc, 401, "there is no loader `%s`", name);
-        elab_note(e, (Loc){0}, near ? "did you mean `%s`?" : "there are: idx csv npy npz safetensors cifar images text words lines trees%.0s", near ? near : "");
+        elab_note(e, (Loc){0},
+                  near ? "did you mean `%s`?" : "there are: idx csv npy npz safetensors cifar images text words lines trees%.0s",
+                  near ? near : "");
         return false;
     }
     out->kind = k->name;
@@ -155,7 +159,10 @@ Val data_value(Elab *e, const Decl *d) {
         if (f->kind != AST_FIELD) return val_error();
         Field field = {.name = f->field.name, .loc = f->loc};
         for (size_t k = 0; k < set->fields.n; k++)
-            if (set->fields.at[k].name == field.name) elab_error(e, f->field.name_loc, 102, "the field `%s` is declared twice", field.name);
+            if (set->fields.at[k].name == field.name) {
+                elab_error(e, f->field.name_loc, 102, "the field `%s` is declared twice", field.name);
+                elab_note(e, set->fields.at[k].loc, "`%s` is declared here first", field.name);
+            }
         if (!f->field.type || !f->field.value) {
             elab_error(e, f->loc, 401, "a field has a type and a loader: %s: f32 = csv(\"...\")", f->field.name);
             ok = false;
@@ -185,28 +192,37 @@ Val vocab_value(Elab *e, const Decl *d) {
     if (n->kind != AST_CALL || n->call.callee->kind != AST_NAME) {
         Val list = expr(e, n);
         if (list.kind == VAL_ERROR) return list;
-        if (list.kind != VAL_LIST) return elab_error(e, n->loc, 405, "a vocabulary is words(...), characters(...) or a list of strings, not %s", val_text(e, list));
+        if (list.kind != VAL_LIST)
+            return elab_error(e, n->loc, 405, "a vocabulary is words(...), characters(...) or a list of strings, not %s",
+                              val_text(e, list));
         v->kind = "list";
         for (size_t i = 0; i < list.list->n; i++) {
-            if (list.list->at[i].kind != VAL_STRING) return elab_error(e, n->loc, 405, "a vocabulary is a list of strings; it holds %s", val_text(e, list.list->at[i]));
+            if (list.list->at[i].kind != VAL_STRING)
+                return elab_error(e, n->loc, 405, "a vocabulary is a list of strings; it holds %s",
+                                  val_text(e, list.list->at[i]));
             vec_push(e->a, &v->files, list.list->at[i].text);
         }
         v->size = (int64_t)list.list->n + 2;
     } else {
         const char *kind = n->call.callee->name;
         if (strcmp(kind, "words") != 0 && strcmp(kind, "characters") != 0)
-            return elab_error(e, n->call.callee->loc, 405, "a vocabulary is words(...), characters(...) or a list of strings, not `%s`", kind);
+            return elab_error(e, n->call.callee->loc, 405,
+                              "a vocabulary is words(...), characters(...) or a list of strings, not `%s`", kind);
         v->kind = kind;
         for (uint32_t i = 0; i < n->call.items.n; i++) {
             const AstNode *item = n->call.items.at[i];
             if (item->kind == AST_KEYWORD) {
-                if (strcmp(item->keyword.name, "size") != 0) return elab_error(e, item->keyword.name_loc, 405, "%s(...) knows `size` alone, not `%s`", kind, item->keyword.name);
+                if (strcmp(item->keyword.name, "size") != 0)
+                    return elab_error(e, item->keyword.name_loc, 405, "%s(...) knows `size` alone, not `%s`", kind,
+                                      item->keyword.name);
                 if (!expr_whole(e, item->keyword.value, "the size of a vocabulary", &v->size)) return val_error();
                 continue;
             }
             Val file = expr(e, item);
             if (file.kind == VAL_ERROR) return file;
-            if (file.kind != VAL_STRING) return elab_error(e, item->loc, 405, "%s(...) begins with the names of files, not with %s", kind, val_text(e, file));
+            if (file.kind != VAL_STRING)
+                return elab_error(e, item->loc, 405, "%s(...) begins with the names of files, not with %s", kind,
+                                  val_text(e, file));
             vec_push(e->a, &v->files, file.text);
         }
         if (v->files.n == 0) return elab_error(e, n->loc, 405, "%s(...) reads files", kind);

@@ -1,6 +1,6 @@
 /*
- * elab_emit.c - ops with a check in front. Whatever the rules of the graph refuse is refused here as the user's error, in the rule's own
- * words, so that no program can bring the builder down. A NULL operand is a value that failed: the result is NULL too.
+ * elab_emit.c - ops with a check in front. Whatever the rules of the graph refuse is refused here as the user's error, in the
+ * rule's own words, so that no program can bring the builder down. A NULL operand is a value that failed: the result is NULL too.
  */
 #include "elab.h"
 
@@ -25,7 +25,7 @@ Value *emit(Elab *e, OpCode code, int n_in, Value *const *in, int n_attrs, const
     const char *why = NULL;
     Value *v = op_try(&e->b, code, n_in, in, n_attrs, attrs, type, &why);
     if (!v) {
-        elab_error(e, e->b.loc, 214, "%s", why ? why : "this cannot be computed");
+        elab_error(e, e->b.loc, why && strstr(why, "2^40") ? 219 : 214, "%s", why ? why : "this cannot be computed");
         return NULL;
     }
     bool batch = type_has_batch(v->type);
@@ -132,8 +132,8 @@ bool broadcast_shape(Elab *e, Loc at, const Type *x, const Type *y, int *rank, D
         Dim a = i <= x->rank ? x->dim[x->rank - i] : (Dim){1, false};
         Dim b = i <= y->rank ? y->dim[y->rank - i] : (Dim){1, false};
         if (!dim_same(a, b) && !is_one(a) && !is_one(b)) {
-            elab_error(e, at, 202, "the shapes of %s and %s do not fit together: axis %d has %s and %s places", type_name(x), type_name(y), -i,
-                       dims_text(e, 1, &a), dims_text(e, 1, &b));
+            elab_error(e, at, 202, "the shapes of %s and %s do not fit together: axis %d has %s and %s places", type_name(x),
+                       type_name(y), -i, dims_text(e, 1, &a), dims_text(e, 1, &b));
             return false;
         }
         dims[r - i] = is_one(a) ? b : a;
@@ -230,7 +230,8 @@ bool number_fits(Elab *e, double x, Elem elem, Loc at) {
 
 /* SCALARs keep the type of what they come from (i32 counters, f64 else) until they meet something. */
 Value *number_as(Elab *e, Val v, Elem elem, Loc at) {
-    if (v.kind == VAL_NUMBER && !v.batch) return number_fits(e, v.num, elem, at) ? emit_constant(e, type_scalar(elem), v.num) : NULL;
+    if (v.kind == VAL_NUMBER && !v.batch)
+        return number_fits(e, v.num, elem, at) ? emit_constant(e, type_scalar(elem), v.num) : NULL;
     if (elem == BOOL) {
         number_fits(e, 0, BOOL, at);
         return NULL;
@@ -307,9 +308,7 @@ Value *tensor_of(Elab *e, Val v, Loc at) {
     case VAL_TUPLE:
         elab_error(e, at, 217, "one value is wanted here, not %s: name them all, as in `a, b = ...`", val_text(e, v));
         return NULL;
-    case VAL_NONE:
-        elab_error(e, at, 217, "a value is wanted here, but this gives none");
-        return NULL;
+    case VAL_NONE: elab_error(e, at, 217, "a value is wanted here, but this gives none"); return NULL;
     case VAL_STRING:
     case VAL_LIST:
     case VAL_FUNCTION:

@@ -11,7 +11,8 @@ static const char *inputs_text(Elab *e, const Frame *f) {
     Text t = {0};
     const Nodes *inputs = &f->fn->decl->function->inputs;
     for (uint32_t i = 0; f->inputs && i < inputs->n; i++)
-        if (f->inputs[i].kind != VAL_NONE) text_printf(e->a, &t, "%s%s: %s", t.n ? ", " : "", inputs->at[i]->field.name, val_text(e, f->inputs[i]));
+        if (f->inputs[i].kind != VAL_NONE)
+            text_printf(e->a, &t, "%s%s: %s", t.n ? ", " : "", inputs->at[i]->field.name, val_text(e, f->inputs[i]));
     return text_str(e->a, &t);
 }
 
@@ -90,16 +91,15 @@ void elab_note(Elab *e, Loc at, const char *format, ...) {
     diag_note(e->d, at, "%s", text);
 }
 
-Val elab_not_yet(Elab *e, Loc at, const char *what) {
-    return elab_error(e, at, 315, "not yet: %s", what);
-}
+Val elab_not_yet(Elab *e, Loc at, const char *what) { return elab_error(e, at, 315, "not yet: %s", what); }
 
 bool elab_spend(Elab *e, Loc at, int64_t n) {
     if (e->stopped) return false;
     e->ops += n;
     if (e->ops <= LIMIT_OPS) return elab_work(e, at, n);
     e->quiet = 0;
-    elab_error(e, at, 311, "the program is too large: all copies and calls together come to more than %d operations", (int)LIMIT_OPS);
+    elab_error(e, at, 311, "the program is too large: all copies and calls together come to more than %d operations",
+               (int)LIMIT_OPS);
     e->stopped = true;
     return false;
 }
@@ -110,7 +110,8 @@ bool elab_work(Elab *e, Loc at, int64_t n) {
     bool memory = arena_used(e->a) > LIMIT_BYTES;
     if (e->work <= LIMIT_WORK && !memory) return true;
     e->quiet = 0;
-    elab_error(e, at, 311, "the program is too large: written out with all copies, calls and lists it takes more than %s", memory ? "800 MB to compile" : "100000000 steps to read");
+    elab_error(e, at, 311, "the program is too large: written out with all copies, calls and lists it takes more than %s",
+               memory ? "800 MB to compile" : "100000000 steps to read");
     elab_note(e, (Loc){0}, "`scan` and `repeat` run instead of being copied");
     e->stopped = true;
     return false;

@@ -7,10 +7,18 @@
 
 /* ---- numbers ---- */
 
-static const OpCode number_ops[] = {[OPERATOR_EQ] = OP_eq,   [OPERATOR_NE] = OP_ne,   [OPERATOR_LT] = OP_lt,
-                                    [OPERATOR_LE] = OP_le,   [OPERATOR_GT] = OP_gt,   [OPERATOR_GE] = OP_ge,
-                                    [OPERATOR_ADD] = OP_add, [OPERATOR_SUB] = OP_sub, [OPERATOR_MUL] = OP_mul,
-                                    [OPERATOR_DIV] = OP_div, [OPERATOR_FLOORDIV] = OP_floor_div, [OPERATOR_MOD] = OP_mod,
+static const OpCode number_ops[] = {[OPERATOR_EQ] = OP_eq,
+                                    [OPERATOR_NE] = OP_ne,
+                                    [OPERATOR_LT] = OP_lt,
+                                    [OPERATOR_LE] = OP_le,
+                                    [OPERATOR_GT] = OP_gt,
+                                    [OPERATOR_GE] = OP_ge,
+                                    [OPERATOR_ADD] = OP_add,
+                                    [OPERATOR_SUB] = OP_sub,
+                                    [OPERATOR_MUL] = OP_mul,
+                                    [OPERATOR_DIV] = OP_div,
+                                    [OPERATOR_FLOORDIV] = OP_floor_div,
+                                    [OPERATOR_MOD] = OP_mod,
                                     [OPERATOR_POW] = OP_pow};
 
 static bool is_comparison(AstOperator op) { return op >= OPERATOR_EQ && op <= OPERATOR_GE; }
@@ -79,7 +87,8 @@ Val number_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
         if (!a.batch && !b.batch) return is_comparison(op) ? compare(op, a.num, b.num) : arithmetic(e, op, a.num, b.num, at);
         if (batch_arithmetic(op, a, b, &r)) return r;
     }
-    bool whole = (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
+    bool whole =
+        (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
     Value *x = number_as(e, a, F64, at), *y = number_as(e, b, F64, at);
     Value *r = emit_binary(e, number_ops[op], x, y);
     if (is_comparison(op)) return val_tensor(r);
@@ -93,7 +102,8 @@ static bool common_elem(Elab *e, Val a, Val b, Loc at, Elem *elem) {
     const Type *x = a.kind == VAL_TENSOR ? a.t.value->type : NULL, *y = b.kind == VAL_TENSOR ? b.t.value->type : NULL;
     if (x && y && x->elem != y->elem) {
         elab_error(e, at, 201, "the element types differ: %s and %s", type_name(x), type_name(y));
-        elab_note(e, (Loc){0}, "between tensors nothing converts by itself: %s(...) converts", elem_name(elem_is_float(x->elem) || !elem_is_float(y->elem) ? x->elem : y->elem));
+        elab_note(e, (Loc){0}, "between tensors nothing converts by itself: %s(...) converts",
+                  elem_name(elem_is_float(x->elem) || !elem_is_float(y->elem) ? x->elem : y->elem));
         return false;
     }
     *elem = x ? x->elem : y->elem;
@@ -129,7 +139,8 @@ bool expr_pair(Elab *e, Val a, Val b, Loc at, Value **x, Value **y) {
 /* x^n. Squares and cubes are products; integers go through f64, which is exact below 2^53. */
 static Val power(Elab *e, Val a, Val b, Loc at) {
     Value *x, *y;
-    if (a.kind == VAL_TENSOR && b.kind == VAL_NUMBER && !b.batch && (b.num == 1 || b.num == 2 || b.num == 3) && a.t.value->type->elem != BOOL) {
+    if (a.kind == VAL_TENSOR && b.kind == VAL_NUMBER && !b.batch && (b.num == 1 || b.num == 2 || b.num == 3) &&
+        a.t.value->type->elem != BOOL) {
         x = a.t.value;
         if (b.num == 1) return a;
         y = emit_binary(e, OP_mul, x, x);
@@ -138,6 +149,8 @@ static Val power(Elab *e, Val a, Val b, Loc at) {
     Elem elem;
     if (!common_elem(e, a, b, at, &elem)) return val_error();
     if (elem_is_int(elem)) {
+        Val n = a.kind == VAL_NUMBER ? a : b;
+        if (n.kind == VAL_NUMBER && !n.batch && !number_fits(e, n.num, elem, at)) return val_error();
         if (a.kind == VAL_TENSOR) a = val_tensor(emit_convert(e, a.t.value, F64));
         if (b.kind == VAL_TENSOR) b = val_tensor(emit_convert(e, b.t.value, F64));
         if (a.kind == VAL_ERROR || b.kind == VAL_ERROR || !together(e, a, b, at, &x, &y)) return val_error();
@@ -169,7 +182,9 @@ static Val list_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
             for (size_t i = 0; same && i < a.list->n; i++) {
                 if (!elab_work(e, at, 1)) return val_error();
                 Val s = expr_binary(e, OPERATOR_EQ, a.list->at[i], b.list->at[i], at);
-                if (s.kind != VAL_BOOL) return s.kind == VAL_ERROR ? s : elab_error(e, at, 103, "these lists hold more than numbers, strings and bools");
+                if (s.kind != VAL_BOOL)
+                    return s.kind == VAL_ERROR ? s
+                                               : elab_error(e, at, 103, "these lists hold more than numbers, strings and bools");
                 same = s.truth;
             }
         } else if (a.kind == VAL_FUNCTION)
@@ -180,8 +195,13 @@ static Val list_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
     }
     if (op == OPERATOR_ADD && a.kind == VAL_STRING && b.kind == VAL_STRING && strlen(a.text) + strlen(b.text) > LIMIT_STRING)
         return elab_error(e, at, 219, "a string has at most %d bytes", (int)LIMIT_STRING);
-    if (op == OPERATOR_ADD && a.kind == VAL_STRING && b.kind == VAL_STRING) return val_string(intern_printf("%s%s", a.text, b.text));
-    return elab_error(e, at, 103, "`%s` does not work on %s and %s", ast_operator_text(op), val_text(e, a), val_text(e, b));
+    if (op == OPERATOR_ADD && a.kind == VAL_STRING && b.kind == VAL_STRING)
+        return val_string(intern_printf("%s%s", a.text, b.text));
+    elab_error(e, at, 103, "`%s` does not work on %s and %s", ast_operator_text(op), val_text(e, a), val_text(e, b));
+    bool lists = a.kind == VAL_LIST || b.kind == VAL_LIST,
+         tensors = a.kind == VAL_TENSOR || b.kind == VAL_TENSOR || val_is_number(a) || val_is_number(b);
+    if (lists && tensors) elab_note(e, (Loc){0}, "f32([...]) makes a tensor of a list");
+    return val_error();
 }
 
 static bool is_plain(Val v) { return v.kind == VAL_LIST || v.kind == VAL_STRING || v.kind == VAL_BOOL || v.kind == VAL_FUNCTION; }
@@ -206,7 +226,8 @@ Val expr_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
     if (op == OPERATOR_MATMUL) return expr_matmul(e, a, b, at);
     if (val_is_number(a) && val_is_number(b)) return number_binary(e, op, a, b, at);
     if (is_plain(a) && is_plain(b)) return list_binary(e, op, a, b, at);
-    if ((a.kind == VAL_LIST || b.kind == VAL_LIST || a.kind == VAL_STRING || b.kind == VAL_STRING)) return list_binary(e, op, a, b, at);
+    if ((a.kind == VAL_LIST || b.kind == VAL_LIST || a.kind == VAL_STRING || b.kind == VAL_STRING))
+        return list_binary(e, op, a, b, at);
     if (!val_is_number(a)) a = val_tensor(tensor_of(e, a, at));
     if (!val_is_number(b)) b = val_tensor(tensor_of(e, b, at));
     if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
@@ -219,8 +240,8 @@ Val expr_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
     return val_tensor(emit_binary(e, number_ops[op], x, y));
 }
 
-/* a @ b as in NumPy: vectors, matrices, and leading axes that broadcast. An axis of one place beside a longer one is dropped, so that one product
- * does it all. */
+/* a @ b as in NumPy: vectors, matrices, and leading axes that broadcast. An axis of one place beside a longer one is dropped, so
+ * that one product does it all. */
 Val expr_matmul(Elab *e, Val a, Val b, Loc at) {
     if (val_is_number(a) || val_is_number(b)) {
         elab_error(e, at, 204, "`@` is a product of tensors: %s stands beside it", val_text(e, val_is_number(a) ? a : b));
@@ -234,11 +255,12 @@ Val expr_matmul(Elab *e, Val a, Val b, Loc at) {
         elab_error(e, at, 201, "the element types of a matrix product differ or are bool: %s and %s", type_name(s), type_name(t));
         return val_error();
     }
-    if (!s->rank || !t->rank) return elab_error(e, at, 204, "matrix product of %s and %s: a scalar is no matrix", type_name(s), type_name(t));
+    if (!s->rank || !t->rank)
+        return elab_error(e, at, 204, "matrix product of %s and %s: a scalar is no matrix", type_name(s), type_name(t));
     Dim k1 = s->dim[s->rank - 1], k2 = t->dim[t->rank > 1 ? t->rank - 2 : 0];
     if (!dim_same(k1, k2))
-        return elab_error(e, at, 204, "matrix product of %s and %s: the inner sizes differ (%s, %s)", type_name(s), type_name(t), dims_text(e, 1, &k1),
-                          dims_text(e, 1, &k2));
+        return elab_error(e, at, 204, "matrix product of %s and %s: the inner sizes differ (%s, %s)", type_name(s), type_name(t),
+                          dims_text(e, 1, &k1), dims_text(e, 1, &k2));
     int lead_x = s->rank - 2, lead_y = t->rank - 2, lead = lead_x > lead_y ? lead_x : lead_y;
     char left[MAX_RANK + 1] = "", right[MAX_RANK + 1] = "", out[2 * MAX_RANK + 1] = "";
     Dim dx[MAX_RANK], dy[MAX_RANK];
@@ -249,7 +271,9 @@ Val expr_matmul(Elab *e, Val a, Val b, Loc at) {
         char label = (char)('a' + i);
         if (in_x && in_y && !dim_same(s->dim[px], t->dim[py])) {
             bool one_x = s->dim[px].n == 1 && !s->dim[px].batch, one_y = t->dim[py].n == 1 && !t->dim[py].batch;
-            if (!one_x && !one_y) return elab_error(e, at, 204, "matrix product of %s and %s: the leading axes do not fit", type_name(s), type_name(t));
+            if (!one_x && !one_y)
+                return elab_error(e, at, 204, "matrix product of %s and %s: the leading axes do not fit", type_name(s),
+                                  type_name(t));
             in_x = !one_x;
             in_y = !one_y || one_x;
         }
@@ -278,7 +302,8 @@ Val expr_select(Elab *e, Val c, Val a, Val b, Loc at) {
     }
     bool numbers = val_is_number(a) && val_is_number(b);
     if (numbers && cond->type->rank == 0) {
-        bool whole = (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
+        bool whole =
+            (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
         return val_scalar(emit_select(e, cond, number_as(e, a, F64, at), number_as(e, b, F64, at)), whole);
     }
     if (!val_is_number(a)) a = val_tensor(tensor_of(e, a, at));
@@ -294,7 +319,8 @@ Val expr_select(Elab *e, Val c, Val a, Val b, Loc at) {
     int rank;
     Dim dims[MAX_RANK];
     if (!broadcast_shape(e, at, cond->type, x->type, &rank, dims)) return val_error();
-    return val_tensor(emit_select(e, emit_broadcast(e, cond, rank, dims), emit_broadcast(e, x, rank, dims), emit_broadcast(e, y, rank, dims)));
+    return val_tensor(
+        emit_select(e, emit_broadcast(e, cond, rank, dims), emit_broadcast(e, x, rank, dims), emit_broadcast(e, y, rank, dims)));
 }
 
 /* ---- the forms ---- */
@@ -311,7 +337,8 @@ static Val logic(Elab *e, const AstNode *n) {
     Value *x = tensor_of(e, a, n->binary.left->loc), *y = tensor_of(e, b, n->binary.right->loc);
     if (!x || !y) return val_error();
     if (x->type->elem != BOOL || y->type->elem != BOOL) {
-        elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), type_name(x->type), type_name(y->type));
+        elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), type_name(x->type),
+                   type_name(y->type));
         return val_error();
     }
     if (!together(e, val_tensor(x), val_tensor(y), n->loc, &x, &y)) return val_error();
@@ -320,7 +347,9 @@ static Val logic(Elab *e, const AstNode *n) {
 
 static Val range(Elab *e, const AstNode *n) {
     int64_t from, to;
-    if (!expr_whole(e, n->binary.left, "the beginning of a range", &from) || !expr_whole(e, n->binary.right, "the end of a range", &to)) return val_error();
+    if (!expr_whole(e, n->binary.left, "the beginning of a range", &from) ||
+        !expr_whole(e, n->binary.right, "the end of a range", &to))
+        return val_error();
     if (to - from > LIMIT_LIST) return elab_error(e, n->loc, 219, "a list has at most %d elements", (int)LIMIT_LIST);
     ValList *l = arena_make(e->a, ValList);
     l->n = to > from ? (size_t)(to - from) : 0;
@@ -337,14 +366,16 @@ static Val unary(Elab *e, const AstNode *n) {
     switch ((int)n->unary.op) {
     case OPERATOR_NEG:
         if (v.kind == VAL_NUMBER && !v.batch) return val_number(-v.num);
-        if (val_is_number(v)) return val_scalar(emit_unary(e, OP_neg, number_as(e, v, F64, n->loc)), v.kind == VAL_NUMBER || v.whole);
+        if (val_is_number(v))
+            return val_scalar(emit_unary(e, OP_neg, number_as(e, v, F64, n->loc)), v.kind == VAL_NUMBER || v.whole);
         break;
     case OPERATOR_NOT:
         if (v.kind == VAL_BOOL) return val_bool(!v.truth);
         break;
     default: break;
     }
-    if (val_is_number(v)) return elab_error(e, n->loc, 211, "`%s` does not work on %s", ast_operator_text(n->unary.op), val_text(e, v));
+    if (val_is_number(v))
+        return elab_error(e, n->loc, 211, "`%s` does not work on %s", ast_operator_text(n->unary.op), val_text(e, v));
     Value *x = tensor_of(e, v, n->unary.operand->loc);
     if (!x) return val_error();
     if (n->unary.op == OPERATOR_NOT) {
@@ -436,7 +467,11 @@ Val list_elements(Elab *e, Val v, Loc at) {
         elab_note(e, (Loc){0}, "`scan x in xs along AXIS { }` runs along an axis of a tensor");
         return val_error();
     }
-    return elab_error(e, at, 103, "`for` runs over a list or a range, not over %s", val_text(e, v));
+    elab_error(e, at, 103, "`for` runs over a list or a range, not over %s", val_text(e, v));
+    if (v.kind == VAL_NUMBER && !v.batch) elab_note(e, (Loc){0}, "a range is written `0..%.7g`", v.num);
+    if (v.kind == VAL_SCALAR) elab_note(e, (Loc){0}, "a range is written a..b");
+    if (v.kind == VAL_DATA) elab_note(e, (Loc){0}, "samples come in batches: `for ... in %s batch 32 { }`", v.data->name);
+    return val_error();
 }
 
 static Val comprehension(Elab *e, const AstNode *n) {
@@ -446,7 +481,8 @@ static Val comprehension(Elab *e, const AstNode *n) {
         Val v = list_elements(e, expr(e, sources->at[i]), sources->at[i]->loc);
         if (v.kind == VAL_ERROR) return v;
         if (i && v.list->n != lists.at[0].list->n)
-            return elab_error(e, sources->at[i]->loc, 106, "lists side by side are of one length: %zu and %zu", lists.at[0].list->n, v.list->n);
+            return elab_error(e, sources->at[i]->loc, 106, "lists side by side are of one length: %zu and %zu",
+                              lists.at[0].list->n, v.list->n);
         vec_push(e->a, &lists, v);
     }
     Vec(Val) out = {0};
@@ -457,7 +493,8 @@ static Val comprehension(Elab *e, const AstNode *n) {
         e->scope = scope_push(e, saved, false);
         for (uint32_t i = 0; i < names->n; i++) {
             Val v = lists.n == names->n ? lists.at[i].list->at[k] : lists.at[0].list->at[k];
-            if (lists.n != names->n && (v.kind == VAL_LIST || v.kind == VAL_TUPLE)) v = i < v.list->n ? v.list->at[i] : val_error();
+            if (lists.n != names->n && (v.kind == VAL_LIST || v.kind == VAL_TUPLE))
+                v = i < v.list->n ? v.list->at[i] : val_error();
             scope_bind(e, e->scope, names->at[i]->name, v, names->at[i]->loc);
         }
         Path *p = arena_make(e->a, Path);
@@ -503,7 +540,7 @@ Val val_member(Elab *e, Val base, const char *name, Loc at) {
     if (base.kind == VAL_ERROR) return base;
     if (base.kind != VAL_INSTANCE) {
         elab_error(e, at, 108, "%s has no member `%s`", val_text(e, base), name);
-        if (base.kind == VAL_FUNCTION && base.fn->kind == FN_LAYER) elab_note(e, (Loc){0}, "`model` or `let` makes an instance of a layer");
+        hint_member(e, base, name);
         return val_error();
     }
     Instance *i = base.inst;
@@ -515,8 +552,7 @@ Val val_member(Elab *e, Val base, const char *name, Loc at) {
     for (Binding *k = i->members->first; k; k = k->next)
         if (k->fixed && !k->dim) vec_push(e->a, &known, k->name);
     elab_error(e, at, 108, "the layer %s has no parameter, part or function `%s`", i->layer->name, name);
-    const char *near = diag_nearest(name, known.at, known.n);
-    if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
+    hint_known(e, name, "its parts", known.at, known.n);
     return val_error();
 }
 
@@ -538,7 +574,12 @@ static Val eval_kind(Elab *e, const AstNode *n) {
         if (n->binary.op == OPERATOR_RANGE) return range(e, n);
         {
             Val a = expr_read(e, n->binary.left), b = expr_read(e, n->binary.right);
-            return expr_binary(e, n->binary.op, a, b, n->loc);
+            int errors = e->errors;
+            Val v = expr_binary(e, n->binary.op, a, b, n->loc);
+            if (e->errors == errors) return v;
+            hint_operand(e, n->binary.left);
+            hint_operand(e, n->binary.right);
+            return v;
         }
     case AST_PIPE: return pipe(e, n);
     case AST_IF: return choice(e, n);

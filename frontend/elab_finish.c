@@ -1,6 +1,6 @@
 /*
- * elab_finish.c - what can be said only when all commands have been elaborated: names (N3), which values really go from one function to
- * another, and what each command needs.
+ * elab_finish.c - what can be said only when all commands have been elaborated: names (N3), which values really go from one
+ * function to another, and what each command needs.
  */
 #include "elab.h"
 
@@ -9,7 +9,9 @@
 /* ---- names of instances and parameters ---- */
 
 /* Order in the unrolled text: copied loops first by place, then by copy. */
-static int compare_place(Loc a, Loc b) { return a.line != b.line ? (a.line < b.line ? -1 : 1) : a.col != b.col ? (a.col < b.col ? -1 : 1) : 0; }
+static int compare_place(Loc a, Loc b) {
+    return a.line != b.line ? (a.line < b.line ? -1 : 1) : a.col != b.col ? (a.col < b.col ? -1 : 1) : 0;
+}
 
 typedef struct Step {
     Loc loc;
@@ -71,7 +73,8 @@ static void name_instance(Elab *e, Instance *i, const char *name) {
             all += i->owned.at[j]->name == o->name;
             count += i->owned.at[j]->name == o->name && j <= k;
         }
-        o->slot->name = all > 1 || o->path ? intern_printf("%s.%s_%d", name, o->name, count) : intern_printf("%s.%s", name, o->name);
+        o->slot->name =
+            all > 1 || o->path ? intern_printf("%s.%s_%d", name, o->name, count) : intern_printf("%s.%s", name, o->name);
     }
     if (i->children.n) qsort(i->children.at, i->children.n, sizeof *i->children.at, by_text);
     const char **names = arena_make_n(e->a, const char *, i->children.n + 1);
@@ -162,9 +165,9 @@ static void remove_unread(Elab *e, Func *f) {
 
 typedef struct Walk {
     Elab *e;
-    PtrMap live;    /* slots that somebody reads */
-    PtrMap used;    /* slots that are named anywhere */
-    PtrMap funcs;   /* functions in the list already */
+    PtrMap live;  /* slots that somebody reads */
+    PtrMap used;  /* slots that are named anywhere */
+    PtrMap funcs; /* functions in the list already */
     Vec(Func *) order;
 } Walk;
 
@@ -248,7 +251,8 @@ static void clean_functions(Elab *e) {
         for (size_t i = 0; i < w.order.n; i++) changed = remove_unread_writes(&w, w.order.at[i]) || changed;
         if (!changed) break;
     }
-    for (size_t i = 0; i < e->m->commands.n; i++) e->m->commands.at[i]->body.n = drop_empty(e->m->commands.at[i]->body.at, e->m->commands.at[i]->body.n);
+    for (size_t i = 0; i < e->m->commands.n; i++)
+        e->m->commands.at[i]->body.n = drop_empty(e->m->commands.at[i]->body.at, e->m->commands.at[i]->body.n);
 }
 
 /* The module's lists: initial functions first, then those of commands in order; slots that somebody names. */
@@ -315,7 +319,8 @@ static void fill_files(Elab *e) {
         OwnedList owned = {0};
         if (f->value.kind == VAL_ERROR || !owned_collect(e, f->value, true, f->loc, &owned)) continue;
         if (owned.n == 0) {
-            elab_error(e, f->loc, 304, "there is nothing to %s: this has no parameters, or is applied nowhere in the program", f->node->kind == NODE_SAVE ? "save" : "load");
+            elab_error(e, f->loc, 304, "there is nothing to %s: this has no parameters, or is applied nowhere in the program",
+                       f->node->kind == NODE_SAVE ? "save" : "load");
             continue;
         }
         for (size_t k = 0; k < owned.n; k++) {
@@ -372,7 +377,8 @@ static void needs_nodes(Needs *n, Node *const *nodes, size_t count) {
             for (size_t j = 0; j < k->func->in_slots.n; j++) {
                 Slot *s = k->func->in_slots.at[j];
                 needs_option(n, s);
-                if ((s->kind != SLOT_PARAM && s->kind != SLOT_STATE) || map_get(&n->known, s) || map_get(&n->missing, s)) continue;
+                if ((s->kind != SLOT_PARAM && s->kind != SLOT_STATE) || map_get(&n->known, s) || map_get(&n->missing, s))
+                    continue;
                 map_put(a, &n->missing, s, s);
                 vec_push(a, &n->read, s);
             }
@@ -399,7 +405,8 @@ static void find_saves(Elab *e, Saves *s, Node *const *nodes, size_t count) {
         for (size_t j = 0; k->kind == NODE_SAVE && j < k->slots.n; j++) {
             if (k->slots.at[j] != s->slot) continue;
             bool known = false; /* copies of one statement are one place */
-            for (size_t x = 0; x < s->at.n; x++) known = known || (s->at.at[x]->loc.line == k->loc.line && s->at.at[x]->loc.col == k->loc.col);
+            for (size_t x = 0; x < s->at.n; x++)
+                known = known || (s->at.at[x]->loc.line == k->loc.line && s->at.at[x]->loc.col == k->loc.col);
             if (!known) vec_push(e->a, &s->at, k);
         }
         find_saves(e, s, k->body.at, k->body.n);
@@ -425,7 +432,8 @@ static void command_needs(Elab *e, Command *c) {
         Slot *s = n.read.at[i];
         if (map_get(&n.changed, model_of_slot(e, s))) continue;
         Saves saves = {.slot = s};
-        for (size_t k = 0; k < e->m->commands.n; k++) find_saves(e, &saves, e->m->commands.at[k]->body.at, e->m->commands.at[k]->body.n);
+        for (size_t k = 0; k < e->m->commands.n; k++)
+            find_saves(e, &saves, e->m->commands.at[k]->body.at, e->m->commands.at[k]->body.n);
         if (saves.at.n == 0) continue;
         vec_push(e->a, &c->weights, s);
         if (saves.at.n != 1 || (only && only != saves.at.at[0])) one = false;

@@ -1,8 +1,9 @@
 /*
  * elab_index.c - x[i], x[:, t], x[..., -1], x[a:b], x[:, new], E[tokens], and x[i] = v.
  *
- * The items of a bracket are read against the axes of x, one each (`...` stands for as many as are left over, `new` for none). Constant parts
- * become one `slice`, run-time parts a `take` each, and what is left is a reshape. Negative indices count from the end, as constants only.
+ * The items of a bracket are read against the axes of x, one each (`...` stands for as many as are left over, `new` for none).
+ * Constant parts become one `slice`, run-time parts a `take` each, and what is left is a reshape. Negative indices count from the
+ * end, as constants only.
  */
 #include "elab.h"
 
@@ -41,7 +42,8 @@ static Val index_list(Elab *e, Val base, const AstNode *n) {
     const AstNode *item = n->call.items.at[0];
     int64_t size = (int64_t)base.list->n, from, to;
     if (item->kind == AST_SLICE) {
-        if (!list_place(e, item->slice.from, size, 0, &from, true) || !list_place(e, item->slice.to, size, size, &to, true)) return val_error();
+        if (!list_place(e, item->slice.from, size, 0, &from, true) || !list_place(e, item->slice.to, size, size, &to, true))
+            return val_error();
         return val_list(e, VAL_LIST, to > from ? (size_t)(to - from) : 0, base.list->at + from);
     }
     if (!list_place(e, item, size, 0, &from, false)) return val_error();
@@ -192,7 +194,8 @@ static Val index_tensor(Elab *e, Value *x, const AstNode *n) {
     if (!x) return val_error();
     int tensors = 0;
     for (int i = 0; i < items.n; i++) tensors += items.at[i].kind == ITEM_TENSOR;
-    if (tensors > 1) return elab_not_yet(e, n->loc, "more than one index that is a tensor (gather(x, index, axis) takes along one axis)");
+    if (tensors > 1)
+        return elab_not_yet(e, n->loc, "more than one index that is a tensor (gather(x, index, axis) takes along one axis)");
     int axis = 0;
     Dim dims[4 * MAX_RANK]; /* of the result; axes of single places drop out */
     int rank = 0;
@@ -220,7 +223,8 @@ Val expr_element(Elab *e, Val base, const AstNode *n) {
     if (base.kind == VAL_LIST) return index_list(e, base, n);
     if (base.kind == VAL_INSTANCE)
         return elab_error(e, n->loc, 103, "%s has its configuration already: `(...)` applies it", val_text(e, base));
-    if (base.kind != VAL_TENSOR && base.kind != VAL_OWNED) return elab_error(e, n->loc, 103, "%s has no elements", val_text(e, base));
+    if (base.kind != VAL_TENSOR && base.kind != VAL_OWNED)
+        return elab_error(e, n->loc, 103, "%s has no elements", val_text(e, base));
     Value *x = tensor_of(e, base, n->loc);
     return x ? index_tensor(e, x, n) : val_error();
 }
@@ -229,12 +233,14 @@ Val expr_element(Elab *e, Val base, const AstNode *n) {
 
 Val index_update(Elab *e, Val base, const AstNode *n, Val v) {
     if (base.kind == VAL_ERROR || v.kind == VAL_ERROR) return val_error();
-    if (base.kind != VAL_TENSOR) return elab_error(e, n->loc, 103, "%s has no elements that could be replaced", val_text(e, base));
+    if (base.kind != VAL_TENSOR)
+        return elab_error(e, n->loc, 103, "%s has no elements that could be replaced", val_text(e, base));
     Value *x = tensor_of(e, base, n->loc);
     Items items;
     if (!x || !read_items(e, x->type, n, &items)) return val_error();
     emit_at(e, n->loc);
-    Dim part[MAX_RANK], shown[MAX_RANK]; /* the part with all axes, and as v is written: without those that have one place by an index */
+    Dim part[MAX_RANK],
+        shown[MAX_RANK]; /* the part with all axes, and as v is written: without those that have one place by an index */
     int64_t axes[MAX_RANK];
     Value *in[MAX_RANK + 2];
     int n_axes = 0, axis = 0, rank = 0;
@@ -251,7 +257,8 @@ Val index_update(Elab *e, Val base, const AstNode *n, Val v) {
         part[axis] = d;
         if (it->kind != ITEM_ALL) {
             axes[n_axes] = axis;
-            in[2 + n_axes++] = it->kind == ITEM_SCALAR ? emit_convert(e, it->index, I32) : emit_constant(e, type_scalar(I32), (double)it->from);
+            in[2 + n_axes++] =
+                it->kind == ITEM_SCALAR ? emit_convert(e, it->index, I32) : emit_constant(e, type_scalar(I32), (double)it->from);
         }
         axis++;
     }

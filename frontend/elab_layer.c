@@ -1,8 +1,9 @@
 /*
  * elab_layer.c - instances of layers and what they own.
  *
- * An instance is (owner, place in the text, copy) (N3): asked for twice, it is the same one. The first application fixes the shapes of its
- * parameters, later ones must agree (N4). Names are given at the end (elab_finish.c), when all branches of all commands are known.
+ * An instance is (owner, place in the text, copy) (N3): asked for twice, it is the same one. The first application fixes the
+ * shapes of its parameters, later ones must agree (N4). Names are given at the end (elab_finish.c), when all branches of all
+ * commands are known.
  */
 #include "elab.h"
 
@@ -14,11 +15,19 @@ bool path_equal(const Path *a, const Path *b) {
 
 /* ---- instances ---- */
 
-Instance *instance_at(Elab *e, const Function *layer, const Val *config, const AstNode *place, Instance *owner, const char *let_name) {
+Instance *instance_at(Elab *e, const Function *layer, const Val *config, const AstNode *place, Instance *owner,
+                      const char *let_name) {
     bool of_file = !owner && let_name;
+    if (!owner && !of_file && !e->command && !e->frame) {
+        elab_error(e, place->loc, 109, "a declaration applies nothing: `model NAME = %s%s` makes an instance, which a command applies", layer->name,
+                   layer->decl->function->has_config ? "[...]" : "");
+        return NULL;
+    }
     if (!owner && !of_file) {
-        elab_error(e, place->loc, 109, "%s owns parameters, and %s owns nothing: declare `model NAME = %s%s` at the top of the file", layer->name,
-                   e->frame ? "a function of the file" : "a command", layer->name, layer->decl->function->has_config ? "[...]" : "");
+        elab_error(e, place->loc, 109,
+                   "%s owns parameters, and %s owns nothing: declare `model NAME = %s%s` at the top of the file", layer->name,
+                   e->frame ? "a function of the file" : "a command", layer->name,
+                   layer->decl->function->has_config ? "[...]" : "");
         return NULL;
     }
     size_t n = owner ? owner->children.n : e->models.n;
@@ -30,7 +39,13 @@ Instance *instance_at(Elab *e, const Function *layer, const Val *config, const A
             return at[i];
         }
     Instance *i = arena_make(e->a, Instance);
-    *i = (Instance){.owner = owner, .layer = layer, .config = config, .place = place, .path = e->path, .let_name = let_name, .loc = place->loc};
+    *i = (Instance){.owner = owner,
+                    .layer = layer,
+                    .config = config,
+                    .place = place,
+                    .path = e->path,
+                    .let_name = let_name,
+                    .loc = place->loc};
     if (owner)
         vec_push(e->a, &owner->children, i);
     else
@@ -79,8 +94,9 @@ Val instance_apply(Elab *e, Instance *i, const AstNode *place, const Args *args)
     return v;
 }
 
-/* The members of an instance (lets, parameters, functions) are known after its body ran: for a layer with inputs that is when it is
- * applied; one without is run here. In another function its values belong to, it runs again; parameters and parts stay what they are. */
+/* The members of an instance (lets, parameters, functions) are known after its body ran: for a layer with inputs that is when it
+ * is applied; one without is run here. In another function its values belong to, it runs again; parameters and parts stay what
+ * they are. */
 bool instance_complete(Elab *e, Instance *i, Loc at) {
     const AstFunction *decl = i->layer->decl->function;
     if (decl->has_inputs) {
@@ -160,7 +176,8 @@ static Owned *owned_new(Elab *e, SlotKind kind, const char *name, const AstNode 
         return NULL;
     }
     if (kind == SLOT_PARAM && !elem_is_float(t->elem)) {
-        elab_error(e, decl->own.type->loc, 210, "a parameter is of floats, not %s: `state` keeps what is not trained", type_name(t));
+        elab_error(e, decl->own.type->loc, 210, "a parameter is of floats, not %s: `state` keeps what is not trained",
+                   type_name(t));
         return NULL;
     }
     Owned *o = arena_make(e->a, Owned);
@@ -181,8 +198,8 @@ Owned *own(Elab *e, const AstNode *decl, size_t index) {
     const AstNode *name = decl->own.names.at[index];
     bool state = decl->kind == AST_STATE;
     if (!e->self && !e->optimized) {
-        elab_error(e, decl->loc, 109, "%s owns no %s: it belongs in a layer, or at the top of the file", e->frame ? "a function of the file" : "a command",
-                   state ? "state" : "parameter");
+        elab_error(e, decl->loc, 109, "%s owns no %s: it belongs in a layer, or at the top of the file",
+                   e->frame ? "a function of the file" : "a command", state ? "state" : "parameter");
         return NULL;
     }
     if (e->optimized && !state) {
@@ -203,8 +220,8 @@ Owned *own(Elab *e, const AstNode *decl, size_t index) {
     const Type *t = type_eval(e, decl->own.type);
     if (t && t != o->slot->type) {
         Instance *i = e->self;
-        elab_error(e, name->loc, 212, "`%s` would be %s here, but the first application of %s made it %s", name->name, type_name(t),
-                   i ? i->layer->name : "it", type_name(o->slot->type));
+        elab_error(e, name->loc, 212, "`%s` would be %s here, but the first application of %s made it %s", name->name,
+                   type_name(t), i ? i->layer->name : "it", type_name(o->slot->type));
         if (i && i->first_use.file) elab_note(e, i->first_use, "the first application is here");
         return NULL;
     }

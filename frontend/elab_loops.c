@@ -1,9 +1,9 @@
 /*
  * elab_loops.c - scan, repeat, while: loops that run inside a function, as ops with a block.
  *
- * A name bound before the loop and bound again in its body is carried, and so is a parameter that the body writes. What is carried, and
- * with which type, shows only when the body has been elaborated; so the body is tried with a guess, and again with what was learnt, until
- * both agree (twice, as a rule). Ops of a rejected try are left in a block that nobody holds.
+ * A name bound before the loop and bound again in its body is carried, and so is a parameter that the body writes. What is
+ * carried, and with which type, shows only when the body has been elaborated; so the body is tried with a guess, and again with
+ * what was learnt, until both agree (twice, as a rule). Ops of a rejected try are left in a block that nobody holds.
  */
 #include "elab.h"
 
@@ -14,9 +14,9 @@ typedef struct Carry {
     Binding *outer;
     Owned *owned; /* a parameter that the body writes, instead of a name */
     Val init;
-    const Type *type;    /* of the carried value; NULL: not known yet */
-    bool scalar, whole;  /* a bare number, as f64 */
-    bool dropped;        /* not carried after all: never read in the body, or never changed */
+    const Type *type;   /* of the carried value; NULL: not known yet */
+    bool scalar, whole; /* a bare number, as f64 */
+    bool dropped;       /* not carried after all: never read in the body, or never changed */
     Loc changed;
     Value *param, *end;
     Binding *inner;
@@ -183,7 +183,8 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
     bool same = v.kind == VAL_TENSOR || v.kind == VAL_SCALAR ? v.t.value == c->param && c->param : !c->inner->rebound;
     if (c->dropped) {
         if (c->inner->rebound && c->inner->read && !val_is_number(c->init)) {
-            elab_error(e, last_place(c), 301, "`%s` is %s before the loop and cannot change in a loop that runs", c->name, val_text(e, c->init));
+            elab_error(e, last_place(c), 301, "`%s` is %s before the loop and cannot change in a loop that runs", c->name,
+                       val_text(e, c->init));
             *failed = true;
         } else if (c->inner->rebound)
             c->changed = last_place(c);
@@ -224,7 +225,8 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         return false;
     }
     if (v.kind != VAL_ERROR) {
-        elab_error(e, last_place(c), 301, "`%s` is %s at the end of the loop's body, but %s before the loop", c->name, val_text(e, v), val_text(e, c->init));
+        elab_error(e, last_place(c), 301, "`%s` is %s at the end of the loop's body, but %s before the loop", c->name,
+                   val_text(e, v), val_text(e, c->init));
         elab_note(e, c->outer->loc, "it is bound here before the loop; what a loop carries does not change its type");
     }
     *failed = true;
@@ -354,8 +356,8 @@ static bool read_sources(Elab *e, const AstNode *n, Loop *l) {
         if (!x || !axis_of(e, val_number((double)l->axis), x->type->rank, n->loop->along->loc, &axis)) return false;
         Dim d = x->type->dim[axis];
         if (i && !dim_same(d, l->turns)) {
-            elab_error(e, sources->at[i]->loc, 202, "tensors scanned side by side have one length: %s and %s along axis %" PRId64, dims_text(e, 1, &l->turns),
-                       dims_text(e, 1, &d), l->axis);
+            elab_error(e, sources->at[i]->loc, 202, "tensors scanned side by side have one length: %s and %s along axis %" PRId64,
+                       dims_text(e, 1, &l->turns), dims_text(e, 1, &d), l->axis);
             return false;
         }
         l->turns = d;
@@ -373,8 +375,9 @@ static bool read_repeat(Elab *e, const AstNode *n, Loop *l) {
     if (k.kind == VAL_ERROR) return false;
     l->turns.n = -1;
     if (val_whole(k, &l->trip)) {
-        if (l->trip < 0) l->trip = 0;
-        return true;
+        if (l->trip >= 0) return true;
+        elab_error(e, n->loop->count->loc, 110, "the count of `repeat` is a whole number from 0, not %s", val_text(e, k));
+        return false;
     }
     l->trip = -1;
     if (k.kind == VAL_NUMBER ? !k.batch : !k.whole) {
@@ -437,7 +440,8 @@ static bool add_yields(Elab *e, const Loop *l, Block *b, const ScanState *ys) {
     }
     if (ys->yields.n == 0) return true;
     if (l->turns.n < 0) {
-        elab_error(e, ys->yield_loc, 302, "`yield` in a loop whose number of turns is not the length of an axis: there is nothing to stack along");
+        elab_error(e, ys->yield_loc, 302,
+                   "`yield` in a loop whose number of turns is not the length of an axis: there is nothing to stack along");
         return false;
     }
     return true; /* without `along`, a scan over a range stacks in front: axis is 0 */
@@ -462,8 +466,9 @@ static Val make_scan(Elab *e, Loop *l, Carries *cs, Block *b, const ScanState *y
     }
     for (size_t i = 0; i < l->xs.n; i++) vec_push(e->a, &in, l->xs.at[i]);
     if (l->trip < 0) vec_push(e->a, &in, l->count);
-    Attr attrs[] = {attr_i(A_carry, (int64_t)n_carry), attr_ints(e->a, A_axes, l->axes.at, (int64_t)l->axes.n), attr_ints(e->a, A_yaxes, yaxes, (int64_t)n_ys),
-                    attr_i(A_reverse, l->ast->loop->backwards), attr_i(A_trip, l->trip)};
+    Attr attrs[] = {attr_i(A_carry, (int64_t)n_carry), attr_ints(e->a, A_axes, l->axes.at, (int64_t)l->axes.n),
+                    attr_ints(e->a, A_yaxes, yaxes, (int64_t)n_ys), attr_i(A_reverse, l->ast->loop->backwards),
+                    attr_i(A_trip, l->trip)};
     emit_at(e, at);
     if (n_out == 0) return val_none(); /* nothing comes of it */
     const char *why = NULL;
@@ -520,7 +525,8 @@ static bool try_while(Elab *e, const Loop *l, Carries *cs, Block **blocks, bool 
             Val c = expr_read(e, l->ast->loop->condition);
             Value *v = c.kind == VAL_ERROR ? NULL : tensor_of(e, c, l->ast->loop->condition->loc);
             if (v && v->type != type_scalar(BOOL)) {
-                elab_error(e, l->ast->loop->condition->loc, 215, "the condition of `while` is a single bool, not %s", type_name(v->type));
+                elab_error(e, l->ast->loop->condition->loc, 215, "the condition of `while` is a single bool, not %s",
+                           type_name(v->type));
                 elab_note(e, (Loc){0}, "any(...) and all(...) make one of many");
                 v = NULL;
             }
@@ -529,7 +535,8 @@ static bool try_while(Elab *e, const Loop *l, Carries *cs, Block **blocks, bool 
             else
                 failed = true;
             for (size_t i = 0; i < cs->n; i++)
-                if (cs->at[i].inner && cs->at[i].inner->read) cs->at[i].outer->read = cs->at[i].outer->rebound ? cs->at[i].outer->read : true;
+                if (cs->at[i].inner && cs->at[i].inner->read)
+                    cs->at[i].outer->read = cs->at[i].outer->rebound ? cs->at[i].outer->read : true;
         } else {
             ScanState *saved = e->scan;
             e->scan = NULL;

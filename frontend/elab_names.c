@@ -1,8 +1,9 @@
 /*
  * elab_names.c - the declarations of a file and of the library: what each name stands for, found when first asked for.
  *
- * A name is looked for in the scopes of the body, then in the members of the layer around a nested function, then among the declarations of the
- * file, then in the library, then among the built-in functions (N1). The library itself never sees the user's names.
+ * A name is looked for in the scopes of the body, then in the members of the layer around a nested function, then among the
+ * declarations of the file, then in the library, then among the built-in functions (N1). The library itself never sees the user's
+ * names.
  */
 #include "elab.h"
 
@@ -13,9 +14,9 @@
 
 /* ---- collecting ---- */
 
-static const char *builtin_flags[] = {"data", "threads", "seed", "weights", "init", "save-init", "save", "no-shuffle", "batches", "turns",
-                                      "out", "log", "progress", "checkpoint", "every", "resume", "profile", "guard", "help", "version",
-                                      "summary", "plan"};
+static const char *builtin_flags[] = {"data",    "threads", "seed", "weights", "init",     "save-init",  "save",  "no-shuffle",
+                                      "batches", "turns",   "out",  "log",     "progress", "checkpoint", "every", "resume",
+                                      "profile", "guard",   "help", "version", "summary",  "plan"};
 
 static void declare(Elab *e, Source *s, const AstNode *node, const char *name, Loc loc, int index) {
     Decl *before = map_get(&s->decls, name);
@@ -35,7 +36,8 @@ static void declare_all(Elab *e, Source *s, const Ast *ast) {
     for (uint32_t i = 0; i < ast->declarations.n; i++) {
         const AstNode *n = ast->declarations.at[i];
         if (n->kind == AST_PARAM || n->kind == AST_STATE) {
-            for (uint32_t k = 0; k < n->own.names.n; k++) declare(e, s, n, n->own.names.at[k]->name, n->own.names.at[k]->loc, (int)k);
+            for (uint32_t k = 0; k < n->own.names.n; k++)
+                declare(e, s, n, n->own.names.at[k]->name, n->own.names.at[k]->loc, (int)k);
             continue;
         }
         const char *name = ast_declared_name(n);
@@ -72,8 +74,8 @@ static void check_defines(Elab *e) {
         for (size_t k = 0; k < e->user.order.n; k++)
             if (e->user.order.at[k]->node->kind == AST_CONST) vec_push(e->a, &known, e->user.order.at[k]->name);
         const char *near = diag_nearest(name, known.at, known.n);
-        elab_error(e, at, 112, "-D %s: the program has no `const %s`%s%s%s", def->name, def->name, near ? "; did you mean `" : "", near ? near : "",
-                   near ? "`?" : "");
+        elab_error(e, at, 112, "-D %s: the program has no `const %s`%s%s%s", def->name, def->name, near ? "; did you mean `" : "",
+                   near ? near : "", near ? "`?" : "");
     }
 }
 
@@ -105,7 +107,10 @@ static Val define_value(Elab *e, const Decl *d, Val standard, const char *text) 
     Val v = expr(e, node);
     bool same = v.kind == standard.kind || (val_is_number(v) && val_is_number(standard));
     if (v.kind != VAL_ERROR && !same) {
-        const char *kinds[] = {[VAL_NUMBER] = "a number", [VAL_BOOL] = "true or false", [VAL_LIST] = "a list", [VAL_FUNCTION] = "a function or layer"};
+        const char *kinds[] = {[VAL_NUMBER] = "a number",
+                               [VAL_BOOL] = "true or false",
+                               [VAL_LIST] = "a list",
+                               [VAL_FUNCTION] = "a function or layer"};
         const char *want = standard.kind <= VAL_FUNCTION && kinds[standard.kind] ? kinds[standard.kind] : val_text(e, standard);
         return elab_error(e, d->node->loc, 112, "-D %s=%s: the default is %s, this is %s", d->name, text, want, val_text(e, v));
     }
@@ -137,11 +142,17 @@ static Val const_value(Elab *e, Decl *d) {
     return v;
 }
 
+bool names_flag(const char *name) {
+    for (size_t i = 0; i < sizeof builtin_flags / sizeof *builtin_flags; i++)
+        if (strcmp(builtin_flags[i], name) == 0) return true;
+    return false;
+}
+
 static Val option_value(Elab *e, Decl *d) {
     const AstNode *value = d->node->define.value;
-    for (size_t i = 0; i < sizeof builtin_flags / sizeof *builtin_flags; i++)
-        if (strcmp(builtin_flags[i], d->name) == 0)
-            return elab_error(e, d->node->loc, 502, "the option `%s` has the name of a flag that every program has (--%s)", d->name, d->name);
+    if (names_flag(d->name))
+        return elab_error(e, d->node->loc, 502, "the option `%s` has the name of a flag that every program has (--%s)",
+                              d->name, d->name);
     Val v = expr(e, value);
     if (v.kind == VAL_ERROR) return v;
     if (v.kind != VAL_BOOL && (v.kind != VAL_NUMBER || v.batch))
@@ -162,7 +173,8 @@ static Val model_value(Elab *e, Val v, const AstNode *place, const char *name, L
     if (v.kind == VAL_ERROR) return v;
     if (v.kind == VAL_LIST) {
         Vec(Val) out = {0};
-        for (size_t i = 0; i < v.list->n; i++) vec_push(e->a, &out, model_value(e, v.list->at[i], place, intern_printf("%s.%zu", name, i), loc));
+        for (size_t i = 0; i < v.list->n; i++)
+            vec_push(e->a, &out, model_value(e, v.list->at[i], place, intern_printf("%s.%zu", name, i), loc));
         return val_list(e, VAL_LIST, out.n, out.at);
     }
     if (v.kind == VAL_INSTANCE && !v.inst->owner && !v.inst->let_name) {
@@ -207,7 +219,11 @@ static Val evaluate(Elab *e, Decl *d) {
 
 Val decl_value(Elab *e, Decl *d, Loc use) {
     if (d->state == DECL_DONE) return d->val;
-    if (d->state == DECL_BUSY) return elab_error(e, use, 104, "`%s` needs itself", d->name);
+    if (d->state == DECL_BUSY) {
+        elab_error(e, use, 104, "`%s` needs itself", d->name);
+        elab_note(e, d->node->loc, "`%s` is declared here", d->name);
+        return val_error();
+    }
     if (d->node->kind == AST_COMMAND) return elab_error(e, use, 103, "`%s` is a command: it has no value", d->name);
     if (d->node->broken) return val_error();
     d->state = DECL_BUSY;
@@ -304,6 +320,7 @@ static Val special(Elab *e, const char *name, bool *found) {
 }
 
 void names_suggest(Elab *e, const char *name) {
+    if (hint_name(e, name)) return;
     Vec(const char *) known = {0};
     for (Scope *s = e->scope; s && !s->source; s = s->up)
         for (Binding *b = s->first; b; b = b->next) vec_push(e->a, &known, b->name);
@@ -354,6 +371,22 @@ Val names_lookup(Elab *e, const AstNode *n) {
     return val_error();
 }
 
+bool names_callable(Elab *e, const AstNode *n) {
+    bool found;
+    Decl *d = map_get(&e->library.decls, n->name);
+    if (d) return decl_callable(d);
+    builtin_or_type(e, n->name, &found);
+    return found;
+}
+
+void names_check(Elab *e, const AstNode *n) {
+    bool found;
+    builtin_or_type(e, n->name, &found);
+    if (found) return;
+    elab_error(e, n->loc, 101, "`%s` is not known here", n->name);
+    names_suggest(e, n->name);
+}
+
 Val names_lookup_applied(Elab *e, const AstNode *n) {
     Val v = lookup(e, n, true);
     if (v.kind != VAL_NONE || !v.batch) return v;
@@ -363,7 +396,8 @@ Val names_lookup_applied(Elab *e, const AstNode *n) {
     return elab_error(e, n->loc, 103, "`%s` is %s: it cannot be applied", n->name, val_text(e, v));
 }
 
-/* For a name in a type: the constant it stands for, if it stands for one. Dimension variables of functions around are no constants. */
+/* For a name in a type: the constant it stands for, if it stands for one. Dimension variables of functions around are no
+ * constants. */
 Val names_find_const(Elab *e, Scope *from, const char *name, bool *known, Loc *where) {
     *known = false;
     *where = (Loc){0};
@@ -377,7 +411,9 @@ Val names_find_const(Elab *e, Scope *from, const char *name, bool *known, Loc *w
     }
     Source *src = scope_source(from);
     Decl *d = src ? map_get(&src->decls, name) : NULL;
-    if (!d || (d->node->kind != AST_CONST && d->node->kind != AST_OPTION && d->node->kind != AST_PARAM && d->node->kind != AST_STATE)) return val_none();
+    if (!d ||
+        (d->node->kind != AST_CONST && d->node->kind != AST_OPTION && d->node->kind != AST_PARAM && d->node->kind != AST_STATE))
+        return val_none();
     *known = true;
     *where = d->node->loc;
     return decl_value(e, d, d->node->loc);

@@ -4,7 +4,9 @@
 #include "elab.h"
 
 /* In the text of a command itself, not in a function that it calls nor in a scan. */
-static bool in_command_text(const Elab *e) { return e->command && e->command->depth == 0 && (!e->b.func || e->b.block == e->b.func->body); }
+static bool in_command_text(const Elab *e) {
+    return e->command && e->command->depth == 0 && (!e->b.func || e->b.block == e->b.func->body);
+}
 
 /* ---- names ---- */
 
@@ -12,15 +14,19 @@ static bool may_bind(Elab *e, const char *name, Loc at) {
     Binding *b = scope_find_local(e->scope, name);
     if (b) {
         if (!b->fixed) return true;
-        const char *kind = b->val.kind == VAL_OWNED ? (b->val.owned->kind == SLOT_PARAM ? "parameter" : "state") : b->dim ? "dimension" : "fixed name";
+        const char *kind = b->val.kind == VAL_OWNED ? (b->val.owned->kind == SLOT_PARAM ? "parameter" : "state")
+                           : b->dim                 ? "dimension"
+                                                    : "name of the header";
         elab_error(e, at, 105, "`%s` is a %s here: `=` cannot change it", name, kind);
-        elab_note(e, b->loc, "`%s` is declared here; %s", name, b->val.kind == VAL_OWNED ? "`<-` writes it" : "another name is free");
+        elab_note(e, b->loc, "`%s` is declared here; %s", name,
+                  b->val.kind == VAL_OWNED ? "`<-` writes it" : "another name is free");
         return false;
     }
     for (Scope *s = e->scope; s && !s->source; s = s->up) { /* of the layer around a nested function */
         b = scope_find_here(s, name);
         if (b && b->val.kind == VAL_OWNED && b->fixed) {
-            elab_error(e, at, 105, "`%s` is a %s of the layer: `=` cannot change it", name, b->val.owned->kind == SLOT_PARAM ? "parameter" : "state");
+            elab_error(e, at, 105, "`%s` is a %s of the layer: `=` cannot change it", name,
+                       b->val.owned->kind == SLOT_PARAM ? "parameter" : "state");
             elab_note(e, b->loc, "`%s` is declared here; `<-` writes it", name);
             return false;
         }
@@ -28,7 +34,8 @@ static bool may_bind(Elab *e, const char *name, Loc at) {
     Source *src = scope_source(e->scope);
     Decl *d = src ? map_get(&src->decls, name) : NULL;
     if (!d) return true;
-    static const char *const kinds[] = {[AST_CONST] = "a const", [AST_OPTION] = "an option", [AST_PARAM] = "a parameter", [AST_STATE] = "a state"};
+    static const char *const kinds[] = {
+        [AST_CONST] = "a const", [AST_OPTION] = "an option", [AST_PARAM] = "a parameter", [AST_STATE] = "a state"};
     const char *kind = (size_t)d->node->kind < sizeof kinds / sizeof *kinds ? kinds[d->node->kind] : NULL;
     if (!kind) return true;
     elab_error(e, at, 105, "`%s` is %s of the file: `=` cannot change it", name, kind);
@@ -55,7 +62,8 @@ static void bind_plain(Elab *e, const AstNode *n, Val v) {
 /* `name = v` or `x[i] = v` */
 void bind_name(Elab *e, const AstNode *target, Val v) {
     if (v.kind == VAL_OWNED) v = val_read(e, v, target->loc);
-    if (v.kind == VAL_TUPLE || v.kind == VAL_NONE) v = elab_error(e, target->loc, 217, "one value is wanted here, not %s", val_text(e, v));
+    if (v.kind == VAL_TUPLE || v.kind == VAL_NONE)
+        v = elab_error(e, target->loc, 217, "one value is wanted here, not %s", val_text(e, v));
     if (target->kind == AST_NAME) {
         bind_plain(e, target, v);
         return;
@@ -85,9 +93,19 @@ void bind_results(Elab *e, const Nodes *targets, Val v, Loc at, bool let) {
 static void exec_bind(Elab *e, const AstNode *s) {
     const Nodes *targets = &s->bind.targets, *values = &s->bind.values;
     if (values->n == 1) {
+        int errors = e->errors;
         Val v = expr_read(e, values->at[0]);
+        AstKind kind = values->at[0]->kind;
+        if (v.kind == VAL_NONE && (kind == AST_SCAN || kind == AST_REPEAT || kind == AST_WHILE)) {
+            if (e->errors == errors) {
+                elab_error(e, values->at[0]->loc, 302, "this loop yields nothing: its value is what `yield` collects");
+                elab_note(e, (Loc){0}, "a name bound before the loop and again in it holds its last value after the loop");
+            }
+            v = val_error();
+        }
         if (s->bind.type && targets->n == 1 && v.kind != VAL_ERROR) {
-            if (!type_match(e, s->bind.type, &v, values->at[0]->loc, intern_printf("`%s`", targets->at[0]->kind == AST_NAME ? targets->at[0]->name : "this"), true))
+            if (!type_match(e, s->bind.type, &v, values->at[0]->loc,
+                            intern_printf("`%s`", targets->at[0]->kind == AST_NAME ? targets->at[0]->name : "this"), true))
                 v = val_error();
         }
         bind_results(e, targets, v, values->at[0]->loc, false);
@@ -111,7 +129,8 @@ static void exec_let(Elab *e, const AstNode *s) {
         if (n->kind != AST_NAME) continue;
         if (v.kind == VAL_INSTANCE || (v.kind == VAL_FUNCTION && v.fn->kind == FN_LAYER)) {
             if (!e->self) {
-                elab_error(e, value->loc, 109, "%s owns nothing: `let` of a layer belongs in a layer", e->frame ? "a function of the file" : "a command");
+                elab_error(e, value->loc, 109, "%s owns nothing: `let` of a layer belongs in a layer",
+                           e->frame ? "a function of the file" : "a command");
                 v = val_error();
             } else {
                 Instance *inst = instance_named(e, v, value, n->name);
@@ -137,6 +156,7 @@ static void exec_own(Elab *e, const AstNode *s) {
         if (before && before->val.kind != VAL_ERROR && (before->loc.line != n->loc.line || before->loc.col != n->loc.col)) {
             elab_error(e, n->loc, 102, "`%s` is declared twice", n->name);
             elab_note(e, before->loc, "`%s` is declared here first", n->name);
+            o = NULL; /* what it is, nobody can say */
         }
         Binding *b = scope_bind(e, e->scope, n->name, o ? (Val){.kind = VAL_OWNED, .owned = o} : val_error(), n->loc);
         b->fixed = true;
@@ -170,6 +190,15 @@ static void bind_copy(Elab *e, const Nodes *names, const ValVec *lists_, size_t 
     }
 }
 
+/* How many copies a range asks for, where that is plain from numbers alone; 0 else. */
+static int64_t range_copies(Elab *e, const AstNode *range) {
+    int64_t from, to;
+    e->quiet++;
+    Val a = expr(e, range->binary.left), b = expr(e, range->binary.right);
+    if (e->quiet) e->quiet--;
+    return val_whole(a, &from) && val_whole(b, &to) ? to - from : 0;
+}
+
 Flow exec_copied_for(Elab *e, const AstNode *s) {
     const AstNode *clause = s->loop->clauses.at[0];
     const Nodes *names = &clause->clause.names, *sources = &clause->clause.sources;
@@ -179,10 +208,17 @@ Flow exec_copied_for(Elab *e, const AstNode *s) {
         return FLOW_ON;
     }
     for (uint32_t i = 0; i < sources->n; i++) {
+        int64_t copies = node_is_range(sources->at[i]) ? range_copies(e, sources->at[i]) : 0;
+        if (copies > LIMIT_COPIES) {
+            elab_error(e, sources->at[i]->loc, 311, "this `for` is copied when compiled, and %" PRId64 " copies are too many", copies);
+            elab_note(e, (Loc){0}, "`scan %s in %s { }` and `repeat` run instead", names->n ? names->at[0]->name : "i", "a..b");
+            return FLOW_ON;
+        }
         Val v = list_elements(e, expr(e, sources->at[i]), sources->at[i]->loc);
         if (v.kind == VAL_ERROR) return FLOW_ON;
         if (i && v.list->n != lists.at[0].list->n) {
-            elab_error(e, sources->at[i]->loc, 106, "lists side by side are of one length: %zu and %zu", lists.at[0].list->n, v.list->n);
+            elab_error(e, sources->at[i]->loc, 106, "lists side by side are of one length: %zu and %zu", lists.at[0].list->n,
+                       v.list->n);
             return FLOW_ON;
         }
         vec_push(e->a, &lists, v);
@@ -194,7 +230,8 @@ Flow exec_copied_for(Elab *e, const AstNode *s) {
         if (in_command_text(e)) stretch_open(e, s->loc);
         bind_copy(e, names, &lists, k);
         Path *p = arena_make(e->a, Path);
-        *p = (Path){.up = path, .loc = s->loc, .copy = (int64_t)k, .counter = names->at[0]->name, .value = lists.at[0].list->at[k]};
+        *p = (Path){
+            .up = path, .loc = s->loc, .copy = (int64_t)k, .counter = names->at[0]->name, .value = lists.at[0].list->at[k]};
         e->path = p;
         e->site = hash_bytes(&k, sizeof k, site ^ (uint64_t)s->loc.line);
         flow = exec_block(e, &s->loop->body);
@@ -268,10 +305,11 @@ static void exec_expression(Elab *e, const AstNode *s) {
 
 /* Statements of a command's own text. */
 static bool exec_in_command(Elab *e, const AstNode *s) {
-    static const char *const words[] = {[AST_TRACK] = "track", [AST_KEEP] = "keep", [AST_STOP] = "stop", [AST_PRINT] = "print",
+    static const char *const words[] = {[AST_TRACK] = "track", [AST_KEEP] = "keep", [AST_STOP] = "stop",  [AST_PRINT] = "print",
                                         [AST_SAVE] = "save",   [AST_LOAD] = "load", [AST_WRITE] = "write"};
     if (!in_command_text(e)) {
-        elab_error(e, s->loc, 308, "`%s` stands in the text of a command%s", words[s->kind], e->command && e->command->depth == 0 ? ", not in a `scan`" : "");
+        elab_error(e, s->loc, 308, "`%s` stands in the text of a command%s", words[s->kind],
+                   e->command && e->command->depth == 0 ? ", not in a `scan`" : "");
         return false;
     }
     switch ((int)s->kind) {
@@ -292,7 +330,8 @@ static Flow exec_kind(Elab *e, const AstNode *s) {
     case AST_PARAM:
     case AST_STATE: exec_own(e, s); return FLOW_ON;
     case AST_FN: {
-        Binding *b = scope_bind(e, e->scope, s->function->name, (Val){.kind = VAL_FUNCTION, .fn = function_of(e, s, e->scope, e->self)}, s->function->name_loc);
+        Binding *b = scope_bind(e, e->scope, s->function->name,
+                                (Val){.kind = VAL_FUNCTION, .fn = function_of(e, s, e->scope, e->self)}, s->function->name_loc);
         b->fixed = true;
         return FLOW_ON;
     }

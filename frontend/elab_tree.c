@@ -1,5 +1,6 @@
 /*
- * elab_tree.c - what a command does beside computing: track, keep, stop, print, save, load, write. Each becomes a node of its tree.
+ * elab_tree.c - what a command does beside computing: track, keep, stop, print, save, load, write. Each becomes a node of its
+ * tree.
  */
 #include "elab.h"
 
@@ -62,7 +63,8 @@ static bool track_name(Elab *e, const char *name, Loc at) {
         }
     Decl *d = names_decl(e, name);
     if (d && (d->node->kind == AST_PARAM || d->node->kind == AST_STATE)) {
-        elab_error(e, at, 309, "`%s` is the name of a %s: an average needs another one", name, d->node->kind == AST_PARAM ? "parameter" : "state");
+        elab_error(e, at, 309, "`%s` is the name of a %s: an average needs another one", name,
+                   d->node->kind == AST_PARAM ? "parameter" : "state");
         elab_note(e, d->node->loc, "`%s` is declared here", name);
         return false;
     }
@@ -90,7 +92,8 @@ void exec_track(Elab *e, const AstNode *s) {
         Value *x = emit_convert(e, tensor_as(e, v, F32, value->loc), F32);
         if (!x) continue;
         if (type_has_batch(x->type) && !x->type->dim[0].batch) {
-            elab_error(e, value->loc, 213, "%s has the batch on another axis than the first: track averages over the first", type_name(x->type));
+            elab_error(e, value->loc, 213, "%s has the batch on another axis than the first: track averages over the first",
+                       type_name(x->type));
             continue;
         }
         int64_t axis = 0;
@@ -111,6 +114,28 @@ void exec_track(Elab *e, const AstNode *s) {
 
 /* ---- keep, stop ---- */
 
+/* An average is there when its loop has ended: the loop around it is where it can be watched. */
+static bool watched(Elab *e, const AstNode *s, const char *word) {
+    const char *name = s->keep.name;
+    if (scope_find_local(e->scope, name) || names_decl(e, name)) return true;
+    for (size_t i = 0; i < e->command->pending.n; i++) {
+        const Node *n = e->command->pending.at[i];
+        for (size_t k = 0; n->kind == NODE_TRACK && k < n->tracked.n; k++) {
+            if (n->tracked.at[k].name != name) continue;
+            elab_error(e, s->keep.name_loc, 309, "`%s` is tracked by this very loop, and known when it ends: `%s` stands in the loop around it", name, word);
+            elab_note(e, n->loc, "it is tracked here");
+            return false;
+        }
+    }
+    Vec(const char *) known = {0};
+    for (Scope *at = e->scope; at && !at->source; at = at->up)
+        for (Binding *b = at->first; b; b = b->next) vec_push(e->a, &known, b->name);
+    const char *near = diag_nearest(name, known.at, known.n);
+    elab_error(e, s->keep.name_loc, 101, "`%s` watches a number that is tracked or bound before it, and `%s` is none", word, name);
+    if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
+    return false;
+}
+
 void exec_keep(Elab *e, const AstNode *s) {
     CommandState *c = e->command;
     const char *word = s->kind == AST_KEEP ? "keep" : "stop";
@@ -119,19 +144,22 @@ void exec_keep(Elab *e, const AstNode *s) {
         return;
     }
     AstNode name = {.kind = AST_NAME, .loc = s->keep.name_loc, .name = s->keep.name};
+    if (!watched(e, s, word)) return;
     Val v = names_lookup(e, &name);
     if (v.kind == VAL_ERROR) return;
     if (v.kind == VAL_OWNED) v = val_read(e, v, s->loc);
     Slot *slot = slot_of_val(e, v, s->keep.name, s->keep.name_loc);
     if (!slot) return;
     if (slot->type->rank != 0) {
-        elab_error(e, s->keep.name_loc, 309, "`%s` watches a single number, and `%s` is %s", word, s->keep.name, type_name(slot->type));
+        elab_error(e, s->keep.name_loc, 309, "`%s` watches a single number, and `%s` is %s", word, s->keep.name,
+                   type_name(slot->type));
         return;
     }
     Node *n = node_new(e, s->kind == AST_KEEP ? NODE_KEEP : NODE_STOP, s->loc);
     n->highest = s->keep.highest;
     n->slot = slot;
-    if (s->kind == AST_STOP && s->keep.turns && (!expr_whole(e, s->keep.turns, "the number of turns", &n->stalls) || n->stalls < 1)) {
+    if (s->kind == AST_STOP && s->keep.turns &&
+        (!expr_whole(e, s->keep.turns, "the number of turns", &n->stalls) || n->stalls < 1)) {
         if (n->stalls < 1) elab_error(e, s->keep.turns->loc, 309, "`stalls for` counts from 1");
         return;
     }
@@ -225,13 +253,25 @@ static bool path_of(Elab *e, Node *n, const AstNode *path) {
     return true;
 }
 
+/* The suffix says what kind of file it will be: known when compiled unless it is a value's. */
+static bool suffix_known(Elab *e, const AstNode *path) {
+    static const char *const known[] = {".npy", ".png", ".csv", ".txt"};
+    if (path->kind != AST_STRING || !path->string.plain) return true;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        size_t n = strlen(known[i]);
+        if (path->string.size >= n && memcmp(path->string.text + path->string.size - n, known[i], n) == 0) return true;
+    }
+    elab_error(e, path->loc, 402, "`write` makes .npy, .png or .csv files, and the name \"%.*s\" ends in none of these", (int)path->string.size, path->string.text);
+    return false;
+}
+
 static void exec_write(Elab *e, const AstNode *s) {
     Node *n = node_new(e, NODE_WRITE, s->loc);
     const AstNode *value = s->file.values.at[0];
     Val v = expr(e, value);
     if (v.kind == VAL_ERROR) return;
     n->slot = slot_of_val(e, v, own_name(value), value->loc);
-    if (!n->slot || !path_of(e, n, s->file.path)) return;
+    if (!n->slot || !path_of(e, n, s->file.path) || !suffix_known(e, s->file.path)) return;
     vec_push(e->a, &e->command->pending, n);
 }
 

@@ -1,6 +1,6 @@
 /*
- * elab_types.c - types as they are written: f32[B, ...S, 2 * H], int, float[..]. As patterns that bind dimension variables to what the
- * caller brings, and as exact types of parameters and data.
+ * elab_types.c - types as they are written: f32[B, ...S, 2 * H], int, float[..]. As patterns that bind dimension variables to
+ * what the caller brings, and as exact types of parameters and data.
  */
 #include "elab.h"
 
@@ -40,7 +40,9 @@ static bool dim_wanted(Elab *e, Val v, Loc at, Dim *d) {
     } else if (v.kind == VAL_SCALAR) {
         elab_error(e, at, 207, "a dimension must be known when compiled: an option or a counter cannot size a tensor");
         elab_note(e, (Loc){0}, "`const` and -D fix a number when compiled");
-    } else
+    } else if (v.kind == VAL_NUMBER && v.num > (double)LIMIT_ELEMENTS)
+        elab_error(e, at, 219, "a dimension of %.7g is too large: a tensor has at most 2^40 elements", v.num);
+    else
         elab_error(e, at, 207, "a dimension is a whole number from 0, not %s", val_text(e, v));
     return false;
 }
@@ -122,6 +124,7 @@ const Type *type_eval(Elab *e, const AstNode *type) {
     Dim dims[MAX_RANK];
     if (!elem_by_name(type->type.name, &elem)) {
         elab_error(e, type->loc, 205, "an element type (f32, f64, i32, i64, u8, bool) is wanted here, not `%s`", type->type.name);
+        hint_type(e, type->type.name, true);
         return NULL;
     }
     if (!dims_eval(e, &type->type.dims, &rank, dims)) return NULL;
@@ -144,7 +147,8 @@ static bool mismatch(Elab *e, const Match *m, const char *why) {
 }
 
 /* One dimension against its expression. Numbers that are known must agree; a name that is not is bound. */
-static bool match_dim(Elab *e, const Match *m, const AstNode *n, Dim have) {
+static bool match_dim(Elab *e, const Match *m, const AstNode *n, int place) {
+    Dim have = m->type->dim[place];
     if (n->kind == AST_NAME) {
         const char *name = n->name;
         Binding *own = scope_find_here(e->scope, name);
@@ -171,7 +175,8 @@ static bool match_dim(Elab *e, const Match *m, const AstNode *n, Dim have) {
     Dim want;
     if (!dim_wanted(e, expr(e, n), n->loc, &want)) return false;
     if (dim_same(want, have)) return true;
-    return mismatch(e, m, intern_printf("a dimension declared as %s is %s", dims_text(e, 1, &want), dims_text(e, 1, &have)));
+    return mismatch(
+        e, m, intern_printf("%s is wanted on axis %d, where it has %s", dims_text(e, 1, &want), place, dims_text(e, 1, &have)));
 }
 
 static bool match_rest(Elab *e, const Match *m, const AstNode *n, int count, const Dim *have) {
@@ -212,15 +217,17 @@ static bool match_dims(Elab *e, const Match *m, const Nodes *items) {
         }
     int extra = rest < 0 ? 0 : rank - (n - 1);
     if (rest < 0 ? rank != n : extra < 0)
-        return mismatch(e, m, intern_printf("%s%d dimension%s %s wanted", rest < 0 ? "" : "at least ", rest < 0 ? n : n - 1, (rest < 0 ? n : n - 1) == 1 ? "" : "s",
-                                            (rest < 0 ? n : n - 1) == 1 ? "is" : "are"));
+        return mismatch(e, m,
+                        intern_printf("%s%d dimension%s %s wanted", rest < 0 ? "" : "at least ", rest < 0 ? n : n - 1,
+                                      (rest < 0 ? n : n - 1) == 1 ? "" : "s", (rest < 0 ? n : n - 1) == 1 ? "is" : "are"));
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < n; i++) {
             const AstNode *item = items->at[i];
             int place = rest >= 0 && i > rest ? i + extra - 1 : i;
             bool simple = item->kind == AST_NAME || item->kind == AST_NUMBER || item->kind == AST_REST;
             if (simple != (round == 0)) continue;
-            if (item->kind == AST_REST ? !match_rest(e, m, item, extra, m->type->dim + place) : !match_dim(e, m, item, m->type->dim[place])) return false;
+            if (item->kind == AST_REST ? !match_rest(e, m, item, extra, m->type->dim + place) : !match_dim(e, m, item, place))
+                return false;
         }
     return true;
 }
@@ -249,16 +256,15 @@ bool type_match(Elab *e, const AstNode *pattern, Val *v, Loc at, const char *wha
         if (fits == 1) return true;
         if (fits == 0 && !(tensor && (v->kind == VAL_TENSOR || v->kind == VAL_OWNED) && strcmp(word, "bool") == 0)) {
             elab_error(e, at, 205, "%s is %s, but it is declared as %s%s", what, val_text(e, *v), word,
-                       v->kind == VAL_TENSOR || v->kind == VAL_SCALAR || v->kind == VAL_OWNED ? ", which is known when compiled" : "");
+                       v->kind == VAL_TENSOR || v->kind == VAL_SCALAR || v->kind == VAL_OWNED ? ", which is known when compiled"
+                                                                                              : "");
             elab_note(e, pattern->loc, "the type is declared here");
             return false;
         }
     }
     if (!tensor) {
         elab_error(e, pattern->loc, 205, "there is no type `%s`", word);
-        static const char *const words[] = {"f32", "f64", "i32", "i64", "u8", "bool", "float", "int", "any", "string", "list", "layer", "fn", "model"};
-        const char *near = diag_nearest(word, words, sizeof words / sizeof *words);
-        if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
+        hint_type(e, word, false);
         return false;
     }
     if (val_is_number(*v) && pattern->type.dims.n == 0) { /* a scalar stays a number: exact until it meets a tensor */
@@ -267,7 +273,8 @@ bool type_match(Elab *e, const AstNode *pattern, Val *v, Loc at, const char *wha
         if (v->kind == VAL_NUMBER && !v->batch) return number_fits(e, v->num, exact, at);
         return true;
     }
-    if (val_is_number(*v) && result && elem_by_name(word, &(Elem){F32})) { /* `= 0` as a result of f32[B] is not a tensor of that shape */
+    if (val_is_number(*v) && result &&
+        elem_by_name(word, &(Elem){F32})) { /* `= 0` as a result of f32[B] is not a tensor of that shape */
         elab_error(e, at, 205, "%s is %s, but a tensor is declared", what, val_text(e, *v));
         return false;
     }

@@ -175,7 +175,8 @@ static Value *scalar_loss(Elab *e, Val v, Loc at) {
     if (!x) return NULL;
     if (x->type->rank == 0 && elem_is_float(x->type->elem)) return x;
     elab_error(e, at, 306, "a loss is a single float, not %s", type_name(x->type));
-    elab_note(e, (Loc){0}, "mean(...) or sum(...) makes one of many");
+    if (!elem_is_float(x->type->elem)) elab_note(e, (Loc){0}, "gradients are of floats: f32(...) converts");
+    else elab_note(e, (Loc){0}, "mean(...) or sum(...) makes one of many");
     return NULL;
 }
 
@@ -200,7 +201,8 @@ static bool gradients(Elab *e, Value *loss, const WantedList *wanted, Loc at, Va
     }
     Reach r = {.e = e};
     reach(&r, loss);
-    /* Versions that the loss did not see are left out; a parameter it did not see at all keeps its last one, so that the pass can say so. */
+    /* Versions that the loss did not see are left out; a parameter it did not see at all keeps its last one, so that the pass can
+     * say so. */
     Values in = {0};
     Vec(size_t) whose = {0};
     vec_push(e->a, &in, loss);
@@ -284,14 +286,21 @@ static void move(Elab *e, const Function *rule, Owned *o, Value *g, Loc at, uint
     Instance *self = e->self;
     Val inputs[2] = {{.kind = VAL_OWNED, .owned = o}, val_tensor(g)};
     Source *source = scope_source(rule->env);
-    Frame frame = {.up = e->frame, .fn = rule, .call = at, .inputs = inputs, .path = path, .library = source && source->library, .caller_library = library};
+    Frame frame = {.up = e->frame,
+                   .fn = rule,
+                   .call = at,
+                   .inputs = inputs,
+                   .path = path,
+                   .library = source && source->library,
+                   .caller_library = library};
     e->scope = s;
     bind_config(e, rule, rule->config, s);
     bool ok = true;
     for (uint32_t i = 0; i < 2; i++) {
         const AstNode *field = decl->inputs.at[i];
         Val v = i ? inputs[1] : val_tensor(owned_read(e, o, at));
-        ok = ok && type_match(e, field->field.type, &v, at, intern_printf("input `%s` of %s", field->field.name, rule->name), false);
+        ok = ok &&
+             type_match(e, field->field.type, &v, at, intern_printf("input `%s` of %s", field->field.name, rule->name), false);
         Binding *b = scope_bind(e, s, field->field.name, inputs[i], field->loc);
         b->fixed = i == 0;
     }
@@ -380,7 +389,8 @@ void exec_update(Elab *e, const AstNode *s) {
             return;
         }
     if (owned.n == 0) {
-        elab_error(e, s->loc, 305, "there is nothing to move: no parameter is named behind `%s`", s->kind == AST_MINIMIZE ? "over" : "update");
+        elab_error(e, s->loc, 305, "there is nothing to move: no parameter is named behind `%s`",
+                   s->kind == AST_MINIMIZE ? "over" : "update");
         return;
     }
     if (s->kind == AST_MINIMIZE) {
@@ -399,7 +409,8 @@ void exec_update(Elab *e, const AstNode *s) {
 
 /* ---- keys of random draws ---- */
 
-/* The key of the block we are in: SLOT_KEY of the function, mixed with the counter of each loop around. Made where the loop's block begins to need it. */
+/* The key of the block we are in: SLOT_KEY of the function, mixed with the counter of each loop around. Made where the loop's
+ * block begins to need it. */
 static Value *frame_key(Elab *e, KeyFrame *k) {
     if (!k) {
         if (!e->key) e->key = slot_new(e->m, SLOT_KEY, "key", type_scalar(I64), (Loc){0});
@@ -425,13 +436,15 @@ Value *draw_key(Elab *e, Loc at) {
     return frame_key(e, e->keys);
 }
 
-/* f32 in [0, 1). The site is the chain of call sites and copies that leads here (L6); of an initial value the parameter's name, put in at the end. */
+/* f32 in [0, 1). The site is the chain of call sites and copies that leads here (L6); of an initial value the parameter's name,
+ * put in at the end. */
 Value *draw_uniform(Elab *e, int rank, const Dim *dims, Loc at, uint64_t salt) {
     Value *key = draw_key(e, at);
     if (!key) return NULL;
     int64_t place[4] = {at.line, at.col, (int64_t)salt, e->library_text};
     uint64_t site = hash_bytes(place, sizeof place, e->site);
-    bool leading = rank > 0 && e->batch && e->batch->data && (dims[0].batch || (e->batch->constant && dims[0].n == e->batch->constant));
+    bool leading =
+        rank > 0 && e->batch && e->batch->data && (dims[0].batch || (e->batch->constant && dims[0].n == e->batch->constant));
     Value *in[2] = {key, NULL};
     if (leading) {
         if (!e->first) e->first = slot_new(e->m, SLOT_FIRST, "first", type_scalar(I64), (Loc){0});

@@ -73,7 +73,8 @@ bool val_whole(Val v, int64_t *n) {
 Val val_dim(Dim d) { return (Val){.kind = VAL_NUMBER, .batch = d.batch, .num = (double)d.n}; }
 
 bool dim_of_val(Val v, Dim *d) {
-    if (v.kind != VAL_NUMBER || v.num != floor(v.num) || v.num < (v.batch ? 1 : 0) || v.num > (double)LIMIT_ELEMENTS) return false;
+    if (v.kind != VAL_NUMBER || v.num != floor(v.num) || v.num < (v.batch ? 1 : 0) || v.num > (double)LIMIT_ELEMENTS)
+        return false;
     *d = (Dim){.n = (int64_t)v.num, .batch = v.batch};
     return true;
 }

@@ -1,5 +1,6 @@
 /*
- * elaborate.c - the order of things: declarations, then every command in the order of the text, then what can be said only at the end.
+ * elaborate.c - the order of things: declarations, then every command in the order of the text, then what can be said only at the
+ * end.
  */
 #include "elab.h"
 
@@ -56,8 +57,10 @@ Module *elaborate(Arena *a, Diag *d, const Ast *program, const ElaborateOptions 
     e->b.arena = a;
     names_declare(e, program);
     e->scope = &e->user.scope;
+    check_headers(e, program);
     evaluate_declarations(e);
     elaborate_commands(e, program);
+    if (!e->stopped) check_unreached(e, program);
     finish_module(e);
     elab_flush_notes(e);
     return diag_errors(d) ? NULL : e->m;

@@ -1,6 +1,7 @@
 /*
  * eval.c - the evaluator's frame: tensors, which ops run, when a value dies, and the ops with blocks. The other ops are in
- * eval_element.c (elementwise and values from nothing), eval_shape.c, eval_product.c (contract, conv), eval_reduce.c (sums, extremes, sorting) and eval_window.c.
+ * eval_element.c (elementwise and values from nothing), eval_shape.c, eval_product.c (contract, conv), eval_reduce.c (sums,
+ * extremes, sorting) and eval_window.c.
  */
 #include "eval_inside.h"
 
@@ -14,7 +15,8 @@ Tensor *tensor_new(EvalType type, const Type *t, int64_t B) {
     x->count = type_count(t, B);
     x->refs = 1;
     for (int i = 0; i < t->rank; i++) x->dim[i] = dim_size(t->dim[i], B);
-    if (x->count <= PTRDIFF_MAX / 8) x->data = calloc((size_t)x->count + 1, (size_t)elem_size(x->elem)); /* one more: never of size 0 */
+    if (x->count <= PTRDIFF_MAX / 8)
+        x->data = calloc((size_t)x->count + 1, (size_t)elem_size(x->elem)); /* one more: never of size 0 */
     if (x->data) return x;
     free(x);
     return NULL;
@@ -34,24 +36,29 @@ void tensor_release(Tensor *t) {
 Tensor *tensor_from(EvalType type, const Type *t, int64_t B, const void *elements) {
     Tensor *x = tensor_new(type, t, B);
     if (!x) return NULL;
-    if (x->elem == t->elem) memcpy(x->data, elements, (size_t)x->count * (size_t)elem_size(x->elem));
+    if (x->elem == t->elem)
+        memcpy(x->data, elements, (size_t)x->count * (size_t)elem_size(x->elem));
     else
         for (int64_t i = 0; i < x->count; i++) ((double *)x->data)[i] = ((const float *)elements)[i];
     return x;
 }
 
 void tensor_store(const Tensor *x, Elem elem, void *elements) {
-    if (x->elem == elem) memcpy(elements, x->data, (size_t)x->count * (size_t)elem_size(elem));
+    if (x->elem == elem)
+        memcpy(elements, x->data, (size_t)x->count * (size_t)elem_size(elem));
     else if (x->elem == F64 && elem == F32)
         for (int64_t i = 0; i < x->count; i++) ((float *)elements)[i] = (float)((const double *)x->data)[i];
-    else bug("a tensor of %s stored as %s", elem_name(x->elem), elem_name(elem));
+    else
+        bug("a tensor of %s stored as %s", elem_name(x->elem), elem_name(elem));
 }
 
 double tensor_get(const Tensor *x, int64_t i) { return elem_is_float(x->elem) ? real_at(x, i) : (double)int_at(x, i); }
 
 void tensor_set(Tensor *x, int64_t i, double v) {
-    if (elem_is_float(x->elem)) real_put(x, i, v);
-    else int_put(x, i, (int64_t)v);
+    if (elem_is_float(x->elem))
+        real_put(x, i, v);
+    else
+        int_put(x, i, (int64_t)v);
 }
 
 static bool element_same(const Tensor *a, const Tensor *b, int64_t i) {
@@ -225,7 +232,8 @@ static void plan(Eval *e, const Func *f, int n, Value *const *wanted) {
     plan_block(e, f->body, last);
 }
 
-bool eval_values(Arena *a, const Func *f, const EvalOptions *options, Tensor *const *inputs, int n, Value *const *wanted, Tensor **found, EvalFault *fault) {
+bool eval_values(Arena *a, const Func *f, const EvalOptions *options, Tensor *const *inputs, int n, Value *const *wanted,
+                 Tensor **found, EvalFault *fault) {
     Eval e = {.arena = a, .options = options, .fault = fault};
     *fault = (EvalFault){0};
     if (options->batch < 1) bug("a batch of %" PRId64 " samples", options->batch);
@@ -233,7 +241,8 @@ bool eval_values(Arena *a, const Func *f, const EvalOptions *options, Tensor *co
     for (size_t i = 0; i < f->body->params.n; i++) {
         Tensor *x = inputs[i];
         const Type *t = f->body->params.at[i]->type;
-        if (x && (x->rank != t->rank || x->count != type_count(t, options->batch))) bug("input %zu of @%s is not %s", i, f->name, type_name(t));
+        if (x && (x->rank != t->rank || x->count != type_count(t, options->batch)))
+            bug("input %zu of @%s is not %s", i, f->name, type_name(t));
         if (x) e.value[f->body->params.at[i]->id] = tensor_keep(x);
     }
     put_instead(&e);

@@ -1,11 +1,13 @@
 /*
- * eval.h - the reference evaluator: runs a function of the graph one op at a time, as plainly as it can be written. It is the judge of every pass and of
- * compiled programs.
+ * eval.h - the reference evaluator: runs a function of the graph one op at a time, as plainly as it can be written. It is the
+ * judge of every pass and of compiled programs.
  *
- * In EVAL_F64 the float types f32 and f64 are both computed in double, without rounding to f32 in between. In EVAL_F32 f32 has exactly the bits that graph.h and math.def
- * define (order of sums, fma, functions), and f64 is double with the same orders and the C library's functions. Integers and bools are the same in both.
+ * In EVAL_F64 the float types f32 and f64 are both computed in double, without rounding to f32 in between. In EVAL_F32 f32 has
+ * exactly the bits that graph.h and math.def define (order of sums, fma, functions), and f64 is double with the same orders and
+ * the C library's functions. Integers and bools are the same in both.
  *
- * Tensors are plain row-major arrays. An intermediate one is freed after its last use, so a whole training step on a real batch fits.
+ * Tensors are plain row-major arrays. An intermediate one is freed after its last use, so a whole training step on a real batch
+ * fits.
  */
 #ifndef NNC_IR_EVAL_H
 #define NNC_IR_EVAL_H
@@ -34,7 +36,8 @@ void tensor_store(const Tensor *x, Elem elem, void *elements);
 /* One element as a number; an i64 beyond 2^53 is rounded. */
 double tensor_get(const Tensor *x, int64_t i);
 void tensor_set(Tensor *x, int64_t i, double v);
-/* The same shape and bits (every NaN counts as the same). On a difference *at is the first element that differs, -1 for a shape. */
+/* The same shape and bits (every NaN counts as the same). On a difference *at is the first element that differs, -1 for a shape.
+ */
 bool tensor_same(const Tensor *a, const Tensor *b, int64_t *at);
 
 /* A run-time error of the program: an index outside, an integer divided by 0, no memory. */
@@ -58,10 +61,12 @@ typedef struct EvalOptions {
     void *arg;
 } EvalOptions;
 
-/* Runs f. inputs[i] belongs to parameter i of the body; outputs[i] becomes result i, with a reference that the caller releases. False: *fault says why, and there are
- * no outputs. Everything in `a` is scratch but the fault's text. An op `grad` that is needed is a bug: autodiff comes first. */
+/* Runs f. inputs[i] belongs to parameter i of the body; outputs[i] becomes result i, with a reference that the caller releases.
+ * False: *fault says why, and there are no outputs. Everything in `a` is scratch but the fault's text. An op `grad` that is
+ * needed is a bug: autodiff comes first. */
 bool eval_func(Arena *a, const Func *f, EvalType type, int64_t batch, Tensor *const *inputs, Tensor **outputs, EvalFault *fault);
 /* As eval_func, for any values of f's body instead of its results; only the ops that these need are run. */
-bool eval_values(Arena *a, const Func *f, const EvalOptions *options, Tensor *const *inputs, int n, Value *const *wanted, Tensor **found, EvalFault *fault);
+bool eval_values(Arena *a, const Func *f, const EvalOptions *options, Tensor *const *inputs, int n, Value *const *wanted,
+                 Tensor **found, EvalFault *fault);
 
 #endif

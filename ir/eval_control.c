@@ -68,7 +68,8 @@ static bool scan_turns(Eval *e, Scan *s) {
     return true;
 }
 
-/* init: carry values, xs: tensors with the turns along axes[i], count: i32 if trip is -1 -> carry values, then yields with the turns along yaxes[i]. */
+/* init: carry values, xs: tensors with the turns along axes[i], count: i32 if trip is -1 -> carry values, then yields with the
+ * turns along yaxes[i]. */
 bool eval_scan(Eval *e, const Op *op) {
     Scan s = {.op = op, .block = op->blocks[0], .carry = (int)op_int(op, A_carry)};
     s.n_xs = (int)op_ints(op, A_axes, &s.axes);

@@ -1,30 +1,30 @@
 /*
  * eval_element.c - the evaluator's elementwise ops, and values that come from nothing.
  *
- * f32 under EVAL_F32 is computed in float with the functions of math.def, everything else of floats in double with the C library's. C's + - * / and sqrt
- * round correctly, fma is exact, and this folder is compiled without contraction.
+ * f32 under EVAL_F32 is computed in float with the functions of math.def, everything else of floats in double with the C
+ * library's. C's + - * / and sqrt round correctly, fma is exact, and this folder is compiled without contraction.
  */
 #include "eval_inside.h"
 #include "math.h"
 #include "random.h"
 
 /* Loops over all elements. T is the elements' C type, a, b, c the operands' elements. */
-#define EACH(T, result)                                                       \
-    do {                                                                      \
-        T *to = r->data;                                                      \
-        for (int64_t i = 0; i < r->count; i++) {                              \
-            T a = ((const T *)x->data)[i], b = y ? ((const T *)y->data)[i] : a; \
-            (void)b;                                                          \
-            to[i] = (T)(result);                                              \
-        }                                                                     \
+#define EACH(T, result)                                                                                                          \
+    do {                                                                                                                         \
+        T *to = r->data;                                                                                                         \
+        for (int64_t i = 0; i < r->count; i++) {                                                                                 \
+            T a = ((const T *)x->data)[i], b = y ? ((const T *)y->data)[i] : a;                                                  \
+            (void)b;                                                                                                             \
+            to[i] = (T)(result);                                                                                                 \
+        }                                                                                                                        \
     } while (0)
-#define EACH_TRUTH(T, result)                                         \
-    do {                                                              \
-        uint8_t *to = r->data;                                        \
-        for (int64_t i = 0; i < r->count; i++) {                      \
-            T a = ((const T *)x->data)[i], b = ((const T *)y->data)[i]; \
-            to[i] = (result) != 0;                                    \
-        }                                                             \
+#define EACH_TRUTH(T, result)                                                                                                    \
+    do {                                                                                                                         \
+        uint8_t *to = r->data;                                                                                                   \
+        for (int64_t i = 0; i < r->count; i++) {                                                                                 \
+            T a = ((const T *)x->data)[i], b = ((const T *)y->data)[i];                                                          \
+            to[i] = (result) != 0;                                                                                               \
+        }                                                                                                                        \
     } while (0)
 
 /* ---- one operand ---- */
@@ -32,7 +32,7 @@
 /* sign: NaN and both zeros stay. */
 static void unary_f32(OpCode code, Tensor *r, const Tensor *x) {
     const Tensor *y = NULL;
-#define F(name, result) \
+#define F(name, result)                                                                                                          \
     case OP_##name: EACH(float, result); return;
     switch ((int)code) {
         F(neg, -a)
@@ -57,7 +57,7 @@ static void unary_f32(OpCode code, Tensor *r, const Tensor *x) {
 
 static void unary_f64(OpCode code, Tensor *r, const Tensor *x) {
     const Tensor *y = NULL;
-#define F(name, result) \
+#define F(name, result)                                                                                                          \
     case OP_##name: EACH(double, result); return;
     switch ((int)code) {
         F(neg, -a)
@@ -95,8 +95,10 @@ bool eval_unary(Eval *e, const Op *op) {
     const Tensor *x = eval_in(e, op, 0);
     Tensor *r = eval_out(e, op, 0);
     if (!r) return false;
-    if (x->elem == F32) unary_f32(op->code, r, x);
-    else if (x->elem == F64) unary_f64(op->code, r, x);
+    if (x->elem == F32)
+        unary_f32(op->code, r, x);
+    else if (x->elem == F64)
+        unary_f64(op->code, r, x);
     else
         for (int64_t i = 0; i < r->count; i++) int_put(r, i, unary_int(op->code, int_at(x, i)));
     return true;
@@ -105,9 +107,9 @@ bool eval_unary(Eval *e, const Op *op) {
 /* ---- two operands ---- */
 
 static void binary_f32(OpCode code, Tensor *r, const Tensor *x, const Tensor *y) {
-#define F(name, result) \
+#define F(name, result)                                                                                                          \
     case OP_##name: EACH(float, result); return;
-#define T(name, result) \
+#define T(name, result)                                                                                                          \
     case OP_##name: EACH_TRUTH(float, result); return;
     switch ((int)code) {
         F(add, a + b)
@@ -132,9 +134,9 @@ static void binary_f32(OpCode code, Tensor *r, const Tensor *x, const Tensor *y)
 }
 
 static void binary_f64(OpCode code, Tensor *r, const Tensor *x, const Tensor *y) {
-#define F(name, result) \
+#define F(name, result)                                                                                                          \
     case OP_##name: EACH(double, result); return;
-#define T(name, result) \
+#define T(name, result)                                                                                                          \
     case OP_##name: EACH_TRUTH(double, result); return;
     switch ((int)code) {
         F(add, a + b)
@@ -195,7 +197,8 @@ bool eval_binary(Eval *e, const Op *op) {
     if (x->elem == F64) return binary_f64(op->code, r, x, y), true;
     for (int64_t i = 0; i < r->count; i++) {
         int64_t b = int_at(y, i);
-        if (b == 0 && (op->code == OP_floor_div || op->code == OP_mod)) return eval_fault(e, op, 0, "a division by 0 (%" PRId64 " by 0)", int_at(x, i));
+        if (b == 0 && (op->code == OP_floor_div || op->code == OP_mod))
+            return eval_fault(e, op, 0, "a division by 0 (%" PRId64 " by 0)", int_at(x, i));
         int_put(r, i, binary_int(op->code, int_at(x, i), b));
     }
     return true;
@@ -208,9 +211,12 @@ bool eval_fma(Eval *e, const Op *op) {
     Tensor *r = eval_out(e, op, 0);
     if (!r) return false;
     if (r->elem == F32)
-        for (int64_t i = 0; i < r->count; i++) ((float *)r->data)[i] = fmaf(((const float *)x->data)[i], ((const float *)y->data)[i], ((const float *)z->data)[i]);
+        for (int64_t i = 0; i < r->count; i++)
+            ((float *)r->data)[i] = fmaf(((const float *)x->data)[i], ((const float *)y->data)[i], ((const float *)z->data)[i]);
     else
-        for (int64_t i = 0; i < r->count; i++) ((double *)r->data)[i] = fma(((const double *)x->data)[i], ((const double *)y->data)[i], ((const double *)z->data)[i]);
+        for (int64_t i = 0; i < r->count; i++)
+            ((double *)r->data)[i] =
+                fma(((const double *)x->data)[i], ((const double *)y->data)[i], ((const double *)z->data)[i]);
     return true;
 }
 
@@ -241,11 +247,16 @@ bool eval_convert(Eval *e, const Op *op) {
     if (!r) return false;
     bool from_real = elem_is_float(x->elem), to_real = elem_is_float(r->elem);
     for (int64_t i = 0; i < r->count; i++) {
-        if (from_real && to_real) real_put(r, i, real_at(x, i));
-        else if (from_real) int_put(r, i, real_to_int(real_at(x, i), r->elem));
-        else if (!to_real) int_put(r, i, int_at(x, i));
-        else if (r->elem == F32) ((float *)r->data)[i] = (float)int_at(x, i); /* rounded once, not by way of double */
-        else ((double *)r->data)[i] = (double)int_at(x, i);
+        if (from_real && to_real)
+            real_put(r, i, real_at(x, i));
+        else if (from_real)
+            int_put(r, i, real_to_int(real_at(x, i), r->elem));
+        else if (!to_real)
+            int_put(r, i, int_at(x, i));
+        else if (r->elem == F32)
+            ((float *)r->data)[i] = (float)int_at(x, i); /* rounded once, not by way of double */
+        else
+            ((double *)r->data)[i] = (double)int_at(x, i);
     }
     return true;
 }
@@ -253,8 +264,10 @@ bool eval_convert(Eval *e, const Op *op) {
 /* ---- from nothing ---- */
 
 static void put_number(Tensor *r, int64_t i, double v) {
-    if (elem_is_float(r->elem)) real_put(r, i, v);
-    else int_put(r, i, (int64_t)v);
+    if (elem_is_float(r->elem))
+        real_put(r, i, v);
+    else
+        int_put(r, i, (int64_t)v);
 }
 
 bool eval_constant(Eval *e, const Op *op) {

@@ -1,8 +1,8 @@
 /*
  * eval_inside.h - what the files of the evaluator share: the state of a run, and how an op gets at its operands and results.
  *
- * The evaluator of an op is `bool eval_NAME(Eval *e, const Op *op)`, NAME being the evaluator column of ops.def: it reads eval_in(e, op, i), makes eval_out(e, op, i) and
- * fills it; false means that eval_fault has been called.
+ * The evaluator of an op is `bool eval_NAME(Eval *e, const Op *op)`, NAME being the evaluator column of ops.def: it reads
+ * eval_in(e, op, i), makes eval_out(e, op, i) and fills it; false means that eval_fault has been called.
  */
 #ifndef NNC_IR_EVAL_INSIDE_H
 #define NNC_IR_EVAL_INSIDE_H
@@ -28,7 +28,8 @@ static inline Tensor *eval_in(const Eval *e, const Op *op, int i) { return e->va
 Tensor *eval_out(Eval *e, const Op *op, int i);
 /* Always returns false. */
 bool eval_fault(Eval *e, const Op *op, int64_t value, const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* Runs the ops of a block whose parameters are set; results[i] gets a reference of its own. All values of the block are released. */
+/* Runs the ops of a block whose parameters are set; results[i] gets a reference of its own. All values of the block are released.
+ */
 bool eval_block(Eval *e, const Block *b, Tensor **results);
 
 /* Element i of an integer or bool tensor (u8 without sign, bools 0 and 1). */
@@ -58,10 +59,14 @@ static inline void int_put(Tensor *t, int64_t i, int64_t v) {
 }
 
 /* Element i of a float tensor: exact. */
-static inline double real_at(const Tensor *t, int64_t i) { return t->elem == F32 ? ((const float *)t->data)[i] : ((const double *)t->data)[i]; }
+static inline double real_at(const Tensor *t, int64_t i) {
+    return t->elem == F32 ? ((const float *)t->data)[i] : ((const double *)t->data)[i];
+}
 static inline void real_put(Tensor *t, int64_t i, double v) {
-    if (t->elem == F32) ((float *)t->data)[i] = (float)v;
-    else ((double *)t->data)[i] = v;
+    if (t->elem == F32)
+        ((float *)t->data)[i] = (float)v;
+    else
+        ((double *)t->data)[i] = v;
 }
 
 /* Copies element j of x to element i of t; the element types are the same. */
@@ -97,7 +102,8 @@ static inline int64_t dot_index(int rank, const int64_t *index, const int64_t *s
     return at;
 }
 
-#define OP(name, operands, attributes, rule, elementwise, stages, gradient, evaluator, doc) bool eval_##evaluator(Eval *e, const Op *op);
+#define OP(name, operands, attributes, rule, elementwise, stages, gradient, evaluator, doc)                                      \
+    bool eval_##evaluator(Eval *e, const Op *op);
 #include "ops.def"
 #undef OP
 

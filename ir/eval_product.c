@@ -1,8 +1,9 @@
 /*
  * eval_product.c - the evaluator's contract and conv.
  *
- * Both are one nest: for every output a chain over the flattened reduced index, and each label moves by a fixed stride in each operand. A convolution becomes such a nest once
- * its first operand has been copied with its zeros written out (padding, and between dilated elements), which is also what the definition says: these zeros are multiplied too.
+ * Both are one nest: for every output a chain over the flattened reduced index, and each label moves by a fixed stride in each
+ * operand. A convolution becomes such a nest once its first operand has been copied with its zeros written out (padding, and
+ * between dilated elements), which is also what the definition says: these zeros are multiplied too.
  */
 #include "eval_inside.h"
 
@@ -12,15 +13,15 @@ static int64_t tree_split(int64_t count) {
     return m;
 }
 
-#define REAL float
-#define FMA fmaf
+#define REAL       float
+#define FMA        fmaf
 #define ROWS(name) name##_f32
 #include "eval_rows.h"
 #undef REAL
 #undef FMA
 #undef ROWS
-#define REAL double
-#define FMA fma
+#define REAL       double
+#define FMA        fma
 #define ROWS(name) name##_f64
 #include "eval_rows.h"
 #undef REAL
@@ -37,7 +38,7 @@ typedef struct Loops {
 } Loops;
 
 typedef struct Nest {
-    Loops out;     /* in the order of the result's axes, but for the last: */
+    Loops out; /* in the order of the result's axes, but for the last: */
     int64_t row, row_a, row_b;
     Loops reduced; /* in the order of the second operand's axes */
 } Nest;
@@ -65,29 +66,36 @@ static void split_row(Nest *nest) {
     nest->row_b = nest->out.b[last];
 }
 
-/* One row of the result, from a and b at their first elements: pieces of SUM_CHAIN steps in room for all of them, then the tree. Result: row 0 of `pieces`. */
+/* One row of the result, from a and b at their first elements: pieces of SUM_CHAIN steps in room for all of them, then the tree.
+ * Result: row 0 of `pieces`. */
 static void row_chains(const Nest *nest, Elem elem, const char *a, const char *b, void *pieces) {
     int64_t index[MAX_LABELS] = {0}, steps = loops_count(&nest->reduced), size = elem_size(elem), n = nest->row;
     int64_t count = steps <= SUM_CHAIN ? 1 : (steps + SUM_CHAIN - 1) / SUM_CHAIN;
     memset(pieces, 0, (size_t)(count * n * size));
     for (int64_t k = 0; k < steps; k++) {
-        const char *ak = a + size * dot_index(nest->reduced.n, index, nest->reduced.a), *bk = b + size * dot_index(nest->reduced.n, index, nest->reduced.b);
+        const char *ak = a + size * dot_index(nest->reduced.n, index, nest->reduced.a),
+                   *bk = b + size * dot_index(nest->reduced.n, index, nest->reduced.b);
         char *acc = (char *)pieces + k / SUM_CHAIN * n * size;
-        if (elem == F32) fma_row_f32(n, (const void *)ak, nest->row_a, (const void *)bk, nest->row_b, (void *)acc);
-        else fma_row_f64(n, (const void *)ak, nest->row_a, (const void *)bk, nest->row_b, (void *)acc);
+        if (elem == F32)
+            fma_row_f32(n, (const void *)ak, nest->row_a, (const void *)bk, nest->row_b, (void *)acc);
+        else
+            fma_row_f64(n, (const void *)ak, nest->row_a, (const void *)bk, nest->row_b, (void *)acc);
         index_next(nest->reduced.n, nest->reduced.dim, index);
     }
-    if (elem == F32) tree_f32(count, n, pieces);
-    else tree_f64(count, n, pieces);
+    if (elem == F32)
+        tree_f32(count, n, pieces);
+    else
+        tree_f64(count, n, pieces);
 }
 
 static bool run_real(Eval *e, const Op *op, const Nest *nest, const Tensor *a, const Tensor *b, Tensor *r) {
-    int64_t index[MAX_LABELS] = {0}, steps = loops_count(&nest->reduced), size = elem_size(r->elem), rows = loops_count(&nest->out);
+    int64_t index[MAX_LABELS] = {0}, steps = loops_count(&nest->reduced), size = elem_size(r->elem),
+            rows = loops_count(&nest->out);
     void *pieces = malloc((size_t)((steps / SUM_CHAIN + 1) * nest->row * size) + 1);
     if (!pieces) return eval_fault(e, op, 0, "there is no memory for a chain of %" PRId64 " products", steps);
     for (int64_t i = 0; i < rows && nest->row > 0; i++) {
-        row_chains(nest, r->elem, (const char *)a->data + size * dot_index(nest->out.n, index, nest->out.a), (const char *)b->data + size * dot_index(nest->out.n, index, nest->out.b),
-                   pieces);
+        row_chains(nest, r->elem, (const char *)a->data + size * dot_index(nest->out.n, index, nest->out.a),
+                   (const char *)b->data + size * dot_index(nest->out.n, index, nest->out.b), pieces);
         memcpy((char *)r->data + i * nest->row * size, pieces, (size_t)(nest->row * size));
         index_next(nest->out.n, nest->out.dim, index);
     }
@@ -103,7 +111,8 @@ static void run_int(const Nest *nest, const Tensor *a, const Tensor *b, Tensor *
         int64_t at_a = dot_index(out.n, index, out.a), at_b = dot_index(out.n, index, out.b), k_index[MAX_LABELS] = {0};
         uint64_t sum = 0;
         for (int64_t k = 0; k < steps; k++) {
-            sum += (uint64_t)int_at(a, at_a + dot_index(nest->reduced.n, k_index, nest->reduced.a)) * (uint64_t)int_at(b, at_b + dot_index(nest->reduced.n, k_index, nest->reduced.b));
+            sum += (uint64_t)int_at(a, at_a + dot_index(nest->reduced.n, k_index, nest->reduced.a)) *
+                   (uint64_t)int_at(b, at_b + dot_index(nest->reduced.n, k_index, nest->reduced.b));
             index_next(nest->reduced.n, nest->reduced.dim, k_index);
         }
         int_put(r, i, (int64_t)sum);
@@ -124,8 +133,9 @@ typedef struct Strided {
 
 static int64_t stride_of(const Strided *s, int axis) { return axis < 0 ? 0 : s->stride[axis]; }
 
-/* Labels that are not windowed: out of the result's part, reduced of the second operand's that the result lacks. For a windowed label w of conv: an output place moves the first
- * operand by stride[w] elements, a kernel place by rhs_dilation[w]. `window` is "" for contract. */
+/* Labels that are not windowed: out of the result's part, reduced of the second operand's that the result lacks. For a windowed
+ * label w of conv: an output place moves the first operand by stride[w] elements, a kernel place by rhs_dilation[w]. `window` is
+ * "" for contract. */
 static Nest make_nest(const Op *op, const char *window, const Strided *a, const Strided *b, const Tensor *r) {
     Nest nest = {0};
     const char *spec = op_str(op, A_spec);
@@ -138,14 +148,18 @@ static Nest make_nest(const Op *op, const char *window, const Strided *a, const 
     for (const char *l = result_part(spec); *l; l++) {
         spec_axes(spec, *l, &ia, &ib, &ic);
         const char *w = strchr(window, *l);
-        if (w) add_label(&nest.out, r->dim[ic], stride_of(a, ia) * stride[w - window], 0);
-        else add_label(&nest.out, r->dim[ic], stride_of(a, ia), stride_of(b, ib));
+        if (w)
+            add_label(&nest.out, r->dim[ic], stride_of(a, ia) * stride[w - window], 0);
+        else
+            add_label(&nest.out, r->dim[ic], stride_of(a, ia), stride_of(b, ib));
     }
     for (const char *l = second_part(spec); *l != '-'; l++) {
         spec_axes(spec, *l, &ia, &ib, &ic);
         const char *w = strchr(window, *l);
-        if (w) add_label(&nest.reduced, b->t->dim[ib], stride_of(a, ia) * rhs[w - window], stride_of(b, ib));
-        else if (ic < 0) add_label(&nest.reduced, b->t->dim[ib], stride_of(a, ia), stride_of(b, ib));
+        if (w)
+            add_label(&nest.reduced, b->t->dim[ib], stride_of(a, ia) * rhs[w - window], stride_of(b, ib));
+        else if (ic < 0)
+            add_label(&nest.reduced, b->t->dim[ib], stride_of(a, ia), stride_of(b, ib));
     }
     split_row(&nest);
     return nest;
@@ -157,7 +171,8 @@ static Tensor *tensor_shaped(Elem elem, int rank, const int64_t *dim) {
     return tensor_new(EVAL_F32, type_make(elem, rank, dims), 1);
 }
 
-/* A copy of x whose given axis runs along memory, so that rows are read in order: for speed alone, the values and the order of the sum are the same. */
+/* A copy of x whose given axis runs along memory, so that rows are read in order: for speed alone, the values and the order of
+ * the sum are the same. */
 static Tensor *with_axis_last(const Tensor *x, int axis, Strided *s) {
     int64_t dim[MAX_RANK], from[MAX_RANK], index[MAX_RANK] = {0}, stride[MAX_RANK], to[MAX_RANK];
     int n = 0;
@@ -190,8 +205,10 @@ static bool run(Eval *e, const Op *op, const char *window, const Tensor *a, cons
     Tensor *b1 = ib >= 0 && !windowed && sb.stride[ib] != 1 ? with_axis_last(b, ib, &sb) : NULL;
     Nest nest = make_nest(op, window, &sa, &sb, r);
     bool ok = true;
-    if (elem_is_float(r->elem)) ok = run_real(e, op, &nest, a1 ? a1 : a, b1 ? b1 : b, r);
-    else run_int(&nest, a1 ? a1 : a, b1 ? b1 : b, r);
+    if (elem_is_float(r->elem))
+        ok = run_real(e, op, &nest, a1 ? a1 : a, b1 ? b1 : b, r);
+    else
+        run_int(&nest, a1 ? a1 : a, b1 ? b1 : b, r);
     tensor_release(a1);
     tensor_release(b1);
     return ok;
@@ -200,8 +217,8 @@ static bool run(Eval *e, const Op *op, const char *window, const Tensor *a, cons
 /* a, b: e.g. [b, i], [i, o] by "bi,io->bo" */
 bool eval_contract(Eval *e, const Op *op) { return run(e, op, "", eval_in(e, op, 0), eval_in(e, op, 1)); }
 
-/* The first operand of conv with its zeros: element x along a windowed axis lands at low + x * lhs_dilation of low + dilated size + high places; negative low and high
- * cut. NULL: no memory. */
+/* The first operand of conv with its zeros: element x along a windowed axis lands at low + x * lhs_dilation of low + dilated size
+ * + high places; negative low and high cut. NULL: no memory. */
 static Tensor *with_zeros(const Op *op, const Tensor *x) {
     const char *spec = op_str(op, A_spec), *window = op_str(op, A_window);
     const int64_t *low, *high, *lhs;

@@ -1,8 +1,8 @@
 /*
  * eval_reduce.c - the evaluator's reductions, places of extremes, sorting.
  *
- * The element r of the flattened reduced index (reduced axes in increasing order, the last fastest) of output i is at base(i) + offset(r): both are counted by walking
- * over the kept and the reduced axes.
+ * The element r of the flattened reduced index (reduced axes in increasing order, the last fastest) of output i is at base(i) +
+ * offset(r): both are counted by walking over the kept and the reduced axes.
  */
 #include "eval_inside.h"
 
@@ -68,7 +68,8 @@ static void reduction_end(Reduction *d) {
 
 /* ---- sum ---- */
 
-/* One piece of at most SUM_CHAIN elements that begins at r = first. In F32 every sum below is rounded to f32, in F64 to f64; the order is the same. */
+/* One piece of at most SUM_CHAIN elements that begins at r = first. In F32 every sum below is rounded to f32, in F64 to f64; the
+ * order is the same. */
 static double piece_f32(const Reduction *d, const float *x, int64_t first, int64_t end) {
     if (!d->last) {
         float acc = 0;
@@ -141,8 +142,10 @@ static int64_t extreme_at(const Reduction *d, int64_t i, bool largest) {
     for (int64_t r = 1; r < d->n; r++) {
         int64_t v = d->base[i] + d->at[r], b = d->base[i] + d->at[best];
         bool better;
-        if (elem_is_float(d->x->elem)) better = beats(largest, real_at(d->x, v), real_at(d->x, b));
-        else better = largest ? int_at(d->x, v) > int_at(d->x, b) : int_at(d->x, v) < int_at(d->x, b);
+        if (elem_is_float(d->x->elem))
+            better = beats(largest, real_at(d->x, v), real_at(d->x, b));
+        else
+            better = largest ? int_at(d->x, v) > int_at(d->x, b) : int_at(d->x, v) < int_at(d->x, b);
         if (better) best = r;
     }
     return best;
@@ -154,12 +157,17 @@ static void product(const Reduction *d, int64_t i) {
     uint64_t u = 1;
     for (int64_t r = 0; r < d->n; r++) {
         int64_t k = d->base[i] + d->at[r];
-        if (d->x->elem == F32) f *= ((const float *)d->x->data)[k];
-        else if (d->x->elem == F64) g *= ((const double *)d->x->data)[k];
-        else u *= (uint64_t)int_at(d->x, k);
+        if (d->x->elem == F32)
+            f *= ((const float *)d->x->data)[k];
+        else if (d->x->elem == F64)
+            g *= ((const double *)d->x->data)[k];
+        else
+            u *= (uint64_t)int_at(d->x, k);
     }
-    if (elem_is_float(d->x->elem)) real_put(d->r, i, d->x->elem == F32 ? f : g);
-    else int_put(d->r, i, (int64_t)u);
+    if (elem_is_float(d->x->elem))
+        real_put(d->r, i, d->x->elem == F32 ? f : g);
+    else
+        int_put(d->r, i, (int64_t)u);
 }
 
 static void truth(const Reduction *d, int64_t i, bool any) {
@@ -174,9 +182,12 @@ bool eval_reduce(Eval *e, const Op *op) {
     Reduction d;
     if (!reduction_begin(e, op, n_axes, axes, &d)) return reduction_end(&d), false;
     for (int64_t i = 0; i < d.r->count; i++) {
-        if (op->code == OP_prod) product(&d, i);
-        else if (op->code == OP_any || op->code == OP_all) truth(&d, i, op->code == OP_any);
-        else copy_at(d.r, i, d.x, d.base[i] + d.at[extreme_at(&d, i, op->code == OP_reduce_max)]);
+        if (op->code == OP_prod)
+            product(&d, i);
+        else if (op->code == OP_any || op->code == OP_all)
+            truth(&d, i, op->code == OP_any);
+        else
+            copy_at(d.r, i, d.x, d.base[i] + d.at[extreme_at(&d, i, op->code == OP_reduce_max)]);
     }
     reduction_end(&d);
     return true;

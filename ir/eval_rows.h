@@ -1,12 +1,14 @@
 /*
- * eval_rows.h - sums of rows in the order that graph.h defines, for float and for double: included twice, with REAL, FMA and ROWS(name) defined.
+ * eval_rows.h - sums of rows in the order that graph.h defines, for float and for double: included twice, with REAL, FMA and
+ * ROWS(name) defined.
  *
- * A row is n neighbouring outputs, each with a chain of its own; working on a row at a time leaves every chain as it is defined and lets the C compiler
- * use vectors. Rows of partial sums stand one after the other in `pieces`.
+ * A row is n neighbouring outputs, each with a chain of its own; working on a row at a time leaves every chain as it is defined
+ * and lets the C compiler use vectors. Rows of partial sums stand one after the other in `pieces`.
  */
 
 /* acc[j] = a[j * sa] * b[j * sb] + acc[j], rounded once. */
-static inline __attribute__((always_inline)) void ROWS(fma_body)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb, REAL *restrict acc) {
+static inline __attribute__((always_inline)) void ROWS(fma_body)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb,
+                                                                 REAL *restrict acc) {
     if (sa == 0 && sb == 1) {
         REAL a0 = *a;
         for (int64_t j = 0; j < n; j++) acc[j] = FMA(a0, b[j], acc[j]);
@@ -20,7 +22,8 @@ static inline __attribute__((always_inline)) void ROWS(fma_body)(int64_t n, cons
 
 #if defined(__x86_64__) && defined(__GNUC__)
 /* The same operations; with the instruction the compiler writes them as vectors, without it FMA is a call. */
-__attribute__((target("avx2,fma"), optimize("O3"))) static void ROWS(fma_fast)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb, REAL *restrict acc) {
+__attribute__((target("avx2,fma"), optimize("O3"))) static void ROWS(fma_fast)(int64_t n, const REAL *a, int64_t sa,
+                                                                               const REAL *b, int64_t sb, REAL *restrict acc) {
     ROWS(fma_body)(n, a, sa, b, sb, acc);
 }
 #endif

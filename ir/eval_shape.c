@@ -1,6 +1,6 @@
 /*
- * eval_shape.c - the evaluator's ops that move elements about. Each runs through its result (or its operand, where the operand's elements are spread) in row-major
- * order and says for every index where the element comes from.
+ * eval_shape.c - the evaluator's ops that move elements about. Each runs through its result (or its operand, where the operand's
+ * elements are spread) in row-major order and says for every index where the element comes from.
  */
 #include "eval_inside.h"
 
@@ -150,12 +150,16 @@ bool eval_take(Eval *e, const Op *op) {
 }
 
 static void add_at(Tensor *r, int64_t i, const Tensor *y, int64_t j) {
-    if (r->elem == F32) ((float *)r->data)[i] += ((const float *)y->data)[j];
-    else if (r->elem == F64) ((double *)r->data)[i] += ((const double *)y->data)[j];
-    else int_put(r, i, (int64_t)((uint64_t)int_at(r, i) + (uint64_t)int_at(y, j)));
+    if (r->elem == F32)
+        ((float *)r->data)[i] += ((const float *)y->data)[j];
+    else if (r->elem == F64)
+        ((double *)r->data)[i] += ((const double *)y->data)[j];
+    else
+        int_put(r, i, (int64_t)((uint64_t)int_at(r, i) + (uint64_t)int_at(y, j)));
 }
 
-/* y: [o, j, r], i: [j] -> [o, n, r]: from +0, added in order of j. Each element of the result meets its addends in that order, because o and r are fixed for it. */
+/* y: [o, j, r], i: [j] -> [o, n, r]: from +0, added in order of j. Each element of the result meets its addends in that order,
+ * because o and r are fixed for it. */
 bool eval_take_add(Eval *e, const Op *op) {
     const Tensor *y = eval_in(e, op, 0), *index = eval_in(e, op, 1);
     Tensor *r = eval_out(e, op, 0);
@@ -210,7 +214,8 @@ static bool start_of(Eval *e, const Op *op, int first, const Tensor *x, const in
     for (int64_t k = 0; k < n; k++) {
         int64_t v = int_at(eval_in(e, op, first + (int)k), 0), room = x->dim[axes[k]] - sizes[k];
         if (v < 0 || v > room) {
-            eval_fault(e, op, v, "index %" PRId64 " is outside 0..%" PRId64 " (%" PRId64 " of %" PRId64 " elements)", v, room + 1, sizes[k], x->dim[axes[k]]);
+            eval_fault(e, op, v, "index %" PRId64 " is outside 0..%" PRId64 " (%" PRId64 " of %" PRId64 " elements)", v, room + 1,
+                       sizes[k], x->dim[axes[k]]);
             e->fault->bound = room + 1;
             return false;
         }

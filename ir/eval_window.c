@@ -1,5 +1,6 @@
 /*
- * eval_window.c - the evaluator's windows over the axes between the first and the last: x: [N, d.., C] -> [N, d'.., C]. A window's places are visited in row-major order.
+ * eval_window.c - the evaluator's windows over the axes between the first and the last: x: [N, d.., C] -> [N, d'.., C]. A
+ * window's places are visited in row-major order.
  */
 #include "eval_inside.h"
 
@@ -31,7 +32,8 @@ static int64_t window_place(const Window *w, const int64_t *out, const int64_t *
     return at;
 }
 
-/* The place in x of the window's first maximum, NaN counting as one; the type rule sees to it that no window is all padding ... */
+/* The place in x of the window's first maximum, NaN counting as one; the type rule sees to it that no window is all padding ...
+ */
 static int64_t window_first_max(const Window *w, const int64_t *out) {
     int64_t k[MAX_RANK] = {0}, best = -1;
     do {
@@ -79,18 +81,24 @@ bool eval_window_sum(Eval *e, const Op *op) {
         uint64_t u = 0;
         do {
             if ((at = window_place(&w, out, k)) < 0) continue;
-            if (r->elem == F32) f += ((const float *)w.x->data)[at];
-            else if (r->elem == F64) g += ((const double *)w.x->data)[at];
-            else u += (uint64_t)int_at(w.x, at);
+            if (r->elem == F32)
+                f += ((const float *)w.x->data)[at];
+            else if (r->elem == F64)
+                g += ((const double *)w.x->data)[at];
+            else
+                u += (uint64_t)int_at(w.x, at);
         } while (index_next(w.n, w.size, k));
-        if (elem_is_float(r->elem)) real_put(r, i, r->elem == F32 ? f : g);
-        else int_put(r, i, (int64_t)u);
+        if (elem_is_float(r->elem))
+            real_put(r, i, r->elem == F32 ? f : g);
+        else
+            int_put(r, i, (int64_t)u);
         index_next(r->rank, r->dim, out);
     }
     return true;
 }
 
-/* x: [N, d.., C], y: [N, d'.., C] -> like x: zeros, and y added, window by window in row-major order, where the window's first maximum is. */
+/* x: [N, d.., C], y: [N, d'.., C] -> like x: zeros, and y added, window by window in row-major order, where the window's first
+ * maximum is. */
 bool eval_window_put(Eval *e, const Op *op) {
     const Tensor *x = eval_in(e, op, 0), *y = eval_in(e, op, 1);
     Tensor *r = eval_out(e, op, 0);
@@ -99,9 +107,12 @@ bool eval_window_put(Eval *e, const Op *op) {
     int64_t out[MAX_RANK] = {0};
     for (int64_t i = 0; i < y->count; i++) {
         int64_t at = window_first_max(&w, out);
-        if (r->elem == F32) ((float *)r->data)[at] += ((const float *)y->data)[i];
-        else if (r->elem == F64) ((double *)r->data)[at] += ((const double *)y->data)[i];
-        else int_put(r, at, (int64_t)((uint64_t)int_at(r, at) + (uint64_t)int_at(y, i)));
+        if (r->elem == F32)
+            ((float *)r->data)[at] += ((const float *)y->data)[i];
+        else if (r->elem == F64)
+            ((double *)r->data)[at] += ((const double *)y->data)[i];
+        else
+            int_put(r, at, (int64_t)((uint64_t)int_at(r, at) + (uint64_t)int_at(y, i)));
         index_next(y->rank, y->dim, out);
     }
     return true;

@@ -1,8 +1,9 @@
 /*
  * gradcheck.c - see gradcheck.h.
  *
- * The difference quotient is extrapolated once (Richardson): with D(h) = (f(x + h v) - f(x - h v)) / 2h, (4 D(h / 2) - D(h)) / 3 is exact to h^4. Several h are tried
- * and the closest taken: a large one is exact where f is smooth, a small one does not reach over a kink nearby. A wrong gradient is wrong for every h.
+ * The difference quotient is extrapolated once (Richardson): with D(h) = (f(x + h v) - f(x - h v)) / 2h, (4 D(h / 2) - D(h)) / 3
+ * is exact to h^4. Several h are tried and the closest taken: a large one is exact where f is smooth, a small one does not reach
+ * over a kink nearby. A wrong gradient is wrong for every h.
  */
 #include "gradcheck.h"
 #include "random.h"
@@ -14,13 +15,14 @@
 typedef struct Noted {
     Func *func;
     Loc loc;
-    int loss;         /* which result of the function */
-    int n;            /* xs */
-    int *x, *g;       /* which results */
+    int loss;   /* which result of the function */
+    int n;      /* xs */
+    int *x, *g; /* which results */
     const char **name;
 } Noted;
 
-/* What stop_gradient holds back must not move with x: a copy of its operand is a result of the function, and is put in again when the loss is evaluated. */
+/* What stop_gradient holds back must not move with x: a copy of its operand is a result of the function, and is put in again when
+ * the loss is evaluated. */
 typedef struct Held {
     Func *func;
     int result;
@@ -43,7 +45,12 @@ static int add_result(Arena *a, Func *f, Value *v, int k) {
 
 static void note(Arena *a, GradCheck *c, Func *f, Op *op) {
     int n = op->n_in - 1;
-    Noted k = {.func = f, .loc = op->loc, .n = n, .x = arena_make_n(a, int, (size_t)n), .g = arena_make_n(a, int, (size_t)n), .name = arena_make_n(a, const char *, (size_t)n)};
+    Noted k = {.func = f,
+               .loc = op->loc,
+               .n = n,
+               .x = arena_make_n(a, int, (size_t)n),
+               .g = arena_make_n(a, int, (size_t)n),
+               .name = arena_make_n(a, const char *, (size_t)n)};
     k.loss = add_result(a, f, op->in[0], (int)c->noted.n);
     for (int i = 0; i < n; i++) {
         k.x[i] = add_result(a, f, op->in[i + 1], (int)c->noted.n);
@@ -109,11 +116,16 @@ static Tensor *first_value(Arena *a, const Func *init, uint64_t seed, EvalFault 
 static void fill_input(Tensor *x, const Slot *s, uint64_t *state) {
     bool filled = s->kind == SLOT_PARAM || s->kind == SLOT_STATE || s->kind == SLOT_OPTSTATE;
     for (int64_t i = 0; i < x->count; i++) {
-        if (s->kind == SLOT_OPTION) tensor_set(x, i, s->fill);
-        else if (filled && elem_is_float(x->elem)) tensor_set(x, i, s->fill + draw(state, 0.01, 0.1));
-        else if (filled) tensor_set(x, i, s->fill);
-        else if (elem_is_float(x->elem)) tensor_set(x, i, draw(state, 0, 1));
-        else tensor_set(x, i, draw(state, 0, 2));
+        if (s->kind == SLOT_OPTION)
+            tensor_set(x, i, s->fill);
+        else if (filled && elem_is_float(x->elem))
+            tensor_set(x, i, s->fill + draw(state, 0.01, 0.1));
+        else if (filled)
+            tensor_set(x, i, s->fill);
+        else if (elem_is_float(x->elem))
+            tensor_set(x, i, draw(state, 0, 1));
+        else
+            tensor_set(x, i, draw(state, 0, 2));
     }
 }
 
@@ -176,7 +188,9 @@ static bool loss_at(const Check *c, const double *v, double h, double *loss) {
 /* f(x + h v) and f(x - h v): (D(h), D(h / 2)) extrapolated. */
 static bool quotient(const Check *c, const double *v, double h, double *d) {
     double at[4];
-    if (!loss_at(c, v, h, &at[0]) || !loss_at(c, v, -h, &at[1]) || !loss_at(c, v, h / 2, &at[2]) || !loss_at(c, v, -h / 2, &at[3])) return false;
+    if (!loss_at(c, v, h, &at[0]) || !loss_at(c, v, -h, &at[1]) || !loss_at(c, v, h / 2, &at[2]) ||
+        !loss_at(c, v, -h / 2, &at[3]))
+        return false;
     double wide = (at[0] - at[1]) / (2 * h), narrow = (at[2] - at[3]) / h;
     *d = (4 * narrow - wide) / 3;
     return true;
@@ -233,7 +247,8 @@ static bool check_x(const Check *c, const Tensor *g, double loss, const GradOpti
 }
 
 /* Evaluates loss, xs, gradients (wanted[0], then pairs) and what is held; then checks each x. */
-static bool check_grad(Arena *a, const GradCheck *gc, const Noted *k, const EvalOptions *plain, Tensor *const *inputs, const GradOptions *o, GradSummary *sum, EvalFault *fault) {
+static bool check_grad(Arena *a, const GradCheck *gc, const Noted *k, const EvalOptions *plain, Tensor *const *inputs,
+                       const GradOptions *o, GradSummary *sum, EvalFault *fault) {
     int n = 2 * k->n + 1, held = 0;
     Value **wanted = arena_make_n(a, Value *, (size_t)n + gc->held.n), *const *results = k->func->body->results.at;
     Tensor **found = arena_make_n(a, Tensor *, (size_t)n + gc->held.n);
@@ -261,7 +276,8 @@ static bool check_grad(Arena *a, const GradCheck *gc, const Noted *k, const Eval
     return ok;
 }
 
-bool gradcheck_run(Arena *a, const GradCheck *c, const Func *f, int64_t batch, Tensor *const *inputs, const GradOptions *options, GradSummary *summary, EvalFault *fault) {
+bool gradcheck_run(Arena *a, const GradCheck *c, const Func *f, int64_t batch, Tensor *const *inputs, const GradOptions *options,
+                   GradSummary *summary, EvalFault *fault) {
     EvalOptions plain = {.type = EVAL_F64, .batch = batch};
     *summary = (GradSummary){0};
     for (size_t i = 0; i < c->noted.n; i++)

@@ -6,9 +6,10 @@
  *   Tensor **inputs = gradcheck_inputs(...);             or real ones, EVAL_F64
  *   gradcheck_run(arena, c, func, batch, inputs, &options);
  *
- * The derivative of the loss in a direction v is compared with the sum of gradient times v: in random directions over all elements, and at single elements. The loss is
- * evaluated from a value of x that stands in for the computed one, so x may be any value of the function's body, not just an input; and the loss may itself
- * hold gradients, which autodiff has expanded by then. What stop_gradient holds back is held still.
+ * The derivative of the loss in a direction v is compared with the sum of gradient times v: in random directions over all
+ * elements, and at single elements. The loss is evaluated from a value of x that stands in for the computed one, so x may be any
+ * value of the function's body, not just an input; and the loss may itself hold gradients, which autodiff has expanded by then.
+ * What stop_gradient holds back is held still.
  */
 #ifndef NNC_IR_GRADCHECK_H
 #define NNC_IR_GRADCHECK_H
@@ -17,10 +18,12 @@
 
 typedef struct GradCheck GradCheck;
 
-/* To be called right before autodiff. Notes the grad ops in the bodies of all functions, and makes losses, xs and gradients results of their functions (with variables of the module to receive them), so that
- * they can be found again when passes have rewritten the graph. */
+/* To be called right before autodiff. Notes the grad ops in the bodies of all functions, and makes losses, xs and gradients
+ * results of their functions (with variables of the module to receive them), so that they can be found again when passes have
+ * rewritten the graph. */
 GradCheck *gradcheck_begin(Arena *a, Module *m);
-/* Gradients (pairs of a grad op and an x) noted in f, in all functions if f is NULL; and how many there are inside blocks, which are not checked. */
+/* Gradients (pairs of a grad op and an x) noted in f, in all functions if f is NULL; and how many there are inside blocks, which
+ * are not checked. */
 int gradcheck_count(const GradCheck *c, const Func *f);
 int gradcheck_skipped(const GradCheck *c);
 
@@ -51,10 +54,12 @@ typedef struct GradSummary {
 } GradSummary;
 
 /* Compares all gradients noted in f. False: the evaluation of f ended in a run-time error (*fault). */
-bool gradcheck_run(Arena *a, const GradCheck *c, const Func *f, int64_t batch, Tensor *const *inputs, const GradOptions *options, GradSummary *summary, EvalFault *fault);
+bool gradcheck_run(Arena *a, const GradCheck *c, const Func *f, int64_t batch, Tensor *const *inputs, const GradOptions *options,
+                   GradSummary *summary, EvalFault *fault);
 
-/* Inputs for f in f64 to check with when there are no data: slots with a first value have it, with a little noise where all elements are equal (so that the point is no
- * kink); other floats are in [0, 1), other integers and bools 0 or 1. The tensors, one for each parameter of f, are the caller's to release. NULL: *fault says why. */
+/* Inputs for f in f64 to check with when there are no data: slots with a first value have it, with a little noise where all
+ * elements are equal (so that the point is no kink); other floats are in [0, 1), other integers and bools 0 or 1. The tensors,
+ * one for each parameter of f, are the caller's to release. NULL: *fault says why. */
 Tensor **gradcheck_inputs(Arena *a, const Func *f, int64_t batch, uint64_t seed, EvalFault *fault);
 
 #endif

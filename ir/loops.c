@@ -311,6 +311,12 @@ Stmt *stmt_check(Arena *a, Var *v, const Affine *size) {
     return s;
 }
 
+Stmt *stmt_prefetch(Arena *a, Buffer *b, const Affine *const *index) {
+    Stmt *s = stmt_store(a, b, index, NULL);
+    s->kind = STMT_PREFETCH;
+    return s;
+}
+
 Stmt *stmt_if(Arena *a, const Affine *x) {
     Stmt *s = stmt_new(a, STMT_IF);
     s->affine = x;

@@ -152,6 +152,7 @@ typedef enum StmtKind {
     STMT_INDEX,  /* var = affine / by, affine % by, or an integer expression */
     STMT_CHECK,  /* 0 <= var < size, else the step's fault is set (first one stays) and var becomes 0 */
     STMT_IF,     /* body if affine >= 0 */
+    STMT_PREFETCH, /* buffer[index...] will be used soon: a hint, without a meaning. Outside of the buffer it does no harm */
 } StmtKind;
 
 typedef enum Mark { MARK_SERIAL, MARK_PARALLEL, MARK_VECTOR, MARK_UNROLL } Mark;
@@ -256,6 +257,7 @@ Stmt *stmt_store(Arena *a, Buffer *b, const Affine *const *index, Expr *value);
 Stmt *stmt_index(Arena *a, Var *v, IndexKind kind, const Affine *x, int64_t by, Expr *value);
 Stmt *stmt_check(Arena *a, Var *v, const Affine *size);
 Stmt *stmt_if(Arena *a, const Affine *x);
+Stmt *stmt_prefetch(Arena *a, Buffer *b, const Affine *const *index);
 void body_add(Body *b, Stmt *s);
 void body_insert_before(Body *b, Stmt *place, Stmt *s);
 void body_remove(Body *b, Stmt *s);

@@ -325,6 +325,7 @@ static void run_stmt(Run *r, const Stmt *s) {
             *v = 0;
         }
     } break;
+    case STMT_PREFETCH: break;
     case STMT_IF:
         if (affine_value(r, s->affine) >= 0) run_body(r, &s->body);
         break;

@@ -469,6 +469,12 @@ static Stmt *check_stmt(Parser *p) {
     return size ? stmt_check(p->arena, v, size) : NULL;
 }
 
+static Stmt *prefetch_stmt(Parser *p) {
+    Buffer *b = known_buffer(p);
+    const Affine **index = b ? indices(p, b->rank, b->name) : NULL;
+    return index ? stmt_prefetch(p->arena, b, index) : NULL;
+}
+
 static Stmt *write_stmt(Parser *p) {
     if (p->r.token.kind == T_VALUE) {
         Buffer *b = known_buffer(p);
@@ -502,6 +508,7 @@ static Stmt *statement(Parser *p, Loc around) {
     else if (take(p, "acc")) s = let_stmt(p, true);
     else if (take(p, "index")) s = index_stmt(p);
     else if (take(p, "check")) s = check_stmt(p);
+    else if (take(p, "prefetch")) s = prefetch_stmt(p);
     else s = write_stmt(p);
     return s && end_of_line(p, &s->loc, around) ? s : NULL;
 }

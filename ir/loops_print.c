@@ -50,7 +50,7 @@ int loops_arg_elem(OpCode op, int elem, int i) {
 
 bool loops_is_keyword(const char *name) {
     static const char *const words[] = {"for",    "in",     "by",   "let",     "acc",    "index",   "check", "if",    "else", "mod",    "parallel",
-                                        "vector", "unroll", "tree", "uniform", "kernel", "barrier", "loop",  "while", "step", "buffer", "same",
+                                        "vector", "unroll", "tree", "prefetch", "uniform", "kernel", "barrier", "loop",  "while", "step", "buffer", "same",
                                         "inf",    "nan",    "B"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i], name) == 0) return true;
@@ -268,6 +268,11 @@ static void print_head(Printer *p, const Stmt *s) {
     case STMT_CHECK:
         P("check %s < ", p->var_name[s->var->id] ? p->var_name[s->var->id] : "?");
         print_affine(p, s->size);
+        break;
+    case STMT_PREFETCH:
+        P("prefetch ");
+        P("%%%s", p->buffer_name[s->buffer->id]);
+        print_indices(p, s->n_index, s->index);
         break;
     case STMT_IF:
         P("if 0 <= ");

@@ -182,6 +182,10 @@ static void check_stmt(Check *c, const Stmt *s) {
         check_affine(c, s->size, "a check");
         if (s->var->kind != VAR_INDEX || !c->var[s->var->id]) fault(c, "a check of `%s`, which is no index here", s->var->name);
         break;
+    case STMT_PREFETCH:
+        if (s->n_index != s->buffer->rank) fault(c, "a prefetch of %%%s with %d indices", s->buffer->name, s->n_index);
+        for (int i = 0; i < s->n_index && !c->fault; i++) check_affine(c, s->index[i], "a prefetch");
+        break;
     case STMT_IF:
         check_affine(c, s->affine, "an if");
         c->conditions++;

@@ -40,54 +40,54 @@ static inline double power_of_two(double t) {
 
 #define MATH_FN1(name) float math_##name(float x) {
 #define MATH_FN2(name) float math_##name(float x, float y) {
-#define MATH_RETURN(r) \
-    return r;          \
+#define MATH_RETURN(r)                                                                                                           \
+    return r;                                                                                                                    \
     }
 
-#define F_CONST(r, c) const float r = c;
-#define F_ADD(r, a, b) const float r = a + b;
-#define F_SUB(r, a, b) const float r = a - b;
-#define F_MUL(r, a, b) const float r = a * b;
-#define F_DIV(r, a, b) const float r = a / b;
-#define F_FMA(r, a, b, c) const float r = fmaf(a, b, c);
-#define F_MIN(r, a, b) const float r = a < b ? a : b;
-#define F_MAX(r, a, b) const float r = a > b ? a : b;
-#define F_ABS(r, a) const float r = fabsf(a);
-#define F_LT(m, a, b) const bool m = a < b;
-#define F_LE(m, a, b) const bool m = a <= b;
-#define F_EQ(m, a, b) const bool m = a == b;
+#define F_CONST(r, c)        const float r = c;
+#define F_ADD(r, a, b)       const float r = a + b;
+#define F_SUB(r, a, b)       const float r = a - b;
+#define F_MUL(r, a, b)       const float r = a * b;
+#define F_DIV(r, a, b)       const float r = a / b;
+#define F_FMA(r, a, b, c)    const float r = fmaf(a, b, c);
+#define F_MIN(r, a, b)       const float r = a < b ? a : b;
+#define F_MAX(r, a, b)       const float r = a > b ? a : b;
+#define F_ABS(r, a)          const float r = fabsf(a);
+#define F_LT(m, a, b)        const bool m = a < b;
+#define F_LE(m, a, b)        const bool m = a <= b;
+#define F_EQ(m, a, b)        const bool m = a == b;
 #define F_SELECT(r, m, a, b) const float r = m ? a : b;
-#define F_BITS(i, a) const int32_t i = bits_of(a);
-#define F_D(r, a) const double r = a;
-#define D_CONST(r, c) const double r = c;
-#define D_ADD(r, a, b) const double r = a + b;
-#define D_SUB(r, a, b) const double r = a - b;
-#define D_MUL(r, a, b) const double r = a * b;
-#define D_DIV(r, a, b) const double r = a / b;
-#define D_FMA(r, a, b, c) const double r = fma(a, b, c);
-#define D_MIN(r, a, b) const double r = a < b ? a : b;
-#define D_MAX(r, a, b) const double r = a > b ? a : b;
-#define D_ABS(r, a) const double r = fabs(a);
-#define D_LT(m, a, b) const bool m = a < b;
-#define D_LE(m, a, b) const bool m = a <= b;
-#define D_EQ(m, a, b) const bool m = a == b;
+#define F_BITS(i, a)         const int32_t i = bits_of(a);
+#define F_D(r, a)            const double r = a;
+#define D_CONST(r, c)        const double r = c;
+#define D_ADD(r, a, b)       const double r = a + b;
+#define D_SUB(r, a, b)       const double r = a - b;
+#define D_MUL(r, a, b)       const double r = a * b;
+#define D_DIV(r, a, b)       const double r = a / b;
+#define D_FMA(r, a, b, c)    const double r = fma(a, b, c);
+#define D_MIN(r, a, b)       const double r = a < b ? a : b;
+#define D_MAX(r, a, b)       const double r = a > b ? a : b;
+#define D_ABS(r, a)          const double r = fabs(a);
+#define D_LT(m, a, b)        const bool m = a < b;
+#define D_LE(m, a, b)        const bool m = a <= b;
+#define D_EQ(m, a, b)        const bool m = a == b;
 #define D_SELECT(r, m, a, b) const double r = m ? a : b;
-#define D_F(r, a) const float r = (float)(a);
-#define D_SCALE(r, t) const double r = power_of_two(t);
-#define I_CONST(r, c) const int32_t r = c;
-#define I_ADD(r, a, b) const int32_t r = wrap((uint32_t)a + (uint32_t)b);
-#define I_SUB(r, a, b) const int32_t r = wrap((uint32_t)a - (uint32_t)b);
-#define I_AND(r, a, b) const int32_t r = a & b;
-#define I_OR(r, a, b) const int32_t r = a | b;
-#define I_XOR(r, a, b) const int32_t r = a ^ b;
-#define I_SHL(r, a, n) const int32_t r = wrap((uint32_t)a << n);
-#define I_SAR(r, a, n) const int32_t r = shift_sign(a, n);
-#define I_SHR(r, a, n) const int32_t r = wrap((uint32_t)a >> n);
-#define I_LT(m, a, b) const bool m = a < b;
-#define I_F(r, a) const float r = (float)a;
-#define I_FLOAT(r, i) const float r = float_of(i);
-#define M_AND(m, a, b) const bool m = a && b;
-#define M_OR(m, a, b) const bool m = a || b;
-#define M_NOT(m, a) const bool m = !a;
+#define D_F(r, a)            const float r = (float)(a);
+#define D_SCALE(r, t)        const double r = power_of_two(t);
+#define I_CONST(r, c)        const int32_t r = c;
+#define I_ADD(r, a, b)       const int32_t r = wrap((uint32_t)a + (uint32_t)b);
+#define I_SUB(r, a, b)       const int32_t r = wrap((uint32_t)a - (uint32_t)b);
+#define I_AND(r, a, b)       const int32_t r = a & b;
+#define I_OR(r, a, b)        const int32_t r = a | b;
+#define I_XOR(r, a, b)       const int32_t r = a ^ b;
+#define I_SHL(r, a, n)       const int32_t r = wrap((uint32_t)a << n);
+#define I_SAR(r, a, n)       const int32_t r = shift_sign(a, n);
+#define I_SHR(r, a, n)       const int32_t r = wrap((uint32_t)a >> n);
+#define I_LT(m, a, b)        const bool m = a < b;
+#define I_F(r, a)            const float r = (float)a;
+#define I_FLOAT(r, i)        const float r = float_of(i);
+#define M_AND(m, a, b)       const bool m = a && b;
+#define M_OR(m, a, b)        const bool m = a || b;
+#define M_NOT(m, a)          const bool m = !a;
 
 #include "math.def"

@@ -1,8 +1,8 @@
 /*
  * math.h - the f32 functions of math.def as scalar C, for the evaluator and for folding of constants.
  *
- * Every function takes and gives f32 and is exact to the error that math.def states. Files that use it are compiled with -ffp-contract=off;
- * fmaf of the C library is exact with or without the instruction.
+ * Every function takes and gives f32 and is exact to the error that math.def states. Files that use it are compiled with
+ * -ffp-contract=off; fmaf of the C library is exact with or without the instruction.
  */
 #ifndef NNC_IR_MATH_H
 #define NNC_IR_MATH_H

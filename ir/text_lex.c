@@ -114,7 +114,10 @@ static bool take_number(Reader *r) {
             for (real = true, n += e; is_digit(peek(r, n));) n++;
     }
     char s[LONGEST_NUMBER + 1], *end;
-    if (n > LONGEST_NUMBER) return bad_token(r, 605, "a number has more than %d characters", LONGEST_NUMBER), false;
+    if (n > LONGEST_NUMBER) {
+        skip(r, n);
+        return bad_token(r, 605, "a number has more than %d characters", LONGEST_NUMBER), false;
+    }
     memcpy(s, r->at, n);
     s[n] = 0;
     skip(r, n);

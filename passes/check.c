@@ -131,7 +131,7 @@ static int64_t differs(const Tensor *x, const Tensor *y) {
     for (int64_t i = 0; i < x->count; i++) {
         double a = tensor_get(x, i), b = tensor_get(y, i);
         if (a == b || (isnan(a) && isnan(b))) continue;
-        if (!(fabs(a - b) <= 1e-6 * scale + 1e-12)) return i;
+        if (!(fabs(a - b) <= 1e-6 * scale + 1e-7)) return i;
     }
     return -1;
 }

@@ -389,6 +389,41 @@ static void make_groups(Fuse *f) {
     }
 }
 
+/* ---- groups over the same rows ---- */
+
+/* Do all ops of b read what they read of a in their own rows? */
+static bool reads_rows(const Fuse *f, const Group *b, int a, int n) {
+    for (size_t k = 0; k < b->ops.n; k++)
+        if (!op_keeps_rows(f, f->op[b->ops.at[k]], a, n)) return false;
+    return true;
+}
+
+/* Does the one wait for the other by way of a third group? */
+static bool waits_around(const Fuse *f, int later, int earlier) {
+    for (int x = 0; x < (int)f->groups.n; x++)
+        if (x != later && x != earlier && !f->groups.at[x]->gone && needs(f->groups.at[later], x) && needs(f->groups.at[x], earlier)) return true;
+    return false;
+}
+
+static void merge(Fuse *f, int into, int from);
+
+/* A group that begins with something of its own (the sum of a constant's gradient, say) and then reads rows of an earlier one: they are one. */
+static void join_rows(Fuse *f) {
+    for (int b = 0; b < (int)f->groups.n; b++) {
+        Group *y = f->groups.at[b];
+        for (int a = b - 1; a >= 0; a--) {
+            Group *x = f->groups.at[a];
+            if (x->gone || y->gone || x->heavy || y->heavy || x->closed || y->closed || x->n_point == 0 || !needs(y, a)) continue;
+            int n = common_prefix(x->point, x->n_point < y->n_point ? x->n_point : y->n_point, y->point);
+            if (n == 0 || (n < x->n_point && n < y->n_point) || points(f, x->point, n) < LEAST_POINTS) continue;
+            if (type_count(x->point, f->func->batch_bound) / points(f, x->point, n) > ROWS_LIMIT) continue;
+            if (!reads_rows(f, y, a, n) || waits_around(f, b, a)) continue;
+            merge(f, b, a);
+            y->n_point = n;
+        }
+    }
+}
+
 /* ---- what only one later group uses moves there ---- */
 
 typedef struct Users {
@@ -496,6 +531,7 @@ static void merge(Fuse *f, int into, int from) {
         put_in(f, i, into);
     }
     y->gone = true;
+    x->needs[from / 64] &= ~((uint64_t)1 << (from % 64));
     add_needs(f, into, y->needs);
     /* what waited for the one waits for the other */
     for (size_t k = 0; k < f->groups.n; k++)
@@ -605,6 +641,7 @@ static void fuse_block(PassCtx *c, Func *func, Block *block) {
     f->words = (f->n_ops + 63) / 64 + 1;
     find_roles(f);
     make_groups(f);
+    join_rows(f);
     sink(f);
     share_kernels(f);
     fuse_emit(f);

@@ -5,22 +5,7 @@
  * convolution's are convolutions with windows exchanged, so that the second derivative needs nothing new.
  */
 #include "grad.h"
-
-#include <string.h>
-
-/* "bij,bjk->bik", taken apart */
-typedef struct Spec {
-    char a[MAX_RANK + 1], b[MAX_RANK + 1], out[MAX_RANK + 1];
-} Spec;
-
-static Spec read_spec(const Op *op) {
-    const char *s = op_str(op, A_spec), *comma = strchr(s, ','), *arrow = strstr(s, "->");
-    Spec p = {0};
-    memcpy(p.a, s, (size_t)(comma - s));
-    memcpy(p.b, comma + 1, (size_t)(arrow - comma - 1));
-    strcpy(p.out, arrow + 2);
-    return p;
-}
+#include "spec.h"
 
 /* y = sum a b over the labels that y lacks:  da = sum dy b over those that a lacks, db = sum a dy over those that b lacks. Every label of an operand stands in
  * the other one or in y (the type rule sees to that), so that each gradient has all its labels from its two factors. */

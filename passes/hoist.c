@@ -18,8 +18,7 @@
  */
 #include "pipeline.h"
 #include "scan.h"
-
-#include <string.h>
+#include "spec.h"
 
 /* A body's value over all turns: `v` has the turns along `axis`; -1: v is the same in every turn. */
 typedef struct Lifted {
@@ -139,23 +138,20 @@ static char free_label(const char *spec) {
 
 /* The product with the turns as one more label: of those operands that vary, and of the result, if it has them. out_axis < 0: summed over. */
 static Value *lift_product(Hoist *h, const Op *op, Lifted a, Lifted b, int64_t out_axis) {
-    const char *spec = op_str(op, A_spec), *comma = strchr(spec, ','), *arrow = strstr(spec, "->");
-    const char *part[3] = {spec, comma + 1, arrow + 2};
-    size_t n[3] = {(size_t)(comma - spec), (size_t)(arrow - comma - 1), strlen(arrow + 2)};
+    Spec spec = read_spec(op), wide = {0};
     int64_t axis[3] = {a.axis, b.axis, out_axis};
-    char text[3][MAX_RANK + 2], t = free_label(spec);
+    char t = free_label(op_str(op, A_spec));
     for (int p = 0; p < 3; p++) {
-        size_t k = 0;
-        for (size_t i = 0; i < n[p]; i++) {
-            if (axis[p] == (int64_t)i) text[p][k++] = t;
-            text[p][k++] = part[p][i];
+        const char *labels = spec_part(&spec, p);
+        char *to = spec_part(&wide, p);
+        for (int64_t i = 0; i == 0 || labels[i - 1]; i++) {
+            if (axis[p] == i) *to++ = t;
+            *to++ = labels[i];
         }
-        if (axis[p] == (int64_t)n[p]) text[p][k++] = t;
-        text[p][k] = 0;
     }
     Attr *attrs = arena_make_n(h->c->arena, Attr, (size_t)op->n_attrs);
     memcpy(attrs, op->attrs, (size_t)op->n_attrs * sizeof *attrs);
-    attrs[0] = attr_s(A_spec, intern_printf("%s,%s->%s", text[0], text[1], text[2]));
+    attrs[0] = attr_s(A_spec, spec_text(&wide));
     return op_make(&h->b, op->code, 2, (Value *[]){a.v, b.v}, op->n_attrs, attrs, NULL);
 }
 
@@ -198,9 +194,24 @@ static Lifted lift_fixed(Hoist *h, const Op *op, const Lifted *in) {
     return (Lifted){op_make(&h->b, op->code, op->n_in, all, op->n_attrs, op->attrs, op->out[0]->type), -1};
 }
 
+/* Rows of a table from outside: the turns come in where the places stand. */
+static bool lift_take(Hoist *h, const Op *op, const Lifted *in, Lifted *out) {
+    int64_t axis = op_int(op, A_axis) + in[1].axis;
+    if (in[0].axis >= 0 || !scan_stacked_type(&h->s, op->out[0]->type, axis)) return false;
+    *out = (Lifted){op_make(&h->b, OP_take, 2, (Value *[]){in[0].v, in[1].v}, op->n_attrs, op->attrs, NULL), axis};
+    return true;
+}
+
+/* Is the op of a kind that can be lifted? Draws are not: they are keyed by the element's place. */
+static bool is_liftable(const Hoist *h, const Op *op) {
+    if (op->n_out != 1 || op->n_blocks || op->code == OP_uniform) return false;
+    if (op->code == OP_take) return h->s.trip != 0 && !value_inside(h->s.op, op->in[0]); /* it may stop the program, so there must be a turn */
+    return (op_info[op->code].elementwise && op->n_in <= 3) || is_product(op) || moves_axes(op->code) || op->n_in == 0;
+}
+
 static bool lift_op(Hoist *h, const Op *op, Lifted *out) {
-    bool elementwise = op_info[op->code].elementwise && op->n_in <= 3, fixed = true;
-    if (op->n_out != 1 || op->n_blocks || op->code == OP_uniform || !(elementwise || is_product(op) || moves_axes(op->code) || op->n_in == 0)) return false;
+    bool elementwise = op_info[op->code].elementwise, fixed = true;
+    if (!is_liftable(h, op)) return false;
     Lifted *in = arena_make_n(h->scratch, Lifted, (size_t)op->n_in);
     for (int i = 0; i < op->n_in; i++) {
         if (!lift(h, op->in[i], &in[i])) return false;
@@ -212,6 +223,7 @@ static bool lift_op(Hoist *h, const Op *op, Lifted *out) {
         return true;
     }
     if (elementwise) return lift_elementwise(h, op, in, out);
+    if (op->code == OP_take) return lift_take(h, op, in, out);
     if (!is_product(op)) return lift_moved(h, op, in, out);
     int64_t axis = scan_stack_axis(&h->s, op->out[0]->type);
     if (axis < 0) return false;
@@ -259,8 +271,7 @@ static bool lift(Hoist *h, Value *v, Lifted *out) {
 static bool free_of_carries(const Hoist *h, const Value *v);
 
 static bool free_op(const Hoist *h, const Op *op) {
-    if (op->n_out != 1 || op->n_blocks || op->code == OP_uniform) return false;
-    if (!(op_info[op->code].elementwise && op->n_in <= 3) && !is_product(op) && !moves_axes(op->code) && op->n_in) return false;
+    if (!is_liftable(h, op)) return false;
     if (op->n_in && scan_stack_axis(&h->s, op->out[0]->type) < 0) return false;
     for (int i = 0; i < op->n_in; i++)
         if (!free_of_carries(h, op->in[i])) return false;

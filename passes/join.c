@@ -16,8 +16,7 @@
  */
 #include "pipeline.h"
 #include "scan.h"
-
-#include <string.h>
+#include "spec.h"
 
 typedef struct Join {
     PassCtx *c;
@@ -28,19 +27,6 @@ typedef struct Join {
     bool *carried;  /* by id: depends on a carried value */
     int n_ids;
 } Join;
-
-typedef struct Spec {
-    char a[MAX_RANK + 1], b[MAX_RANK + 1], out[MAX_RANK + 1];
-} Spec;
-
-static Spec read_spec(const Op *op) {
-    const char *t = op_str(op, A_spec), *comma = strchr(t, ','), *arrow = strstr(t, "->");
-    Spec p = {0};
-    memcpy(p.a, t, (size_t)(comma - t));
-    memcpy(p.b, comma + 1, (size_t)(arrow - comma - 1));
-    strcpy(p.out, arrow + 2);
-    return p;
-}
 
 static void mark_carried(Join *j) {
     const Block *b = j->s.body;

@@ -211,9 +211,12 @@ typedef struct Overlap {
     int stores;
 } Overlap;
 
+/* Statements of a kernel outside its loops count as one nest: a kernel that stores there is run by one thread, in order. */
+static const Stmt *top_of(const Stmt *top, const Stmt *s) { return top || s->kind == STMT_FOR || s->kind == STMT_IF ? (top ? top : s) : NULL; }
+
 static void find_store(Overlap *o, const Body *b, const Stmt *top) {
     for (const Stmt *s = b->first; s; s = s->next) {
-        const Stmt *t = top ? top : s;
+        const Stmt *t = top_of(top, s);
         if (s->kind == STMT_STORE && buffer_root(s->buffer) == o->memory) {
             o->stores++;
             o->store = s;
@@ -239,7 +242,7 @@ static void check_expr(Overlap *o, const Expr *e, const Stmt *top, bool after) {
 /* Loads of the old value stand in the nest that stores, before the store, and read the element that is stored. */
 static void check_loads(Overlap *o, const Body *b, const Stmt *top, bool *after) {
     for (const Stmt *s = b->first; s; s = s->next) {
-        const Stmt *t = top ? top : s;
+        const Stmt *t = top_of(top, s);
         if (s->value) check_expr(o, s->value, t, *after);
         if (s == o->store) *after = true;
         check_loads(o, &s->body, t, after);

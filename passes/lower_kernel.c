@@ -203,6 +203,8 @@ static const bool *rows_to_keep(Group *g, const Nest *n) {
         int uses = l->uses[op->out[0]->id];
         if (own_cost(op->code) == 0 || batch || row > KEEP_LIMIT || uses < 2) continue;
         keep[op->out[0]->id] = (int64_t)cost[i] * (uses - 1) >= KEEP_COST;
+        for (size_t k = 0; k < n->outputs.n; k++) /* they are kept where they go */
+            if (g->results[n->outputs.at[k]] == op->out[0]) keep[op->out[0]->id] = false;
     }
     return keep;
 }

@@ -299,6 +299,63 @@ static const Affine *range_size(Lower *l, const Range *r) {
     return batches ? affine_scale(l->arena, affine_var(l->arena, l->step->batch), n) : low_number(l, n);
 }
 
+/* ---- trailing axes as one ---- */
+
+/* The value with its axes from `first` on taken as one, if it is made by elementwise ops of what lies in memory in rows without gaps, of scalars and constants.
+ * index: of the axes before, and the flat one. NULL: not so. `look`: only ask. */
+static Expr *pull_flat(Lower *l, const Value *v, int first, const Affine *const *index, bool look, int depth);
+
+static bool lies_flat(const Lower *l, const Value *v, int first) {
+    const Home *h = l->home[v->id];
+    if (!h || !h->buffer || h->buffer->rank != v->type->rank) return false;
+    int64_t stride = 1;
+    for (int i = v->type->rank - 1; i >= 0; i--) {
+        if (h->axis[i] != i || h->buffer->stride[i] != stride || (i > first && v->type->dim[i].batch)) return false;
+        stride *= dim_size(v->type->dim[i], l->step->batch_bound);
+    }
+    return true;
+}
+
+static Buffer *flat_view(Lower *l, const Value *v, int first) {
+    Buffer *of = l->home[v->id]->buffer;
+    Dim dims[MAX_RANK + 1];
+    for (int i = 0; i <= first; i++) dims[i] = v->type->dim[i];
+    for (int i = first + 1; i < v->type->rank; i++) dims[first].n *= v->type->dim[i].n;
+    for (size_t i = (size_t)of->id; i < l->step->buffers.n; i++) { /* there may be one already */
+        Buffer *b = l->step->buffers.at[i];
+        if (b != of && b->same == buffer_root(of) && b->elem == of->elem && type_make(b->elem, b->rank, b->dim) == type_make(of->elem, first + 1, dims)) return b;
+    }
+    Buffer *b = step_buffer(l->arena, l->step, of->name, of->elem, first + 1, dims, of->loc);
+    b->same = buffer_root(of);
+    b->place = of->place;
+    b->slot = of->slot;
+    return b;
+}
+
+static Expr *pull_flat(Lower *l, const Value *v, int first, const Affine *const *index, bool look, int depth) {
+    Expr *yes = look ? expr_const(l->arena, v->type->elem, 0) : NULL, *args[3];
+    if (l->home[v->id]) {
+        if (!lies_flat(l, v, first)) return NULL;
+        return look ? yes : expr_load(l->arena, flat_view(l, v, first), index);
+    }
+    const Op *op = v->def;
+    if (!op || depth > 16) return NULL;
+    if (op->code == OP_constant) return look ? yes : pull(l, v, index);
+    if (op->code == OP_broadcast && op->in[0]->type->rank == 0) return look ? yes : pull(l, op->in[0], NULL);
+    if (!op_info[op->code].elementwise) return NULL;
+    for (int i = 0; i < op->n_in; i++)
+        if (!(args[i] = pull_flat(l, op->in[i], first, index, look, depth + 1))) return NULL;
+    return look ? yes : expr_op(l->arena, op->code, v->type->elem, op->n_in, args);
+}
+
+/* Are all axes from some on reduced, and can the operand be read as if they were one? The first of them, or -1. */
+static int flat_from(Lower *l, const Op *op, const Axes *a) {
+    int first = op->in[0]->type->rank - a->range.n;
+    for (int k = 0; k < a->range.n; k++)
+        if (a->axis[k] != first + k) return -1;
+    return a->range.n > 1 && pull_flat(l, op->in[0], first, NULL, true, 0) ? first : -1;
+}
+
 /* lanes[r mod 16] += x[r], and their tree. Rows of a multiple of 16 elements, or a single axis, need no division: the last axis is cut into vectors. */
 static Expr *lanes_sum(Lower *l, const Op *op, const Affine *const *index, const Affine *piece) {
     Axes a = reduced_axes(op);
@@ -308,7 +365,8 @@ static Expr *lanes_sum(Lower *l, const Op *op, const Affine *const *index, const
     Temp *lanes = low_acc(l, low_value_name(op->out[0]), elem, SUM_LANES, expr_const(l->arena, elem, 0));
     Scope *here = l->scope;
     int last = r->n - 1;
-    bool rows = r->n == 1 || (!piece && !r->dim[last].batch && r->dim[last].n % SUM_LANES == 0);
+    int flat_first = flat_from(l, op, &a);
+    bool rows = flat_first < 0 && (r->n == 1 || (!piece && !r->dim[last].batch && r->dim[last].n % SUM_LANES == 0));
     const Affine *lo = low_number(l, 0), *size = rows ? low_dim(l, r->dim[last]) : range_size(l, r);
     if (rows)
         for (int k = 0; k < last; k++) r->index[k] = affine_var(l->arena, low_open_dim(l, r->name[k], r->dim[k]));
@@ -319,10 +377,17 @@ static Expr *lanes_sum(Lower *l, const Op *op, const Affine *const *index, const
     Var *v = low_open(l, "l", first, size, 1);
     stmt_add_limit(l->arena, l->scope->stmt, affine_add_constant(l->arena, first, SUM_LANES));
     const Affine *flat = affine_var(l->arena, v), *lane = affine_add(l->arena, flat, affine_scale(l->arena, first, -1));
-    if (rows) r->index[last] = flat;
-    else unflatten(l, r, flat);
-    operand_index(op, &a, index, at);
-    Expr *x = pull(l, op->in[0], at);
+    Expr *x;
+    if (flat_first >= 0) {
+        for (int k = 0; k < flat_first; k++) at[k] = index[k];
+        at[flat_first] = flat;
+        x = pull_flat(l, op->in[0], flat_first, at, false, 0);
+    } else {
+        if (rows) r->index[last] = flat;
+        else unflatten(l, r, flat);
+        operand_index(op, &a, index, at);
+        x = pull(l, op->in[0], at);
+    }
     low_emit(l, stmt_assign(l->arena, lanes, &lane, low_binary(l, OP_add, expr_temp(l->arena, lanes, &lane), x)));
     low_close_to(l, here);
     return expr_tree(l->arena, OP_add, lanes);

@@ -195,4 +195,7 @@ const char *low_axis_name(int axis) {
     return names[axis < 12 ? axis : 11];
 }
 
-const char *low_value_name(const Value *v) { return v->name ? v->name : v->def ? op_info[v->def->code].name : "v"; }
+const char *low_value_name(const Value *v) {
+    while (!v->name && v->def && v->def->code == OP_kernel) v = v->def->blocks[0]->results.at[v->index];
+    return v->name ? v->name : v->def ? op_info[v->def->code].name : "v";
+}

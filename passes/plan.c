@@ -111,9 +111,12 @@ typedef struct InPlace {
     bool bad, after;
 } InPlace;
 
+/* Statements outside the loops count as one nest: a kernel that stores there is run by one thread, in order. */
+static const Stmt *top_of(const Stmt *top, const Stmt *s) { return top || s->kind == STMT_FOR || s->kind == STMT_IF ? (top ? top : s) : NULL; }
+
 static void find_store(InPlace *p, const Body *b, const Stmt *top) {
     for (const Stmt *s = b->first; s; s = s->next) {
-        const Stmt *t = top ? top : s;
+        const Stmt *t = top_of(top, s);
         if (s->kind == STMT_STORE && buffer_root(s->buffer) == p->to) {
             p->stores++;
             p->store = s;
@@ -138,7 +141,7 @@ static void check_expr(InPlace *p, const Expr *e, const Stmt *top) {
 
 static void check_loads(InPlace *p, const Body *b, const Stmt *top) {
     for (const Stmt *s = b->first; s; s = s->next) {
-        const Stmt *t = top ? top : s;
+        const Stmt *t = top_of(top, s);
         if (s->value) check_expr(p, s->value, t);
         if (s == p->store) p->after = true;
         check_loads(p, &s->body, t);

@@ -127,6 +127,7 @@ Stmt *rewrite_stmt(Rewrite *r, const Stmt *s) {
         break;
     }
     case STMT_STORE:
+    case STMT_PREFETCH:
     case STMT_IF: break;
     }
     for (Stmt *b = s->body.first; b; b = b->next) body_add(&copy->body, rewrite_stmt(r, b));

@@ -9,21 +9,16 @@
  * Every result is the chain of the same products in the same order as before: all bits stay.
  */
 #include "simplify.h"
-
-#include <string.h>
+#include "spec.h"
 
 typedef struct Conv {
-    const char *spec, *labels;
-    char part[3][MAX_RANK + 1]; /* labels of a, b, result */
+    const char *labels; /* the windowed ones */
+    Spec spec;
     const int64_t *stride, *low, *high, *lhs, *rhs;
 } Conv;
 
 static Conv read_conv(const Op *op) {
-    Conv c = {.spec = op_str(op, A_spec), .labels = op_str(op, A_window)};
-    const char *comma = strchr(c.spec, ','), *arrow = strstr(c.spec, "->");
-    memcpy(c.part[0], c.spec, (size_t)(comma - c.spec));
-    memcpy(c.part[1], comma + 1, (size_t)(arrow - comma - 1));
-    strcpy(c.part[2], arrow + 2);
+    Conv c = {.labels = op_str(op, A_window), .spec = read_spec(op)};
     op_ints(op, A_stride, &c.stride);
     op_ints(op, A_low, &c.low);
     op_ints(op, A_high, &c.high);
@@ -32,10 +27,7 @@ static Conv read_conv(const Op *op) {
     return c;
 }
 
-static int axis_of(const Conv *c, int part, char label) {
-    const char *at = strchr(c->part[part], label);
-    return at ? (int)(at - c->part[part]) : -1;
-}
+static int axis_of(Conv *c, int part, char label) { return (int)(strchr(spec_part(&c->spec, part), label) - spec_part(&c->spec, part)); }
 
 /* ---- padding ---- */
 
@@ -49,9 +41,9 @@ static Value *conv_of_pad(Simplify *s, Op *op) {
     op_ints(pad, A_high, &high);
     op_ints(pad, A_interior, &interior);
     int64_t more_low[MAX_RANK], more_high[MAX_RANK], n = (int64_t)strlen(c.labels);
-    for (int i = 0; c.part[0][i]; i++) {
+    for (int i = 0; c.spec.a[i]; i++) {
         if (interior[i] || low[i] < 0 || high[i] < 0) return NULL;
-        if (!strchr(c.labels, c.part[0][i]) && (low[i] || high[i])) return NULL;
+        if (!strchr(c.labels, c.spec.a[i]) && (low[i] || high[i])) return NULL;
     }
     for (int64_t w = 0; w < n; w++) { /* the zeros are dilated, too */
         int i = axis_of(&c, 0, c.labels[w]);
@@ -73,7 +65,7 @@ static Value *conv_of_pad(Simplify *s, Op *op) {
 typedef enum Shape { POINT, WHOLE, OTHER } Shape;
 
 /* POINT: the kernel has one place along the label; WHOLE: it has all places of a, and the result one. */
-static Shape shape_of(const Op *op, const Conv *c, int w) {
+static Shape shape_of(const Op *op, Conv *c, int w) {
     int64_t n = op->in[0]->type->dim[axis_of(c, 0, c->labels[w])].n, k = op->in[1]->type->dim[axis_of(c, 1, c->labels[w])].n;
     int64_t m = op->out[0]->type->dim[axis_of(c, 2, c->labels[w])].n;
     if (c->lhs[w] != 1 || m == 0) return OTHER;
@@ -107,16 +99,16 @@ static Value *conv_as_contract(Simplify *s, Op *op) {
     char text_b[MAX_RANK + 1], text_out[MAX_RANK + 1];
     Dim dims[MAX_RANK];
     int n = 0, m = 0;
-    for (int i = 0; c.part[1][i]; i++) {
-        if (point[(int)c.part[1][i]]) continue;
+    for (int i = 0; c.spec.b[i]; i++) {
+        if (point[(int)c.spec.b[i]]) continue;
         dims[n] = b->type->dim[i];
-        text_b[n++] = c.part[1][i];
+        text_b[n++] = c.spec.b[i];
     }
-    for (int i = 0; c.part[2][i]; i++)
-        if (!whole[(int)c.part[2][i]]) text_out[m++] = c.part[2][i];
+    for (int i = 0; c.spec.out[i]; i++)
+        if (!whole[(int)c.spec.out[i]]) text_out[m++] = c.spec.out[i];
     text_b[n] = text_out[m] = 0;
     if (cut) a = g_slice(&s->b, a, start, limit, step);
-    Value *v = g_contract(&s->b, intern_printf("%s,%s->%s", c.part[0], text_b, text_out), a, g_reshape(&s->b, b, n, dims));
+    Value *v = g_contract(&s->b, intern_printf("%s,%s->%s", c.spec.a, text_b, text_out), a, g_reshape(&s->b, b, n, dims));
     return g_reshape(&s->b, v, op->out[0]->type->rank, op->out[0]->type->dim);
 }
 

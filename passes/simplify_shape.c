@@ -11,8 +11,7 @@
  * All keep every bit, but for the sign of zero where zeros were added (see simplify_algebra.c).
  */
 #include "simplify.h"
-
-#include <string.h>
+#include "spec.h"
 
 static const int64_t *ints(const Op *op, AttrKey key) {
     const int64_t *at;
@@ -377,31 +376,18 @@ static Value *do_reduce(Simplify *s, Op *op) {
 
 /* ---- products ---- */
 
-typedef struct Spec {
-    char part[3][MAX_RANK + 1];
-} Spec;
-
-static Spec read_spec(const Op *op) {
-    const char *t = op_str(op, A_spec), *comma = strchr(t, ','), *arrow = strstr(t, "->");
-    Spec p = {0};
-    memcpy(p.part[0], t, (size_t)(comma - t));
-    memcpy(p.part[1], comma + 1, (size_t)(arrow - comma - 1));
-    strcpy(p.part[2], arrow + 2);
-    return p;
-}
-
 static Value *remake(Simplify *s, const Op *op, const Spec *p, Value *a, Value *b) {
     Attr *attrs = arena_make_n(s->arena, Attr, (size_t)op->n_attrs);
     memcpy(attrs, op->attrs, (size_t)op->n_attrs * sizeof *attrs);
-    attrs[0] = attr_s(A_spec, intern_printf("%s,%s->%s", p->part[0], p->part[1], p->part[2]));
+    attrs[0] = attr_s(A_spec, spec_text(p));
     return op_make(&s->b, op->code, 2, (Value *[]){a, b}, op->n_attrs, attrs, NULL);
 }
 
 /* The labels of a sum in the order in which the second operand lists them. */
 static void sum_order(const Spec *p, const char *windowed, char *order) {
     int n = 0;
-    for (const char *l = p->part[1]; *l; l++)
-        if (!strchr(p->part[2], *l) || strchr(windowed, *l)) order[n++] = *l;
+    for (const char *l = p->b; *l; l++)
+        if (!strchr(p->out, *l) || strchr(windowed, *l)) order[n++] = *l;
     order[n] = 0;
 }
 
@@ -412,7 +398,7 @@ static Value *product_of_transpose(Simplify *s, Op *op) {
         if (!inner) continue;
         Spec p = read_spec(op), q = p;
         const int64_t *perm = ints(inner, A_perm);
-        for (int i = 0; p.part[k][i]; i++) q.part[k][perm[i]] = p.part[k][i];
+        for (int i = 0; spec_part(&p, k)[i]; i++) spec_part(&q, k)[perm[i]] = spec_part(&p, k)[i];
         char before[MAX_RANK + 1], after[MAX_RANK + 1];
         sum_order(&p, windowed, before);
         sum_order(&q, windowed, after);
@@ -433,13 +419,13 @@ static Value *product_of_broadcast(Simplify *s, Op *op) {
         int n = 0;
         bool ok = x->rank < wide->rank;
         for (int i = 0, j = 0; i < wide->rank && ok; i++) {
-            char label = p.part[k][i];
+            char label = spec_part(&p, k)[i];
             if (j < x->rank && axes[j] == i) {
                 ok = dim_same(x->dim[j++], wide->dim[i]);
-                q.part[k][n++] = label;
-            } else ok = strchr(p.part[1 - k], label) && strchr(p.part[2], label);
+                spec_part(&q, k)[n++] = label;
+            } else ok = strchr(spec_part(&p, 1 - k), label) && strchr(p.out, label);
         }
-        q.part[k][n] = 0;
+        spec_part(&q, k)[n] = 0;
         if (ok) return remake(s, op, &q, k ? op->in[0] : inner->in[0], k ? inner->in[0] : op->in[1]);
     }
     return NULL;
@@ -451,7 +437,7 @@ static Value *transpose_of_product(Simplify *s, Op *op) {
     if (!inner || (inner->code != OP_contract && inner->code != OP_conv) || !simplify_single_use(s, op->in[0])) return NULL;
     Spec p = read_spec(inner), q = p;
     const int64_t *perm = ints(op, A_perm);
-    for (int i = 0; p.part[2][i]; i++) q.part[2][i] = p.part[2][perm[i]];
+    for (int i = 0; p.out[i]; i++) q.out[i] = p.out[perm[i]];
     return remake(s, inner, &q, inner->in[0], inner->in[1]);
 }
 

@@ -16,8 +16,8 @@
  *
  * It reads the nest and never an op's name (nest.h). The column is the outer variable along which results lie side by side in memory, the row another
  * one that only the other factor sees; the rest of the outer variables stay loops. The factor that has the columns is packed into panels where that
- * pays: several tiles of rows read it, or its columns are not neighbours in memory. The factor that has the rows is read where it lies, but what is computed
- * while loading (u8 pixels to f32) is computed once, into a buffer of its own.
+ * pays: several tiles of rows read it, or its columns are not neighbours in memory. The factor that has the rows is read where it lies (or packed, too, if its rows are
+ * neighbours: rows_are_slow), but what is computed while loading (u8 pixels to f32) is computed once, into a buffer of its own.
  *
  * Not done: blocks of the reduction for caches (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
  * column, such as a vector times a matrix from the right of which the columns are far apart.
@@ -27,6 +27,7 @@
 #include "passes/pipeline.h"
 #include "passes/rewrite.h"
 
+enum { CACHE_LINE = 64, ROWS_AHEAD = 16 };
 enum { OWN_PANELS = 8 }; /* with so many panels threads share panels and pack their own; with fewer they share tiles */
 
 /* What a step has computed of a batch field already (stage_rows). */
@@ -51,6 +52,7 @@ typedef struct Tiling {
     bool own;          /* each thread packs the panel that it is about to use, [reduced..., j]; else all panels are packed in front, */
     Var *panel_var[NEST_MAX]; /* [outer variables that cols sees beside the column..., jj, reduced..., j] */
     int n_panel_var;
+    Buffer *row_panel; /* rows of one tile, packed by each thread, [reduced..., i]; NULL: read where they lie */
     Vec(Stmt *) top;   /* lets that hang on no outer variable */
     Vec(Stmt *) inner; /* those that do */
 } Tiling;
@@ -243,9 +245,26 @@ static bool transposed(const Tiling *t) {
            access_stride(t->cols->buffer, t->cols->n_index, t->cols->index, last->var) == 1 && !expr_adjacent(t->cols, t->col->var);
 }
 
+/* A panel's rows lie far apart in memory: some rows ahead are asked for. */
+static void prefetch_source(Tiling *t, const Rewrite *outer, const Affine *k, const Affine *col, Body *body) {
+    const Stmt *last = t->product.reduce[t->product.n_reduce - 1];
+    if (!plain_load(t->cols, t->product.acc->temp->elem) || !expr_adjacent(t->cols, t->col->var)) return;
+    int64_t apart = access_stride(t->cols->buffer, t->cols->n_index, t->cols->index, last->var);
+    int size = elem_size(t->cols->elem), line = CACHE_LINE / size;
+    if (apart * size < 8 * CACHE_LINE || t->cols->buffer->bytes < t->machine->l1) return;
+    for (int j = 0; j < t->nv * t->lanes; j += line) {
+        Rewrite r = *outer;
+        rewrite_var(&r, last->var, affine_add_constant(t->arena, k, ROWS_AHEAD));
+        rewrite_var(&r, t->col->var, affine_add_constant(t->arena, col, j));
+        const Expr *place = rewrite_expr(&r, t->cols);
+        body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+    }
+}
+
 static void fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col, bool guard, Body *body) {
     Rewrite r = *outer;
     index[at] = k;
+    prefetch_source(t, outer, k, col, body);
     rewrite_var(&r, t->product.reduce[t->product.n_reduce - 1]->var, k);
     Stmt *loop = new_loop(t, "j", affine_constant(t->arena, (int64_t)t->nv * t->lanes), t->lanes > 1 ? MARK_VECTOR : MARK_SERIAL, t->lanes,
                           &index[at + 1]);
@@ -408,17 +427,57 @@ static bool worth_packing(const Tiling *t, int64_t readers) {
     return readers >= 3 && b->bytes > t->machine->l1 / 2;
 }
 
+/*
+ * Rows that are neighbours in memory while the reduced index jumps (x' @ dy: %x[k, i]): a tile would fetch a line of memory for each k and use 14 numbers of it, all lines in
+ * the same few sets of the cache if the jump is a large power of two. They are packed too, tile by tile, and the tiles of a row of tiles follow each other:
+ *
+ *   for ii parallel { for k, i { %q[k, i] = %x[k, 14 * ii + i] } ; for jj { tile of %q and panel jj } }
+ */
+static bool rows_are_slow(const Tiling *t) {
+    const Product *p = &t->product;
+    const Stmt *last = p->reduce[p->n_reduce - 1];
+    if (!t->row || p->n_outer != 2 || !affine_is_constant(t->row->limits[0]) || t->lanes == 1 || !plain_load(t->rows, p->acc->temp->elem)) return false;
+    return expr_adjacent(t->rows, t->row->var) && access_stride(t->rows->buffer, t->rows->n_index, t->rows->index, last->var) >= t->lanes;
+}
+
+static void make_row_panel(Tiling *t, const StepNode *kernel) {
+    Dim dims[MAX_RANK];
+    int n = panel_dims(t, 0, dims);
+    dims[n - 1] = (Dim){.n = (t->mr + t->lanes - 1) / t->lanes * t->lanes};
+    t->row_panel = step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
+    t->row_panel->place = PLACE_THREAD;
+}
+
+static void fill_rows(Tiling *t, const Rewrite *outer, int mr, const Affine *row, Body *body) {
+    Product *p = &t->product;
+    const Affine *index[MAX_RANK];
+    Rewrite r = *outer;
+    for (int i = 0; i < p->n_reduce; i++) body = loop_over(t, &r, p->reduce[i], MARK_SERIAL, body, &index[i]);
+    Stmt *loop = new_loop(t, "i", affine_constant(t->arena, mr), MARK_VECTOR, t->lanes, &index[p->n_reduce]);
+    body_add(body, loop);
+    rewrite_var(&r, t->row->var, affine_add(t->arena, row, index[p->n_reduce]));
+    body_add(&loop->body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+}
+
+static Expr *row_panel_load(Tiling *t, const Rewrite *r, const Affine *i) {
+    const Affine *index[MAX_RANK];
+    int n = 0;
+    for (; n < t->product.n_reduce; n++) index[n] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[n]->var));
+    index[n] = i;
+    return expr_load(t->arena, t->row_panel, index);
+}
+
 /* ---- the tile ---- */
 
-/* Loops of the reduction around the body that they return; the innermost goes four turns at a time. */
-static Body *reduction(Tiling *t, Rewrite *r, Body *body) {
+/* Loops of the reduction, the innermost from `first` on and four turns at a time, around the body that they return. */
+static Body *reduction(Tiling *t, Rewrite *r, int first, Body *body) {
     Product *p = &t->product;
     for (int i = 0; i < p->n_reduce; i++) {
         bool last = i == p->n_reduce - 1;
         const Affine *as;
         Stmt *loop = new_loop(t, p->reduce[i]->var->name, rewrite_affine(r, p->reduce[i]->limits[0]), last ? MARK_UNROLL : MARK_SERIAL,
                               last ? 4 : 0, &as);
-        loop->lo = rewrite_affine(r, p->reduce[i]->lo);
+        if (last) loop->lo = affine_constant(t->arena, first);
         rewrite_var(r, p->reduce[i]->var, as);
         body_add(body, loop);
         body = &loop->body;
@@ -457,6 +516,62 @@ static void store_tile(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int n
     for (const Stmt *s = p->epilogue; s; s = s->next) body_add(&cols->body, rewrite_stmt(&r, s));
 }
 
+/* The places of the tile that the epilogue will read from parameters and states: by the time the chains are done, row `at` is in the cache. Rows of a
+ * tile are far apart in memory, which no prefetcher of the machine guesses. */
+static void prefetch_row(Tiling *t, const Rewrite *outer, int nv, const Affine *at, const Affine *col, Body *body) {
+    const Buffer *done[NEST_MAX];
+    int n = 0;
+    for (const Stmt *s = t->product.epilogue; s; s = s->next) {
+        const Expr *stack[64];
+        int depth = 0;
+        if (s->value) stack[depth++] = s->value;
+        while (depth) {
+            const Expr *e = stack[--depth];
+            for (int i = 0; i < e->n_args && depth < 64; i++) stack[depth++] = e->args[i];
+            if (e->kind != EXPR_LOAD || e->buffer->place != PLACE_SLOT || !expr_uses_var(e, t->row->var) || !expr_adjacent(e, t->col->var)) continue;
+            bool again = n == NEST_MAX;
+            for (int i = 0; i < n; i++) again |= done[i] == e->buffer;
+            if (again) continue;
+            done[n++] = e->buffer;
+            int line = CACHE_LINE / elem_size(e->buffer->elem);
+            for (int j = 0; j < nv * t->lanes; j += line) {
+                Rewrite r = *outer;
+                rewrite_var(&r, t->row->var, at);
+                rewrite_var(&r, t->col->var, affine_add_constant(t->arena, col, j));
+                const Expr *place = rewrite_expr(&r, e);
+                body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+            }
+        }
+    }
+}
+
+static void multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const Affine *row, const Affine *panel, const Affine *col, bool tail, Body *body);
+
+/* The first mr turns of the reduction prefetch a row each; the others follow in `reduction`. */
+static void prefetching_turns(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *panel, const Affine *col, bool tail,
+                              Body *body) {
+    const Stmt *old = t->product.reduce[0];
+    const Affine *k, **limits = arena_make_n(t->arena, const Affine *, 2);
+    Rewrite r = *outer;
+    limits[0] = affine_constant(t->arena, mr);
+    limits[1] = rewrite_affine(&r, old->limits[0]);
+    Stmt *loop = new_loop(t, old->var->name, limits[0], MARK_SERIAL, 0, &k);
+    loop->limits = limits;
+    loop->n_limits = 2;
+    rewrite_var(&r, old->var, k);
+    body_add(body, loop);
+    prefetch_row(t, &r, nv, affine_add(t->arena, row, k), col, &loop->body);
+    multiply_add(t, &r, acc, mr, row, panel, col, tail, &loop->body);
+}
+
+static bool worth_prefetching(const Tiling *t, int mr) {
+    const Product *p = &t->product;
+    if (!t->row || p->n_reduce != 1 || loop_turns(t->step, p->reduce[0]) < 2 * mr) return false;
+    for (const Stmt *s = p->epilogue; s; s = s->next)
+        if (s->kind == STMT_STORE && s->buffer->place == PLACE_SLOT && s->buffer->bytes > t->machine->l1) return true;
+    return false;
+}
+
 /* One tile of mr rows from `row` and nv vectors from `col`, which lie in panel number `panel`. */
 static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Affine *row, const Affine *panel, const Affine *col, bool tail,
                       Body *body) {
@@ -465,14 +580,24 @@ static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Aff
     Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, dims);
     body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
     Rewrite r = *outer;
-    Body *inside = reduction(t, &r, body);
+    bool ahead = worth_prefetching(t, mr);
+    if (ahead) prefetching_turns(t, &r, acc, mr, nv, row, panel, col, tail, body);
+    Body *inside = reduction(t, &r, ahead ? mr : 0, body);
+    multiply_add(t, &r, acc, mr, row, panel, col, tail, inside);
+    store_tile(t, outer, acc, mr, nv, row, col, tail, body);
+}
+
+/* acc[i, j] = fma(rows, cols, acc[i, j]) for the whole tile, at one place of the reduction. */
+static void multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const Affine *row, const Affine *panel, const Affine *col, bool tail, Body *inside) {
+    Rewrite r = *outer;
+    Elem elem = acc->elem;
     const Affine *i, *j;
     Stmt *rows = new_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &i);
-    Stmt *cols = new_loop(t, "j", affine_constant(t->arena, dims[1]), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL, t->lanes > 1 ? t->lanes : 0, &j);
+    Stmt *cols = new_loop(t, "j", affine_constant(t->arena, acc->dim[1]), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL, t->lanes > 1 ? t->lanes : 0, &j);
     body_add(inside, rows);
     body_add(&rows->body, cols);
     if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, row, i));
-    Expr *a = rewrite_expr(&r, t->rows), *b;
+    Expr *a = t->row_panel ? row_panel_load(t, &r, i) : rewrite_expr(&r, t->rows), *b;
     if (t->panel) {
         b = panel_load(t, &r, panel, j);
     } else {
@@ -483,7 +608,6 @@ static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Aff
     Expr *args[3] = {a, b, acc_element(t, acc, i, j)};
     const Affine *index[2] = {i, j};
     body_add(&cols->body, stmt_assign(t->arena, acc, index, expr_op(t->arena, OP_fma, elem, 3, args)));
-    store_tile(t, outer, acc, mr, nv, row, col, tail, body);
 }
 
 /* The tiles of one panel: the outer variables that cols does not see (those that it does are loops around already), whole tiles of rows, then
@@ -543,6 +667,34 @@ static void make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail
     make_rows(t, &r, limit, tiles, nv, panel, col, tail, body);
 }
 
+/* Rows of tiles, each packing its rows: first whole ones, shared out among threads; of what is left the panels are. */
+static void make_tall(Tiling *t, int64_t panels, int64_t rest, Body *top) {
+    int64_t m = t->row->limits[0]->constant, tiles = m / t->mr, width = (int64_t)t->nv * t->lanes;
+    for (int part = 0; part < 2; part++) {
+        int mr = part == 0 ? t->mr : (int)(m % t->mr);
+        if (mr == 0 || (part == 0 && tiles == 0)) continue;
+        Rewrite r = rewrite_new(t->arena, t->step);
+        Body *body = top;
+        const Affine *ii, *row = affine_constant(t->arena, tiles * t->mr), *panel;
+        if (part == 0) {
+            Stmt *loop = new_loop(t, "ii", affine_constant(t->arena, tiles), MARK_PARALLEL, 0, &ii);
+            row = affine_scale(t->arena, ii, t->mr);
+            body_add(body, loop);
+            body = &loop->body;
+        }
+        fill_rows(t, &r, mr, row, body);
+        Mark mark = part == 0 ? MARK_SERIAL : MARK_PARALLEL;
+        for (int tail = 0; tail < 2; tail++) {
+            if (tail == 0 ? panels == 0 : rest == 0) continue;
+            Stmt *loop = new_loop(t, "jj", affine_constant(t->arena, tail ? panels + 1 : panels), mark, 0, &panel);
+            if (tail) loop->lo = affine_constant(t->arena, panels);
+            body_add(body, loop);
+            int nv = tail ? (int)((rest + t->lanes - 1) / t->lanes) : t->nv;
+            make_tile(t, &r, mr, nv, row, panel, affine_scale(t->arena, panel, width), tail && rest % t->lanes != 0, &loop->body);
+        }
+    }
+}
+
 /* ---- the pass ---- */
 
 static bool stores_to(const Body *b, const Buffer *buffer) {
@@ -599,7 +751,11 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     }
     stage_rows(t, kernel, out);
     int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
-    if (worth_packing(t, readers)) {
+    bool tall = rows_are_slow(t) && panels + (rest != 0) >= 2 && worth_packing(t, readers);
+    if (tall) {
+        pack_in_front(t, kernel, out);
+        make_row_panel(t, kernel);
+    } else if (worth_packing(t, readers)) {
         if (panels >= OWN_PANELS) make_own_panel(t, kernel);
         else pack_in_front(t, kernel, out);
     }
@@ -609,8 +765,9 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
         let->prev = let->next = NULL;
         body_add(body, let);
     }
-    if (panels) make_strip(t, t->nv, 0, panels, false, body);
-    if (rest) make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);
+    if (tall) make_tall(t, panels, rest, body);
+    if (panels && !tall) make_strip(t, t->nv, 0, panels, false, body);
+    if (rest && !tall) make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);
     for (Stmt *s = body->first, *next; s; s = next) {
         next = s->next;
         s->prev = s->next = NULL;

@@ -74,6 +74,7 @@ static void scan_stmt(Scan *s, const Stmt *stmt) {
     case STMT_IF:
         if (affine_uses(stmt->affine, v)) s->possible = false;
         break;
+    case STMT_PREFETCH:
     case STMT_LET: break;
     }
     for (const Stmt *b = stmt->body.first; b; b = b->next) scan_stmt(s, b);

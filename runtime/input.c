@@ -108,7 +108,6 @@ static bool read_input(struct nn_run *r, int64_t i, const char **first) {
     const struct nn_io *io = &r->command->inputs[i];
     const struct nn_slot *s = &r->program->slots[io->slot];
     const char *value = r->settings->inputs[i];
-    if (!value) return nn_fail(r->env, NN_BAD_INPUT, "the command `%s` needs --%s=FILE", r->command->name, io->name);
     struct nn_text what = {0};
     nn_text_printf(r->env, &what, "--%s", io->name);
     bool batched = s->batch_axis == 0, good = nn_text_ok(r->env, &what);

@@ -350,6 +350,10 @@ static bool check_all(struct nn_env *env, struct nn_settings *s, bool every) {
     if (!s->checkpoint && s->resume) return nn_fail(env, NN_BAD_INPUT, "--resume needs --checkpoint=FILE: what to go on from");
     if (!s->checkpoint && every) return nn_fail(env, NN_BAD_INPUT, "--every needs --checkpoint=FILE: where to write");
     if (s->checkpoint && !every) s->every_seconds = 30;
+    for (int64_t i = 0; i < s->command->n_inputs; i++) {
+        if (s->inputs[i]) continue;
+        return nn_fail(env, NN_BAD_INPUT, "the command `%s` needs --%s=FILE", s->command->name, s->command->inputs[i].name);
+    }
     return true;
 }
 

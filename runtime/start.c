@@ -37,7 +37,9 @@ int nn_main_with(const struct nn_system *sys, const struct nn_program *program, 
         nn_print(&env, NN_ERR, "%s: internal error: the program and its runtime are of different versions\n", name);
         return NN_INTERNAL;
     }
-    if (nn_settings_read(&env, program, argc, argv, &settings, &ask) && ask == NN_ASK_COMMAND) nn_run_command(&env, &settings);
+    bool good = nn_settings_read(&env, program, argc, argv, &settings, &ask);
+    if (good && ask == NN_ASK_COMMAND) good = nn_run_command(&env, &settings);
+    if (!good) nn_fail(&env, NN_INTERNAL, "something failed and did not say why"); /* no more than what was said first */
     nn_settings_free(&env, &settings);
     if (env.error.status == 0) return ask == NN_ASK_NOTHING ? NN_BAD_INPUT : NN_OK;
     bool signalled = env.error.status > 128;

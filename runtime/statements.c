@@ -269,12 +269,13 @@ static bool take_words(struct nn_run *r, struct nn_tensors *f) {
         if (!text || r->reader.words_made[i]) continue;
         json_t *list = json_loads(text, 0, NULL);
         bool good = json_is_array(list) && (int64_t)json_array_size(list) + 2 <= r->program->vocabs[i].size;
+        for (size_t k = 0; good && k < json_array_size(list); k++) good = json_is_string(json_array_get(list, k));
         if (!good)
             nn_fail(r->env, NN_BAD_INPUT, "the vocabulary `%s` in the weights is not one of at most %" PRId64 " words",
                     r->program->vocabs[i].name, r->program->vocabs[i].size);
         for (size_t k = 0; good && k < json_array_size(list); k++) {
             const char *word = json_string_value(json_array_get(list, k));
-            good = word && nn_words_add(r->env, &r->reader.words[i], word, strlen(word));
+            good = nn_words_add(r->env, &r->reader.words[i], word, strlen(word));
         }
         json_decref(list);
         if (!good) return false;

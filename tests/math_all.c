@@ -1,11 +1,13 @@
 /*
- * math_all.c - the functions of math.def against the C library's f64 functions, over every f32 (one argument), or a large sample and hard cases (pow).
+ * math_all.c - the functions of math.def against the C library's f64 functions, over every f32 (one argument), or a large sample
+ * and hard cases (pow).
  *
  *   math_all [FUNCTION...] [--step=N]       every N-th bit pattern (default 1: all 2^32)
  *
- * Prints the largest error of each in ulp and where it is; the bounds here are those that math.def states, and to exceed one is a failure (status 1). The error
- * of the reference itself is below 2^-50 and does not count. ulp means the spacing of f32 at the exact result: 2^-149 for denormal ones. Where the exact
- * result rounds to infinity, zero or is NaN, the result must be that; the sign of a zero counts.
+ * Prints the largest error of each in ulp and where it is; the bounds here are those that math.def states, and to exceed one is a
+ * failure (status 1). The error of the reference itself is below 2^-50 and does not count. ulp means the spacing of f32 at the
+ * exact result: 2^-149 for denormal ones. Where the exact result rounds to infinity, zero or is NaN, the result must be that; the
+ * sign of a zero counts.
  */
 #include "../ir/math.h"
 
@@ -23,8 +25,9 @@ typedef struct Function {
 } Function;
 
 static const Function functions[] = {
-    {"exp", math_exp, exp, 0.88}, {"expm1", math_expm1, expm1, 1.51}, {"log", math_log, log, 0.92},    {"log1p", math_log1p, log1p, 1.52},
-    {"sin", math_sin, sin, 0.54}, {"cos", math_cos, cos, 0.54},       {"tanh", math_tanh, tanh, 1.4}, {"erf", math_erf, erf, 1.15},
+    {"exp", math_exp, exp, 0.88},       {"expm1", math_expm1, expm1, 1.51}, {"log", math_log, log, 0.92},
+    {"log1p", math_log1p, log1p, 1.52}, {"sin", math_sin, sin, 0.54},       {"cos", math_cos, cos, 0.54},
+    {"tanh", math_tanh, tanh, 1.4},     {"erf", math_erf, erf, 1.15},
 };
 enum { N_FUNCTIONS = sizeof functions / sizeof *functions };
 
@@ -39,7 +42,8 @@ static float float_of(uint32_t u) {
     return x;
 }
 
-/* Distance of `got` from `want` in units of the last place of `want`; infinity where one is NaN, infinite or a zero of the other sign and the other is not. */
+/* Distance of `got` from `want` in units of the last place of `want`; infinity where one is NaN, infinite or a zero of the other
+ * sign and the other is not. */
 static double ulps(float got, double want) {
     float rounded = (float)want;
     if (isnan(rounded) || isnan(got)) return isnan(rounded) && isnan(got) ? 0 : INFINITY;
@@ -62,7 +66,8 @@ static Worst check_all(const Function *f, uint64_t step) {
         Worst mine = {0};
 #pragma omp for schedule(dynamic, 1)
         for (int64_t part = 0; part < 1024; part++)
-            for (uint64_t u = ((uint64_t)part << 22) + (step - ((uint64_t)part << 22) % step) % step; u < ((uint64_t)part + 1) << 22; u += step) {
+            for (uint64_t u = ((uint64_t)part << 22) + (step - ((uint64_t)part << 22) % step) % step;
+                 u < ((uint64_t)part + 1) << 22; u += step) {
                 float x = float_of((uint32_t)u);
                 worse(&mine, ulps(f->ours(x), f->exact(x)), x, 0);
             }
@@ -74,13 +79,16 @@ static Worst check_all(const Function *f, uint64_t step) {
 
 /* pow: all pairs of special values and powers of two, then pseudo-random pairs whose result is finite half of the time. */
 static Worst check_pow(uint64_t step) {
-    static const uint32_t hard[] = {0,          1,          2,          0x007fffff, 0x00800000, 0x34000000, 0x3effffff, 0x3f000000, 0x3f000001, 0x3f7fffff, 0x3f800000,
-                                    0x3f800001, 0x3fffffff, 0x40000000, 0x40400000, 0x40490fdb, 0x40a00000, 0x42ae0000, 0x42b80000, 0x4b7fffff, 0x4b800000, 0x4b800001,
-                                    0x4c000000, 0x7f000000, 0x7f7fffff, 0x7f800000, 0x7fc00000, 0x3dcccccd, 0x41200000, 0x4b000001, 0x4a800001, 0x3fc00000, 0x40200000};
+    static const uint32_t hard[] = {0,          1,          2,          0x007fffff, 0x00800000, 0x34000000, 0x3effffff,
+                                    0x3f000000, 0x3f000001, 0x3f7fffff, 0x3f800000, 0x3f800001, 0x3fffffff, 0x40000000,
+                                    0x40400000, 0x40490fdb, 0x40a00000, 0x42ae0000, 0x42b80000, 0x4b7fffff, 0x4b800000,
+                                    0x4b800001, 0x4c000000, 0x7f000000, 0x7f7fffff, 0x7f800000, 0x7fc00000, 0x3dcccccd,
+                                    0x41200000, 0x4b000001, 0x4a800001, 0x3fc00000, 0x40200000};
     Worst worst = {0};
     int n = sizeof hard / sizeof *hard;
     for (int i = 0; i < 4 * n * n; i++) {
-        float x = float_of(hard[i / 2 % n] | (uint32_t)(i & 1) << 31), y = float_of(hard[i / 2 / n % n] | (uint32_t)(i / 2 / n / n) << 31);
+        float x = float_of(hard[i / 2 % n] | (uint32_t)(i & 1) << 31),
+              y = float_of(hard[i / 2 / n % n] | (uint32_t)(i / 2 / n / n) << 31);
         worse(&worst, ulps(math_pow(x, y), pow(x, y)), x, y);
     }
     int64_t count = (int64_t)((UINT64_C(1) << 28) / step);
@@ -128,7 +136,9 @@ int main(int argc, char **argv) {
         const char *name = i < N_FUNCTIONS ? functions[i].name : "pow";
         int wanted = !named;
         for (int k = 1; k < argc; k++) wanted |= strcmp(argv[k], name) == 0;
-        if (wanted) bad |= i < N_FUNCTIONS ? report(name, check_all(&functions[i], step), functions[i].bound) : report(name, check_pow(step), 0.51);
+        if (wanted)
+            bad |= i < N_FUNCTIONS ? report(name, check_all(&functions[i], step), functions[i].bound)
+                                   : report(name, check_pow(step), 0.51);
     }
     return bad;
 }

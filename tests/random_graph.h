@@ -1,8 +1,10 @@
 /*
- * random_graph.h - random valid graphs with every op, for comparing passes and compiled programs with the evaluator; and the shrinking of those that fail.
+ * random_graph.h - random valid graphs with every op, for comparing passes and compiled programs with the evaluator; and the
+ * shrinking of those that fail.
  *
- * A graph is made in steps; step i adds about one op to what is there, with random numbers that follow from (seed, i) alone. So a step can be left out and the others stay much
- * as they are, which is how a failing graph is made small: leave out what is not needed to fail.
+ * A graph is made in steps; step i adds about one op to what is there, with random numbers that follow from (seed, i) alone. So a
+ * step can be left out and the others stay much as they are, which is how a failing graph is made small: leave out what is not
+ * needed to fail.
  */
 #ifndef NNC_TESTS_RANDOM_GRAPH_H
 #define NNC_TESTS_RANDOM_GRAPH_H
@@ -13,25 +15,30 @@ enum { RANDOM_MOST_STEPS = 64, RANDOM_MOST_OUTPUTS = 32, RANDOM_BATCH_BOUND = 5 
 
 typedef struct RandomOptions {
     uint64_t seed;
-    int steps;                     /* at most RANDOM_MOST_STEPS */
-    bool smooth;                   /* only ops and values that are differentiable and stay of moderate size, and two gradients at the end (one of a sum of the other; their places are lines 1 and 2) */
-    bool grads;                    /* a gradient at the end; without `smooth` kinks, infinities and NaN are welcome */
-    bool differentiable;           /* grads or not: nothing that no gradient passes through (while, scans over the batch or with a run-time count); implied by grads */
-    bool no_control;               /* no scan, no while */
-    bool allow[OP_COUNT];          /* ops that may be drawn, if only_allowed */
+    int steps;   /* at most RANDOM_MOST_STEPS */
+    bool smooth; /* only ops and values that are differentiable and stay of moderate size, and two gradients at the end (one of a
+                    sum of the other; their places are lines 1 and 2) */
+    bool grads;  /* a gradient at the end; without `smooth` kinks, infinities and NaN are welcome */
+    bool differentiable;  /* grads or not: nothing that no gradient passes through (while, scans over the batch or with a run-time
+                             count); implied by grads */
+    bool large;           /* sizes around those of tiles instead of small ones */
+    bool no_control;      /* no scan, no while */
+    bool allow[OP_COUNT]; /* ops that may be drawn, if only_allowed */
     bool only_allowed;
-    bool skip[RANDOM_MOST_STEPS];  /* steps to leave out */
+    bool skip[RANDOM_MOST_STEPS];   /* steps to leave out */
     bool drop[RANDOM_MOST_OUTPUTS]; /* results to leave out */
-    bool prune;                    /* remove what no result needs */
-    int *drawn;                    /* if not NULL: OP_COUNT counters, increased for each op in the finished graph */
-    int *zero_sized, *size_one;    /* if not NULL: counters of tensors with a dimension 0, 1 */
+    bool prune;                     /* remove what no result needs */
+    int *drawn;                     /* if not NULL: OP_COUNT counters, increased for each op in the finished graph */
+    int *zero_sized, *size_one;     /* if not NULL: counters of tensors with a dimension 0, 1 */
 } RandomOptions;
 
 /* A module with one function @f, verified at STAGE_FRONT. */
 Module *random_graph(Arena *a, const RandomOptions *o);
-/* Inputs for @f: floats in [-2, 2] with some special values (unless smooth), integers from -3 to 8, for a batch of B. The caller releases them. */
+/* Inputs for @f: floats in [-2, 2] with some special values (unless smooth), integers from -3 to 8, for a batch of B. The caller
+ * releases them. */
 Tensor **random_inputs(Arena *a, const Func *f, EvalType type, int64_t batch, uint64_t seed, bool smooth);
-/* Leaves out steps, results and dead ops as long as fails(o) stays true. Returns the number of steps left. fails must be true for *o as given. */
+/* Leaves out steps, results and dead ops as long as fails(o) stays true. Returns the number of steps left. fails must be true for
+ * *o as given. */
 int random_shrink(RandomOptions *o, bool (*fails)(const RandomOptions *o, void *arg), void *arg);
 
 #endif

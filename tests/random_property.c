@@ -58,7 +58,8 @@ const char *try_once(Property *holds, const RandomOptions *o, bool quiet) {
     }
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);
-    if (!shared->done) snprintf(shared->why, sizeof shared->why, "it crashed, or ended in an internal fault (status %x)", (unsigned)status);
+    if (!shared->done)
+        snprintf(shared->why, sizeof shared->why, "it crashed, or ended in an internal fault (status %x)", (unsigned)status);
     return shared->why[0] ? shared->why : NULL;
 }
 
@@ -73,7 +74,8 @@ void for_seeds(Property *holds, const RandomOptions *like, uint64_t usual) {
         int left = random_shrink(&o, still_fails, &holds);
         const char *why = try_once(holds, &o, false);
         Arena *a = arena_new();
-        fprintf(stderr, "seed %d, %d steps left: %s\nof the graph\n%s\n", (int)o.seed, left, why, text_of(a, random_graph(a, &o), STAGE_FRONT));
+        fprintf(stderr, "seed %d, %d steps left: %s\nof the graph\n%s\n", (int)o.seed, left, why,
+                text_of(a, random_graph(a, &o), STAGE_FRONT));
         arena_free(a);
         ck_abort_msg("seed %d (see above): %.200s", (int)o.seed, why);
     }

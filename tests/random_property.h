@@ -11,7 +11,8 @@
 /* NULL, or what is wrong with the graph that random_graph makes of o; texts live in a. */
 typedef const char *Property(Arena *a, const RandomOptions *o);
 
-/* A property is tried in a process of its own, so that a crash or an internal fault is a failure like others and can be shrunk. This is what comes back. */
+/* A property is tried in a process of its own, so that a crash or an internal fault is a failure like others and can be shrunk.
+ * This is what comes back. */
 typedef struct PropertyShared {
     bool done;
     int nonzero; /* for the property's own use: it adds up */
@@ -25,7 +26,8 @@ void property_start(void);
 const char *try_once(Property *holds, const RandomOptions *o, bool quiet);
 /* For random_shrink: arg points to a Property *. */
 bool still_fails(const RandomOptions *o, void *arg);
-/* Fails the test with the first graph for which the property does not hold. Seed and number of steps are set here, the rest is as in `like`. */
+/* Fails the test with the first graph for which the property does not hold. Seed and number of steps are set here, the rest is as
+ * in `like`. */
 void for_seeds(Property *holds, const RandomOptions *like, uint64_t usual);
 
 const char *text_of(Arena *a, const Module *m, Stage stage);

@@ -60,7 +60,8 @@ def test_the_program_explains_itself(t):
     fails(t, program, "train", "--lr=fast", words=["fast"])
     fails(t, program, "train", "--threads=0", words=["threads"])
     fails(t, program, "train", "--seed=-1", words=["seed"])
-    fails(t, program, "predict", words=["train"])
+    fails(t, program, "predict", words=["--x"])
+    fails(t, program, "predict", f"--x={t.write('x.csv', ','.join('0' * 64))}", words=["train", "digits.safetensors"])
 
 
 def test_run_keeps_nothing_beside_the_source(t):

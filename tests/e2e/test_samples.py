@@ -23,10 +23,10 @@ def test_digits(t):
     assert trains[-1]["loss"] < 0.2 * trains[0]["loss"], (trains[0], trains[-1])
     assert max(tests) >= 0.95, f"test accuracy {max(tests)}"
     assert [line["samples"] for line in log[:2]] == [1500, 297]
-    with open(os.path.join(t.root, "samples", "data", "digits.csv")) as f: rows = [line.strip().split(",") for line in f][:200]
+    with open(os.path.join(t.root, "samples", "data", "digits.csv")) as f: rows = [line.strip().split(",") for line in f][:90]
     t.write("some.csv", "".join(",".join(row[:64]) + "\n" for row in rows))
     out = t.run(t.compile("digits"), "predict", f"--x={t.path('some.csv')}").stdout.splitlines()
-    assert len(out) == 200
+    assert len(out) == 90
     right = 0
     for line, row in zip(out, rows):
         found = re.fullmatch(r"digit (\d), p((?: \S+){10})", line)
@@ -34,7 +34,7 @@ def test_digits(t):
         p = [float(v) for v in found[2].split()]
         assert abs(sum(p) - 1) < 1e-5 and p[int(found[1])] == max(p), line
         right += found[1] == row[64]
-    assert right >= 190, f"{right} of 200"
+    assert right >= 86, f"{right} of 90"
     # keep: what was saved is the best epoch, not the last
     saved = t.run(t.compile("digits"), "predict", f"--x={t.path('some.csv')}", f"--weights={t.path('digits.safetensors')}").stdout.splitlines()
     assert saved == out
@@ -134,7 +134,7 @@ def test_multitask(t):
     tests = [line for line in log if "test_accuracy" in line]
     assert len(tests) == 10
     assert tests[-1]["test_accuracy"] > 0.88, tests[-1]
-    assert tests[-1]["ink_error"] < 0.2 * max(line["ink_error"] for line in tests[:1]) or tests[-1]["ink_error"] < 2e-3, (tests[0], tests[-1])
+    assert tests[-1]["ink_error"] < 0.5 * tests[0]["ink_error"], (tests[0], tests[-1])
     # with the second task's weight 0 its head keeps its first weights: nothing reaches them
     train(t, "multitask", "--share=0", "--epochs=1", "--batches=5", f"--save={t.path('end')}", f"--save-init={t.path('init')}")
     a, b = read_safetensors(t.path("init")), read_safetensors(t.path("end"))

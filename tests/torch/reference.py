@@ -81,7 +81,7 @@ def mlp_loss(w, image, label):
 def mlp():
     image, label = read_idx(f"{FASHION}/train-images-idx3-ubyte.gz"), read_idx(f"{FASHION}/train-labels-idx1-ubyte.gz").long()
     cases = {}
-    for name, size, lr, steps, marks in [("mini-batches", 10, 0.5, 30, [1, 2, 5, 30]), ("one sample", 1, 0.05, 100, [1, 2, 10, 100]), ("full batch", 60000, 0.5, 3, [1, 2, 3])]:
+    for name, size, lr, steps, marks in [("mini-batches", 10, 0.5, 30, [1, 2, 5, 30]), ("one sample", 1, 0.05, 100, [1, 2, 10, 100]), ("full batch", 60000, 0.5, 2, [1, 2])]:
         def batches(kind):
             for i in range(steps):
                 at = i * size % len(image)

@@ -11,6 +11,10 @@
     X(elaborate)  \
     X(eval)       \
     X(gradients)  \
+    X(plan) \
+    X(fuse) \
+    X(lower) \
+    X(loops) \
     X(graph)      \
     X(math)       \
     X(random)     \

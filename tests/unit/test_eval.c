@@ -1,6 +1,6 @@
 /*
- * test_eval.c - the reference evaluator against numbers worked out by hand: the cases in tests/golden/eval, each in f64 and in f32; the order of sums on inputs whose
- * sum tells the order; memory; values that stand in for others.
+ * test_eval.c - the reference evaluator against numbers worked out by hand: the cases in tests/golden/eval, each in f64 and in
+ * f32; the order of sums on inputs whose sum tells the order; memory; values that stand in for others.
  *
  * A case file holds cases like
  *
@@ -51,7 +51,8 @@ typedef struct Case {
 /* "x: f32[2, 3] = 1 2 3 4 5 6"; one number stands for all elements */
 static void read_given(Case *c, Given *g, const char *line) {
     int n = 0;
-    ck_assert_msg(sscanf(line, " %63[^:]: %63[^=]=%n", g->name, g->type, &n) == 2 && n, "%s: case %s: cannot read `%s`", c->file, c->name, line);
+    ck_assert_msg(sscanf(line, " %63[^:]: %63[^=]=%n", g->name, g->type, &n) == 2 && n, "%s: case %s: cannot read `%s`", c->file,
+                  c->name, line);
     for (char *end; g->n < MOST_NUMBERS; line += n, n = (int)(end - line)) {
         double v = strtod(line + n, &end);
         if (end == line + n) break;
@@ -73,7 +74,8 @@ static Module *case_module(Arena *a, const Case *c) {
     text_add(a, &t, "func @f(");
     for (int i = 0; i < c->n_in; i++) text_printf(a, &t, "%s%%%s: %s", i ? ", " : "", c->in[i].name, slot_type(a, c->in[i].type));
     text_add(a, &t, ") -> (");
-    for (int i = 0; i < c->n_out; i++) text_printf(a, &t, "%s%%out.%s: %s", i ? ", " : "", c->out[i].name, slot_type(a, c->out[i].type));
+    for (int i = 0; i < c->n_out; i++)
+        text_printf(a, &t, "%s%%out.%s: %s", i ? ", " : "", c->out[i].name, slot_type(a, c->out[i].type));
     text_printf(a, &t, ") batch 64 {\n%s return", c->ops);
     for (int i = 0; i < c->n_out; i++) text_printf(a, &t, "%s %%%s", i ? "," : "", c->out[i].name);
     text_add(a, &t, "\n}\n");
@@ -88,7 +90,8 @@ static Module *case_module(Arena *a, const Case *c) {
 
 static Tensor *given_tensor(const Case *c, const Given *g, EvalType type, const Type *t) {
     Tensor *x = tensor_new(type, t, c->batch);
-    ck_assert_msg(g->n == 1 || g->n == x->count, "%s: case %s: %s has %d numbers, not %d", c->file, c->name, g->name, g->n, (int)x->count);
+    ck_assert_msg(g->n == 1 || g->n == x->count, "%s: case %s: %s has %d numbers, not %d", c->file, c->name, g->name, g->n,
+                  (int)x->count);
     for (int64_t i = 0; i < x->count; i++) tensor_set(x, i, g->at[g->n == 1 ? 0 : i]);
     return x;
 }
@@ -103,7 +106,8 @@ static void compare(const Case *c, EvalType type, const Given *want, const Tenso
     for (int64_t i = 0; i < got->count; i++) {
         double w = want->at[want->n == 1 ? 0 : i], g = tensor_get(got, i);
         if (type == EVAL_F32 && got->elem == F32 && c->tolerance == 0) w = (float)w;
-        ck_assert_msg(near_enough(g, w, c->tolerance), "%s: case %s in %s: %s[%d] is %.17g, not %.17g", c->file, c->name, type == EVAL_F64 ? "f64" : "f32", want->name, (int)i, g, w);
+        ck_assert_msg(near_enough(g, w, c->tolerance), "%s: case %s in %s: %s[%d] is %.17g, not %.17g", c->file, c->name,
+                      type == EVAL_F64 ? "f64" : "f32", want->name, (int)i, g, w);
     }
 }
 
@@ -113,10 +117,13 @@ static void run_case(const Case *c, EvalType type) {
     Tensor *in[MOST_SLOTS], *out[MOST_SLOTS];
     for (int i = 0; i < c->n_in; i++) in[i] = given_tensor(c, &c->in[i], type, f->body->params.at[i]->type);
     EvalFault fault;
-    bool ok = c->faults ? eval_values(a, f, &(EvalOptions){.type = type, .batch = c->batch}, in, 1, f->body->last->out, out, &fault)
-                        : eval_func(a, f, type, c->batch, in, out, &fault);
+    bool ok = c->faults
+                  ? eval_values(a, f, &(EvalOptions){.type = type, .batch = c->batch}, in, 1, f->body->last->out, out, &fault)
+                  : eval_func(a, f, type, c->batch, in, out, &fault);
     ck_assert_msg(ok != c->faults, "%s: case %s: %s", c->file, c->name, ok ? "no fault" : fault.text);
-    if (!ok) ck_assert_msg(fault.value == c->fault_value && fault.op && fault.text, "%s: case %s: the fault is about %d: %s", c->file, c->name, (int)fault.value, fault.text);
+    if (!ok)
+        ck_assert_msg(fault.value == c->fault_value && fault.op && fault.text, "%s: case %s: the fault is about %d: %s", c->file,
+                      c->name, (int)fault.value, fault.text);
     for (int i = 0; i < c->n_out && ok; i++) {
         int64_t at;
         Tensor *want = given_tensor(c, &c->out[i], type, f->body->results.at[i]->type);
@@ -149,13 +156,20 @@ static void case_line(Case *c, const char *line) {
         *c = (Case){.file = c->file, .batch = 1};
         snprintf(c->name, sizeof c->name, "%s", line + n + 1);
         c->name[strcspn(c->name, "\n")] = 0;
-    } else if (strcmp(word, "in") == 0) read_given(c, &c->in[c->n_in++], line + n);
-    else if (strcmp(word, "out") == 0) read_given(c, &c->out[c->n_out++], line + n);
-    else if (strcmp(word, "batch") == 0) c->batch = atoi(line + n);
-    else if (strcmp(word, "tolerance") == 0) c->tolerance = atof(line + n);
-    else if (strcmp(word, "only") == 0) sscanf(line + n, "%7s", c->only);
-    else if (strcmp(word, "fault") == 0) c->faults = true, c->fault_value = atoll(line + n);
-    else if (*word && *word != '#') strcat(c->ops, line);
+    } else if (strcmp(word, "in") == 0)
+        read_given(c, &c->in[c->n_in++], line + n);
+    else if (strcmp(word, "out") == 0)
+        read_given(c, &c->out[c->n_out++], line + n);
+    else if (strcmp(word, "batch") == 0)
+        c->batch = atoi(line + n);
+    else if (strcmp(word, "tolerance") == 0)
+        c->tolerance = atof(line + n);
+    else if (strcmp(word, "only") == 0)
+        sscanf(line + n, "%7s", c->only);
+    else if (strcmp(word, "fault") == 0)
+        c->faults = true, c->fault_value = atoll(line + n);
+    else if (*word && *word != '#')
+        strcat(c->ops, line);
 }
 
 static void run_file(const char *path) {
@@ -201,7 +215,9 @@ static Value *param(Made *m, const char *name, Elem elem, int rank, const int64_
     return func_read(m->f, slot_new(m->f->module, SLOT_VAR, name, type_make(elem, rank, dims), (Loc){0}));
 }
 
-static void result(Made *m, Value *v) { func_write(m->f, slot_new(m->f->module, SLOT_VAR, intern_printf("out%zu", m->f->out_slots.n), v->type, (Loc){0}), v); }
+static void result(Made *m, Value *v) {
+    func_write(m->f, slot_new(m->f->module, SLOT_VAR, intern_printf("out%zu", m->f->out_slots.n), v->type, (Loc){0}), v);
+}
 
 /* Numbers of very different sizes, so that almost every order of adding them gives another f32. */
 static float wild(uint64_t *state) {
@@ -252,7 +268,7 @@ static Tensor *run_one(Made *m, Tensor *const *in) {
 /* x: [n, ROW] summed over axis 0 (chains), [ROW, n] over axis 1 (lanes), and [n] * [n, ROW] by contract. */
 static void check_length(int64_t n, int which, uint64_t seed) {
     Made m = made();
-    int64_t tall[] = {n, ROW}, wide[] = {ROW, n}, line[] = {n}, axis = which == 1;
+    int64_t tall[] = { n, ROW }, wide[] = { ROW, n }, line[] = {n}, axis = which == 1;
     Value *x = param(&m, "x", F32, 2, which == 1 ? wide : tall), *w = which == 2 ? param(&m, "w", F32, 1, line) : NULL;
     result(&m, which == 2 ? g_contract(&m.b, "k,kr->r", w, x) : g_reduce(&m.b, OP_sum, x, 1, &axis));
     Tensor *in[2] = {tensor_new(EVAL_F32, x->type, 1), w ? tensor_new(EVAL_F32, w->type, 1) : NULL};
@@ -262,8 +278,11 @@ static void check_length(int64_t n, int which, uint64_t seed) {
     Tensor *out = run_one(&m, in);
     for (int r = 0; r < ROW; r++) {
         for (int64_t k = 0; k < n; k++) terms[k] = (float)tensor_get(in[0], which == 1 ? r * n + k : k * ROW + r);
-        float want = which == 0 ? defined_chain(terms, NULL, n) : which == 1 ? defined_lanes(terms, n) : defined_chain(weights, terms, n);
-        ck_assert_msg((float)tensor_get(out, r) == want, "sum %d of %d terms: %a, not %a", which, (int)n, tensor_get(out, r), want);
+        float want = which == 0   ? defined_chain(terms, NULL, n)
+                     : which == 1 ? defined_lanes(terms, n)
+                                  : defined_chain(weights, terms, n);
+        ck_assert_msg((float)tensor_get(out, r) == want, "sum %d of %d terms: %a, not %a", which, (int)n, tensor_get(out, r),
+                      want);
     }
     tensor_release(out);
     tensor_release(in[0]);
@@ -322,11 +341,14 @@ END_TEST
 START_TEST(conv_is_one_chain) {
     enum { X = 6, C = 3, K = 3, D = 2, OUT = 9 };
     Made m = made();
-    int64_t xs[] = {1, X, C}, ks[] = {K, C, D}, stride = 1, low = 1, high = 1, lhs = 2, rhs = 2;
+    int64_t xs[] = { 1, X, C }, ks[] = {K, C, D}, stride = 1, low = 1, high = 1, lhs = 2, rhs = 2;
     Value *x = param(&m, "x", F32, 3, xs), *k = param(&m, "k", F32, 3, ks), *ops[] = {x, k};
-    Attr attrs[] = {attr_s(A_spec, "nxc,xcd->nxd"),        attr_s(A_window, "x"),
-                    attr_ints(m.arena, A_stride, &stride, 1), attr_ints(m.arena, A_low, &low, 1),
-                    attr_ints(m.arena, A_high, &high, 1),     attr_ints(m.arena, A_lhs_dilation, &lhs, 1),
+    Attr attrs[] = {attr_s(A_spec, "nxc,xcd->nxd"),
+                    attr_s(A_window, "x"),
+                    attr_ints(m.arena, A_stride, &stride, 1),
+                    attr_ints(m.arena, A_low, &low, 1),
+                    attr_ints(m.arena, A_high, &high, 1),
+                    attr_ints(m.arena, A_lhs_dilation, &lhs, 1),
                     attr_ints(m.arena, A_rhs_dilation, &rhs, 1)};
     Value *y = op_make(&m.b, OP_conv, 2, ops, 7, attrs, NULL);
     ck_assert_int_eq((int)y->type->dim[1].n, OUT); /* 1 + 11 + 1 - 5 + 1 */
@@ -345,7 +367,8 @@ START_TEST(conv_is_one_chain) {
                     float v = at < 0 || at > 2 * (X - 1) || at % 2 ? 0 : (float)tensor_get(in[0], at / 2 * C + c);
                     acc = fmaf(v, (float)tensor_get(in[1], (p * C + c) * D + d), acc);
                 }
-            ck_assert_msg((float)tensor_get(out, o * D + d) == acc, "place %d, channel %d: %a, not %a", o, d, tensor_get(out, o * D + d), acc);
+            ck_assert_msg((float)tensor_get(out, o * D + d) == acc, "place %d, channel %d: %a, not %a", o, d,
+                          tensor_get(out, o * D + d), acc);
         }
     tensor_release(out);
     tensor_release(in[0]);
@@ -362,7 +385,8 @@ START_TEST(a_value_can_be_replaced) {
     Value *x = param(&m, "x", I32, 0, NULL), *zero = param(&m, "zero", I32, 0, NULL);
     Value *q = g_binary(&m.b, OP_floor_div, x, zero), *y = g_binary(&m.b, OP_add, q, x);
     result(&m, y);
-    Tensor *in[2] = {tensor_new(EVAL_F64, x->type, 1), tensor_new(EVAL_F64, x->type, 1)}, *q7 = tensor_new(EVAL_F64, x->type, 1), *out;
+    Tensor *in[2] = {tensor_new(EVAL_F64, x->type, 1), tensor_new(EVAL_F64, x->type, 1)}, *q7 = tensor_new(EVAL_F64, x->type, 1),
+           *out;
     tensor_set(in[0], 0, 5);
     tensor_set(q7, 0, 7);
     EvalFault fault;

@@ -1,9 +1,10 @@
 /*
  * test_gradients.c - every gradient rule against central differences in f64, and the gradient's gradient likewise.
  *
- * Each case is some ops from inputs to %y (and %z); the loss is the sum of y times random weights, so that the cotangents are of any size. Then s = sum of g times other
- * random weights over all gradients g, and its gradient is compared too. Inputs are drawn from the case's interval, which keeps them away from kinks; kinks have
- * tests of their own. A rule of ops.def without a case is a failure.
+ * Each case is some ops from inputs to %y (and %z); the loss is the sum of y times random weights, so that the cotangents are of
+ * any size. Then s = sum of g times other random weights over all gradients g, and its gradient is compared too. Inputs are drawn
+ * from the case's interval, which keeps them away from kinks; kinks have tests of their own. A rule of ops.def without a case is
+ * a failure.
  */
 #include "ir/gradcheck.h"
 #include "passes/pipeline.h"
@@ -20,6 +21,7 @@ typedef struct GradCase {
     bool twice; /* the second derivative is not zero, too */
 } GradCase;
 
+/* clang-format off */
 static const GradCase cases[] = {
     {"neg", "x: f32[3]", "%a = neg %x : f32[3]\n %y = mul %a, %a : f32[3]", -2, 2, true},
     {"abs", "x: f32[3]", "%a = abs %x : f32[3]\n %y = mul %a, %x : f32[3]", 0.5, 2, true},
@@ -106,6 +108,7 @@ static const GradCase cases[] = {
      "%y, %i = scan %h, %k, carry=2, axes=[], yaxes=[], reverse=false, trip=3 : f32[2], f32[2] {\n block (%t: i32, %a: f32[2], %b: f32[2])\n"
      "  %c = mul %a, %b : f32[2]\n  %s = sin %c : f32[2]\n  yield %b, %s\n }", 0.5, 2, true},
 };
+/* clang-format on */
 enum { N_CASES = sizeof cases / sizeof *cases, BATCH = 3 };
 
 /* ---- building ---- */
@@ -130,7 +133,8 @@ static Module *read_case(Arena *a, const GradCase *c) {
         if (!*end) break;
         at = end + 2;
     }
-    text_printf(a, &all, "graph front\n%sfunc @f(%s) -> () batch 8 {\n %s\n return\n}\n", text_str(a, &slots), text_str(a, &head), c->ops);
+    text_printf(a, &all, "graph front\n%sfunc @f(%s) -> () batch 8 {\n %s\n return\n}\n", text_str(a, &slots), text_str(a, &head),
+                c->ops);
     Diag *d = diag_new(a);
     Stage stage;
     const char *text = text_str(a, &all);
@@ -197,8 +201,8 @@ typedef struct Seen {
 static void look(const GradReport *r, void *arg) {
     Seen *s = arg;
     *(r->loc.line == 1 ? &s->first : &s->second) += r->gradient != 0;
-    ck_assert_msg(r->ok, "%s (seed %d): derivative %d by %s, element %d: the graph says %.12g, differences %.12g", s->what, (int)s->seed, r->loc.line, r->x, (int)r->element, r->gradient,
-                  r->difference);
+    ck_assert_msg(r->ok, "%s (seed %d): derivative %d by %s, element %d: the graph says %.12g, differences %.12g", s->what,
+                  (int)s->seed, r->loc.line, r->x, (int)r->element, r->gradient, r->difference);
 }
 
 static Tensor **inputs_in(Arena *a, const Func *f, double low, double high, uint64_t seed) {
@@ -266,6 +270,7 @@ END_TEST
 /* ---- kinks, ties, zeros, on purpose ---- */
 
 /* x, the ops to %y: f32[n], and the gradient of the plain sum of y. */
+/* clang-format off */
 static const struct {
     const char *what, *type, *ops;
     double x[8], g[8];
@@ -287,6 +292,7 @@ static const struct {
     {"floor and sign have slope 0", "f32[2]", "%a = floor %x : f32[2]\n %b = sign %x : f32[2]\n %c = mul %a, %b : f32[2]\n %y = add %c, %x : f32[2]", {1.5, -2.5}, {1, 1}},
     {"nothing passes stop_gradient", "f32[2]", "%a = stop_gradient %x : f32[2]\n %y = mul %a, %x : f32[2]", {3, 4}, {3, 4}},
 };
+/* clang-format on */
 
 START_TEST(kinks_ties_and_zeros) {
     Arena *a = arena_new();
@@ -305,7 +311,8 @@ START_TEST(kinks_ties_and_zeros) {
         EvalFault fault;
         ck_assert(eval_func(a, f, type, 1, &x, &out, &fault));
         for (int64_t i = 0; i < x->count; i++)
-            ck_assert_msg(tensor_get(out, i) == kinks[_i].g[i], "%s: gradient %d is %g, not %g", kinks[_i].what, (int)i, tensor_get(out, i), kinks[_i].g[i]);
+            ck_assert_msg(tensor_get(out, i) == kinks[_i].g[i], "%s: gradient %d is %g, not %g", kinks[_i].what, (int)i,
+                          tensor_get(out, i), kinks[_i].g[i]);
         tensor_release(x);
         tensor_release(out);
     }
@@ -345,7 +352,8 @@ END_TEST
 /* x^2 times stop_gradient(x^2): differences hold the second factor still. */
 START_TEST(stop_gradient_is_held_still) {
     Arena *a = arena_new();
-    GradCase c = {.in = "x: f32[3]", .ops = "%q = mul %x, %x : f32[3]\n %s = stop_gradient %q : f32[3]\n %y = mul %q, %s : f32[3]"};
+    GradCase c = {.in = "x: f32[3]",
+                  .ops = "%q = mul %x, %x : f32[3]\n %s = stop_gradient %q : f32[3]\n %y = mul %q, %s : f32[3]"};
     Module *m = read_case(a, &c);
     Func *f = func_by_name(m, "f");
     Builder b = builder_at_end(f);

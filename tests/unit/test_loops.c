@@ -80,11 +80,10 @@ static const char *const everything =
     "      acc s: f32 = 0\n"
     "      for k in 0..7 unroll 4 { s = fma(convert(%x[i, k]), %w[k, j], s) }                @ m.nn:6:9\n"
     "      let y: f32 = select(gt(s, f32 0), s, -0)\n"
-    "      %h[i, j] = max(y, %w[i - 3, -2*i + j + B - 1] else -inf)\n"
+    "      %h[i, j] = max(y, %w[i - 3, B - 2*i + j - 1] else -inf)\n"
     "    }\n"
     "    acc lanes: f32[16] = 0\n"
     "    for i in 0..21 by 16, l in i..min(21, i + 16) unroll { lanes[-i + l] = add(lanes[-i + l], %v[l]) }\n"
-    "    let sum: f32 = 1\n"
     "  }\n"
     "  barrier\n"
     "  kernel @more {\n"
@@ -92,9 +91,7 @@ static const char *const everything =
     "    index r = (3*B - 1) mod 2\n"
     "    index z = %c[0]\n"
     "    check z < B + 3\n"
-    "    if 0 <= -z + q {\n"
-    "      %t[0] = convert(uniform(-33, 5, i64(q + r)))\n"
-    "    }\n"
+    "    if 0 <= q - z { %t[0] = convert(uniform(-33, 5, i64(q + r))) }\n"
     "    %n = i32(z)\n"
     "    %go = not(lt(f64 convert(%n), f64 0.1))\n"
     "  }\n"
@@ -108,14 +105,8 @@ static const char *const everything =
     "}\n";
 
 START_TEST(text_is_read_and_printed_as_the_same_bytes) {
-    /* `sum` is the name of an op: the printer finds another one; so that line is not compared */
-    char *text = strdup(everything), *sum = strstr(text, "    let sum: f32 = 1\n");
-    memmove(sum, sum + strlen("    let sum: f32 = 1\n"), strlen(sum + strlen("    let sum: f32 = 1\n")) + 1);
-    LoopsProgram *p = parse_well(text);
-    ck_assert_str_eq(print(p), text);
-    LoopsProgram *again = parse_well(print(p));
-    ck_assert_str_eq(print(again), print(p));
-    free(text);
+    LoopsProgram *p = parse_well(everything);
+    ck_assert_str_eq(print(p), everything);
 }
 END_TEST
 

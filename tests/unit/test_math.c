@@ -1,6 +1,6 @@
 /*
- * test_math.c - the f32 functions of math.def over a sample of all f32 (tests/math_all.c runs over every one) and their corners; the random numbers of random.h
- * against published answers.
+ * test_math.c - the f32 functions of math.def over a sample of all f32 (tests/math_all.c runs over every one) and their corners;
+ * the random numbers of random.h against published answers.
  */
 #include "ir/math.h"
 #include "ir/random.h"
@@ -34,8 +34,9 @@ static const struct {
     double (*exact)(double);
     double bound;
 } functions[] = {
-    {"exp", math_exp, exp, 0.88}, {"expm1", math_expm1, expm1, 1.51}, {"log", math_log, log, 0.92},    {"log1p", math_log1p, log1p, 1.52},
-    {"sin", math_sin, sin, 0.54}, {"cos", math_cos, cos, 0.54},       {"tanh", math_tanh, tanh, 1.4}, {"erf", math_erf, erf, 1.15},
+    {"exp", math_exp, exp, 0.88},       {"expm1", math_expm1, expm1, 1.51}, {"log", math_log, log, 0.92},
+    {"log1p", math_log1p, log1p, 1.52}, {"sin", math_sin, sin, 0.54},       {"cos", math_cos, cos, 0.54},
+    {"tanh", math_tanh, tanh, 1.4},     {"erf", math_erf, erf, 1.15},
 };
 enum { N_FUNCTIONS = sizeof functions / sizeof *functions };
 
@@ -52,12 +53,44 @@ START_TEST(a_sample_of_all) {
 END_TEST
 
 START_TEST(corners) {
-    static const float x[] = {0, -0.0f, 1, -1, INFINITY, -INFINITY, NAN, 0x1p-149f, -0x1p-149f, 0x1p-126f, 0x1.fffffep127f, -0x1.fffffep127f, 88.72283f, 88.72284f, -103.97208f, -103.97209f, -87.4f,
-                              0x1.fffffep-1f, 0x1.000002p0f, 0.6f, 0x1.333336p-1f, 0.92f, 9.1f, 4.0f, -0x1.fffffep-1f, -0x1.000002p0f, 0x1.921fb6p0f, 0x1.921fb6p1f, 16367173 * 0x1p72f, 0x1p24f, 0x1p50f, 0x1p76f, 0x1p102f};
+    static const float x[] = {0,
+                              -0.0f,
+                              1,
+                              -1,
+                              INFINITY,
+                              -INFINITY,
+                              NAN,
+                              0x1p-149f,
+                              -0x1p-149f,
+                              0x1p-126f,
+                              0x1.fffffep127f,
+                              -0x1.fffffep127f,
+                              88.72283f,
+                              88.72284f,
+                              -103.97208f,
+                              -103.97209f,
+                              -87.4f,
+                              0x1.fffffep-1f,
+                              0x1.000002p0f,
+                              0.6f,
+                              0x1.333336p-1f,
+                              0.92f,
+                              9.1f,
+                              4.0f,
+                              -0x1.fffffep-1f,
+                              -0x1.000002p0f,
+                              0x1.921fb6p0f,
+                              0x1.921fb6p1f,
+                              16367173 * 0x1p72f,
+                              0x1p24f,
+                              0x1p50f,
+                              0x1p76f,
+                              0x1p102f};
     for (int f = 0; f < N_FUNCTIONS; f++)
         for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
             double ulp = ulps(functions[f].ours(x[i]), functions[f].exact(x[i]));
-            ck_assert_msg(ulp <= functions[f].bound, "%s(%a) is %a, not %a", functions[f].name, x[i], functions[f].ours(x[i]), functions[f].exact(x[i]));
+            ck_assert_msg(ulp <= functions[f].bound, "%s(%a) is %a, not %a", functions[f].name, x[i], functions[f].ours(x[i]),
+                          functions[f].exact(x[i]));
         }
 }
 END_TEST
@@ -66,14 +99,38 @@ END_TEST
 START_TEST(laws) {
     for (uint64_t u = 0; u < 0x7f800000; u += 7919) {
         float x = float_of((uint32_t)u);
-        ck_assert(math_tanh(-x) == -math_tanh(x) && math_erf(-x) == -math_erf(x) && math_sin(-x) == -math_sin(x) && math_cos(-x) == math_cos(x));
-        ck_assert(fabsf(math_tanh(x)) <= 1 && fabsf(math_erf(x)) <= 1 && fabsf(math_sin(x)) <= 1 && fabsf(math_cos(x)) <= 1 && math_exp(-x) <= 1 && math_expm1(-x) >= -1);
+        ck_assert(math_tanh(-x) == -math_tanh(x) && math_erf(-x) == -math_erf(x) && math_sin(-x) == -math_sin(x) &&
+                  math_cos(-x) == math_cos(x));
+        ck_assert(fabsf(math_tanh(x)) <= 1 && fabsf(math_erf(x)) <= 1 && fabsf(math_sin(x)) <= 1 && fabsf(math_cos(x)) <= 1 &&
+                  math_exp(-x) <= 1 && math_expm1(-x) >= -1);
     }
 }
 END_TEST
 
 START_TEST(powers) {
-    static const float v[] = {0, 1, 2, 3, 0.5f, 1.5f, 0x1p-149f, 0x1p-126f, 0x1.fffffep127f, INFINITY, NAN, 0x1.fffffep-1f, 0x1.000002p0f, 0x1p24f, 0x1.000002p24f, 16777215, 8388607, 8388609, 10, 0.1f, 1e30f, 127, 150};
+    static const float v[] = {0,
+                              1,
+                              2,
+                              3,
+                              0.5f,
+                              1.5f,
+                              0x1p-149f,
+                              0x1p-126f,
+                              0x1.fffffep127f,
+                              INFINITY,
+                              NAN,
+                              0x1.fffffep-1f,
+                              0x1.000002p0f,
+                              0x1p24f,
+                              0x1.000002p24f,
+                              16777215,
+                              8388607,
+                              8388609,
+                              10,
+                              0.1f,
+                              1e30f,
+                              127,
+                              150};
     int n = sizeof v / sizeof *v;
     for (int i = 0; i < 4 * n * n; i++) {
         float x = v[i / 4 % n] * (i & 1 ? -1.0f : 1.0f), y = v[i / 4 / n] * (i & 2 ? -1.0f : 1.0f);
@@ -122,7 +179,8 @@ START_TEST(draws_by_element) {
 }
 END_TEST
 
-/* Mean, variance and the largest distance of the distribution from the uniform one (Kolmogorov and Smirnov), far beyond chance if it failed. */
+/* Mean, variance and the largest distance of the distribution from the uniform one (Kolmogorov and Smirnov), far beyond chance if
+ * it failed. */
 START_TEST(draws_are_uniform) {
     enum { N = 1 << 16 };
     double sum = 0, square = 0;
@@ -147,7 +205,8 @@ END_TEST
 
 START_TEST(keys_are_stirred) {
     ck_assert_uint_eq(random_stir(0x9e3779b97f4a7c15), 0xe220a8397b1dcdaf); /* the first number of splitmix64 with seed 0 */
-    ck_assert(random_mix(1, 0) != random_mix(1, 1) && random_mix(1, 0) != random_mix(2, 0) && random_mix(random_mix(1, 2), 3) != random_mix(random_mix(1, 3), 2));
+    ck_assert(random_mix(1, 0) != random_mix(1, 1) && random_mix(1, 0) != random_mix(2, 0) &&
+              random_mix(random_mix(1, 2), 3) != random_mix(random_mix(1, 3), 2));
 }
 END_TEST
 

@@ -1,6 +1,6 @@
 /*
- * test_random.c - random graphs through the text forms, the verifier and the passes, before and after compared by the evaluator. A failure prints the seed and the graph, made as
- * small as leaving out steps can make it.
+ * test_random.c - random graphs through the text forms, the verifier and the passes, before and after compared by the evaluator.
+ * A failure prints the seed and the graph, made as small as leaving out steps can make it.
  *
  * NNC_SEEDS=N in the environment takes N graphs a test instead of the usual number, NNC_SEED=S begins at seed S.
  */
@@ -35,8 +35,9 @@ static void run_end(Run *r) {
     for (int i = 0; i < r->n && r->ok; i++) tensor_release(r->out[i]);
 }
 
-/* Equal bits (tolerance 0); or equal but for the sign of zeros, and of infinities, which a zero may have made, and whether what is not finite is NaN (SIGNS_ASIDE): what simplify's
- * headers allow it to change; or near: |a - b| <= tolerance * (1 + |a|), where both are finite. */
+/* Equal bits (tolerance 0); or equal but for the sign of zeros, and of infinities, which a zero may have made, and whether what
+ * is not finite is NaN (SIGNS_ASIDE): what simplify's headers allow it to change; or near: |a - b| <= tolerance * (1 + |a|),
+ * where both are finite. */
 static const double SIGNS_ASIDE = 1e-300;
 
 static const char *same_tensors(Arena *a, int which, const Tensor *x, const Tensor *y, double tolerance) {
@@ -46,8 +47,10 @@ static const char *same_tensors(Arena *a, int which, const Tensor *x, const Tens
     for (; at < x->count; at++) {
         double u = tensor_get(x, at), v = tensor_get(y, at);
         bool same = (isnan(u) && isnan(v)) || (u == v && !signbit(u) == !signbit(v));
-        bool near = tolerance > 0 && (isfinite(u) && isfinite(v) ? fabs(u - v) <= tolerance * (1 + fabs(u)) : !isfinite(u) && !isfinite(v));
-        if (!same && !near) return arena_printf(a, "result %d, element %d: %.17g (%a) before, %.17g (%a) after", which, (int)at, u, u, v, v);
+        bool near = tolerance > 0 &&
+                    (isfinite(u) && isfinite(v) ? fabs(u - v) <= tolerance * (1 + fabs(u)) : !isfinite(u) && !isfinite(v));
+        if (!same && !near)
+            return arena_printf(a, "result %d, element %d: %.17g (%a) before, %.17g (%a) after", which, (int)at, u, u, v, v);
     }
     return NULL;
 }
@@ -61,7 +64,8 @@ static const char *same_runs(Arena *a, Run *x, Run *y, double tolerance) {
     return why;
 }
 
-static const char *same_functions(Arena *a, const Module *before, const Module *after, const RandomOptions *o, EvalType type, double tolerance) {
+static const char *same_functions(Arena *a, const Module *before, const Module *after, const RandomOptions *o, EvalType type,
+                                  double tolerance) {
     const Func *f = func_by_name(before, "f"), *g = func_by_name(after, "f");
     for (int64_t batch = 1; batch <= RANDOM_BATCH_BOUND; batch += 2) {
         Run x = run(a, f, type, batch, o->seed, o->smooth), y = run(a, g, type, batch, o->seed, o->smooth);
@@ -100,7 +104,12 @@ START_TEST(random_graphs_have_everything) {
     int drawn[OP_COUNT] = {0}, zeros = 0, ones = 0;
     for (uint64_t seed = 1; seed <= 300; seed++) {
         Arena *a = arena_new();
-        random_graph(a, &(RandomOptions){.seed = seed, .steps = 4 + (int)(seed % 28), .grads = seed % 2, .drawn = drawn, .zero_sized = &zeros, .size_one = &ones});
+        random_graph(a, &(RandomOptions){.seed = seed,
+                                         .steps = 4 + (int)(seed % 28),
+                                         .grads = seed % 2,
+                                         .drawn = drawn,
+                                         .zero_sized = &zeros,
+                                         .size_one = &ones});
         arena_free(a);
     }
     for (int i = 0; i < OP_COUNT; i++)
@@ -138,7 +147,8 @@ static const char *pass_fault(Arena *a, PassCtx *c, const char *pass) {
 
 static PassCtx context(Arena *a) { return (PassCtx){.arena = a, .diag = diag_new(a), .verify = true}; }
 
-static const char *pass_keeps(Arena *a, const RandomOptions *o, bool (*pass)(PassCtx *, Module *), bool expand_first, double tolerance, Stage after) {
+static const char *pass_keeps(Arena *a, const RandomOptions *o, bool (*pass)(PassCtx *, Module *), bool expand_first,
+                              double tolerance, Stage after) {
     Module *m = random_graph(a, o);
     PassCtx c = context(a);
     if (expand_first && !pass_autodiff(&c, m)) return pass_fault(a, &c, "autodiff");
@@ -158,18 +168,25 @@ static RandomOptions without_pow(RandomOptions o) {
     return o;
 }
 
-static const char *simplify_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_simplify, false, SIGNS_ASIDE, STAGE_FRONT); }
-static const char *simplify_keeps_gradients(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_simplify, true, SIGNS_ASIDE, STAGE_EXPANDED); }
+static const char *simplify_keeps(Arena *a, const RandomOptions *o) {
+    return pass_keeps(a, o, pass_simplify, false, SIGNS_ASIDE, STAGE_FRONT);
+}
+static const char *simplify_keeps_gradients(Arena *a, const RandomOptions *o) {
+    return pass_keeps(a, o, pass_simplify, true, SIGNS_ASIDE, STAGE_EXPANDED);
+}
 
 START_TEST(simplify_changes_no_bit) {
-    RandomOptions plain = without_pow((RandomOptions){0}), grads = without_pow((RandomOptions){.grads = true}), smooth = without_pow((RandomOptions){.smooth = true});
+    RandomOptions plain = without_pow((RandomOptions){0}), grads = without_pow((RandomOptions){.grads = true}),
+                  smooth = without_pow((RandomOptions){.smooth = true});
     for_seeds(simplify_keeps, &plain, 150);
     for_seeds(simplify_keeps_gradients, &grads, 100);
     for_seeds(simplify_keeps_gradients, &smooth, 50);
 }
 END_TEST
 
-static const char *simplify_keeps_numbers(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_simplify, true, 1e-6, STAGE_EXPANDED); }
+static const char *simplify_keeps_numbers(Arena *a, const RandomOptions *o) {
+    return pass_keeps(a, o, pass_simplify, true, 1e-6, STAGE_EXPANDED);
+}
 
 START_TEST(simplify_changes_little_with_pow) { for_seeds(simplify_keeps_numbers, &(RandomOptions){.smooth = true}, 100); }
 END_TEST
@@ -188,13 +205,18 @@ START_TEST(simplify_twice_is_simplify_once) { for_seeds(simplify_twice, &(Random
 END_TEST
 
 /* hoist's gathered sums are rounded otherwise; numbers stay. unroll and fuse keep every bit. */
-static const char *hoist_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_hoist, true, 1e-6, STAGE_EXPANDED); }
-static const char *unroll_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_unroll, true, 0, STAGE_EXPANDED); }
+static const char *hoist_keeps(Arena *a, const RandomOptions *o) {
+    return pass_keeps(a, o, pass_hoist, true, 1e-6, STAGE_EXPANDED);
+}
+static const char *unroll_keeps(Arena *a, const RandomOptions *o) {
+    return pass_keeps(a, o, pass_unroll, true, 0, STAGE_EXPANDED);
+}
 static const char *fuse_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_fuse, true, 0, STAGE_FUSED); }
 
 /* Graphs with more scans than chance would draw. */
 static RandomOptions with_scans(RandomOptions o) {
-    static const OpCode codes[] = {OP_scan, OP_contract, OP_add, OP_mul, OP_tanh, OP_sum, OP_take, OP_broadcast, OP_transpose, OP_uniform, OP_concat};
+    static const OpCode codes[] = {OP_scan, OP_contract,  OP_add,       OP_mul,     OP_tanh,  OP_sum,
+                                   OP_take, OP_broadcast, OP_transpose, OP_uniform, OP_concat};
     o.only_allowed = true;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) o.allow[codes[i]] = true;
     return o;
@@ -244,7 +266,8 @@ END_TEST
 static void first_bad(const GradReport *r, void *arg) {
     char *text = arg;
     if (!r->ok && !*text)
-        snprintf(text, 256, "derivative %d by %s (x %d, element %d) is %.12g, differences say %.12g", r->loc.line, r->x, r->index, (int)r->element, r->gradient, r->difference);
+        snprintf(text, 256, "derivative %d by %s (x %d, element %d) is %.12g, differences say %.12g", r->loc.line, r->x, r->index,
+                 (int)r->element, r->gradient, r->difference);
 }
 
 static const char *gradients_agree(Arena *a, const RandomOptions *o) {

@@ -1,6 +1,7 @@
 /*
- * test_random_loops.c - random graphs through the whole compiler: after fuse and lower, and again after each pass over loops, the loops are verified and run by loops_eval, and
- * must give the bits that the evaluator gives for the graph; then the machine's own code must.
+ * test_random_loops.c - random graphs through the whole compiler: after fuse and lower, and again after each pass over loops, the
+ * loops are verified and run by loops_eval, and must give the bits that the evaluator gives for the graph; then the machine's own
+ * code must.
  *
  * NNC_SEEDS and NNC_SEED in the environment as in test_random.c.
  */
@@ -34,8 +35,10 @@ static void move_elements(const Buffer *b, Tensor *x, char *memory, bool out_of_
     for (int64_t i = 0; i < x->count; i++) {
         int64_t at = 0;
         for (int k = 0; k < b->rank; k++) at += index[k] * b->stride[k];
-        if (out_of_memory) memcpy((char *)x->data + i * size, memory + at * size, (size_t)size);
-        else memcpy(memory + at * size, (char *)x->data + i * size, (size_t)size);
+        if (out_of_memory)
+            memcpy((char *)x->data + i * size, memory + at * size, (size_t)size);
+        else
+            memcpy(memory + at * size, (char *)x->data + i * size, (size_t)size);
         next_index(x->rank, x->dim, index);
     }
 }
@@ -58,7 +61,6 @@ static void **slot_memory(Arena *a, const Step *s, const Func *f, Tensor *const 
     return memory;
 }
 
-
 /* Result i has the old value of its own slot: nothing is to be done for it. */
 static bool keeps_slot(const Func *f, size_t i, Tensor *const *in, const Tensor *out) {
     int64_t at;
@@ -68,19 +70,24 @@ static bool keeps_slot(const Func *f, size_t i, Tensor *const *in, const Tensor 
 }
 
 /* The results of the evaluator against what stands in the slots. */
-static const char *compare_slots(Arena *a, const Step *s, const Func *f, void *const *memory, Tensor *const *in, Tensor *const *out, int64_t B) {
+static const char *compare_slots(Arena *a, const Step *s, const Func *f, void *const *memory, Tensor *const *in,
+                                 Tensor *const *out, int64_t B) {
     for (size_t i = 0; i < f->out_slots.n; i++) {
         const Buffer *b = NULL;
         for (size_t k = 0; k < s->buffers.n; k++)
-            if (s->buffers.at[k]->slot && !s->buffers.at[k]->same && s->buffers.at[k]->slot->name == f->out_slots.at[i]->name && memory[k]) b = s->buffers.at[k];
+            if (s->buffers.at[k]->slot && !s->buffers.at[k]->same && s->buffers.at[k]->slot->name == f->out_slots.at[i]->name &&
+                memory[k])
+                b = s->buffers.at[k];
         if (!b && keeps_slot(f, i, in, out[i])) continue;
         if (!b) return arena_printf(a, "no buffer stands for %%%s", f->out_slots.at[i]->name);
         Tensor *got = tensor_new(EVAL_F32, f->out_slots.at[i]->type, B);
         move_elements(b, got, memory[b->id], true);
         int64_t at;
         bool same = tensor_same(out[i], got, &at);
-        const char *why = same ? NULL : arena_printf(a, "%%%s, element %d: the graph gives %.9g (%a), the loops %.9g (%a)", f->out_slots.at[i]->name, (int)at,
-                                                     tensor_get(out[i], at), tensor_get(out[i], at), tensor_get(got, at), tensor_get(got, at));
+        const char *why = same ? NULL
+                               : arena_printf(a, "%%%s, element %d: the graph gives %.9g (%a), the loops %.9g (%a)",
+                                              f->out_slots.at[i]->name, (int)at, tensor_get(out[i], at), tensor_get(out[i], at),
+                                              tensor_get(got, at), tensor_get(got, at));
         tensor_release(got);
         if (why) return why;
     }
@@ -111,8 +118,10 @@ static const char *loops_agree(Arena *a, const Func *f, LoopsProgram *p, LoopsSt
         Expected e = expect(a, f, B, seed);
         void **memory = slot_memory(a, s, f, e.in);
         bool ok = loops_eval(a, s, B, memory);
-        if (ok != e.ok) why = arena_printf(a, "with B = %d: %s", (int)B, e.ok ? "a fault in the loops alone" : e.fault.text);
-        else if (ok) why = compare_slots(a, s, f, memory, e.in, e.out, B);
+        if (ok != e.ok)
+            why = arena_printf(a, "with B = %d: %s", (int)B, e.ok ? "a fault in the loops alone" : e.fault.text);
+        else if (ok)
+            why = compare_slots(a, s, f, memory, e.in, e.out, B);
         if (why) why = arena_printf(a, "with B = %d: %s", (int)B, why);
         expect_end(&e, f);
     }
@@ -147,8 +156,8 @@ static const char *pass_fault(Arena *a, PassCtx *c, const char *pass) {
     return arena_printf(a, "%s reports an error", pass);
 }
 
-/* The graph as it is after the passes that may change bits (*before, a copy), and its loops. Whether simplify and fuse run follows from the seed, so that lower sees
- * all kinds of graphs. */
+/* The graph as it is after the passes that may change bits (*before, a copy), and its loops. Whether simplify and fuse run
+ * follows from the seed, so that lower sees all kinds of graphs. */
 static const char *to_loops(Arena *a, const RandomOptions *o, PassCtx *c, Module **before, LoopsProgram **loops) {
     Module *m = random_graph(a, o);
     if (!pass_autodiff(c, m)) return pass_fault(a, c, "autodiff");
@@ -191,8 +200,10 @@ static const char *native_agrees(Arena *a, const Func *f, const Native *n, int64
     }
     native_call(n, &r, "f", B, threads);
     const char *why = NULL;
-    if (e.ok != (r.fault.kind == 0)) why = e.ok ? "a fault in the compiled step alone" : e.fault.text;
-    else if (e.ok) why = compare_slots(a, s, f, memory, e.in, e.out, B);
+    if (e.ok != (r.fault.kind == 0))
+        why = e.ok ? "a fault in the compiled step alone" : e.fault.text;
+    else if (e.ok)
+        why = compare_slots(a, s, f, memory, e.in, e.out, B);
     expect_end(&e, f);
     native_memory_free(n, &r);
     return why ? arena_printf(a, "compiled, with B = %d and %d threads: %s", (int)B, threads, why) : NULL;
@@ -230,10 +241,16 @@ START_TEST(loops_compute_what_graphs_do) {
 END_TEST
 
 /* Products with epilogues of sizes that are cut into tiles, with rests. */
-START_TEST(products_and_sums) {
-    static const OpCode codes[] = {OP_contract, OP_conv, OP_sum, OP_reduce_max, OP_add, OP_mul, OP_tanh, OP_broadcast, OP_transpose, OP_max, OP_exp, OP_uniform};
-    RandomOptions o = {.only_allowed = true};
+static RandomOptions dense(RandomOptions o) {
+    static const OpCode codes[] = {OP_contract, OP_conv,      OP_sum,       OP_reduce_max, OP_add, OP_mul,
+                                   OP_tanh,     OP_broadcast, OP_transpose, OP_max,        OP_exp, OP_uniform};
+    o.only_allowed = true;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) o.allow[codes[i]] = true;
+    return o;
+}
+
+START_TEST(products_and_sums) {
+    RandomOptions o = dense((RandomOptions){0});
     for_seeds(loops_compute, &o, 100);
     o.grads = true;
     for_seeds(loops_compute, &o, 50);
@@ -243,6 +260,8 @@ END_TEST
 START_TEST(compiled_steps_compute_what_graphs_do) {
     for_seeds(compiled_computes, &(RandomOptions){0}, 20);
     for_seeds(compiled_computes, &(RandomOptions){.grads = true}, 12);
+    RandomOptions large = dense((RandomOptions){.large = true});
+    for_seeds(compiled_computes, &large, 10);
 }
 END_TEST
 

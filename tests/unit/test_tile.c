@@ -111,6 +111,20 @@ START_TEST(products) {
 }
 END_TEST
 
+/* Rows and panels packed, a row of tiles at a time: whole tiles and what is left, both ways. */
+START_TEST(rows_that_are_neighbours) {
+    Arena *a = arena_new();
+    int m = _i % 2 ? 45 : 56, n = _i / 2 ? 70 : 96;
+    const char *buffers = arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%d: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
+    const char *kernel = arena_printf(a,
+                                      "    for i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n      for k in 0..B { s = fma(%%x[k, i], %%d[k, j], s) }\n"
+                                      "      let t: f32 = mul(s, 2)\n      %%y[i, j] = t\n    }\n",
+                                      m, n);
+    compare(step_text(a, buffers, kernel, 90), 90 - _i, true);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(short_batches) {
     Arena *a = arena_new();
     const char *buffers = "  buffer %in: u8[B, 30]\n  buffer %w: f32[30, 40]\n  buffer %y: f32[B, 40]\n";
@@ -208,6 +222,7 @@ Suite *tile_suite(void) {
     TCase *t = tcase_create("tile");
     tcase_add_loop_test(t, products, 0, 36);
     tcase_add_loop_test(t, short_batches, 1, 38);
+    tcase_add_loop_test(t, rows_that_are_neighbours, 0, 4);
     tcase_add_loop_test(t, weight_update_in_the_epilogue, 1, 20);
     tcase_add_test(t, batched_product_with_odd_names);
     tcase_add_loop_test(t, convolution_is_a_nest_of_seven, 1, 6);

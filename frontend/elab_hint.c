@@ -1,0 +1,143 @@
+/*
+ * elab_hint.c - what else a message can say: names that other languages have and this one calls otherwise, the parts that there
+ * are, and where an operand that does not fit was declared. Each adds notes to the error reported last.
+ */
+#include "elab.h"
+
+typedef struct Hint {
+    const char *name, *note;
+} Hint;
+
+static const char *find(const Hint *hints, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(hints[i].name, name) == 0) return hints[i].note;
+    return NULL;
+}
+#define FIND(hints, name) find(hints, sizeof hints / sizeof *hints, name)
+
+static const char imported[] = "nothing is imported: the functions of the library stand alone, as in sum(x, axis=1)";
+
+static const Hint names[] = {
+    {"int", "i32(...) converts to integers"},
+    {"float", "f32(...) converts to floats"},
+    {"double", "f64(...) converts to floats of 64 bits"},
+    {"long", "i64(...) converts to integers of 64 bits"},
+    {"range", "a range is written a..b: `for i in 0..10`"},
+    {"torch", imported},
+    {"np", imported},
+    {"numpy", imported},
+    {"tf", imported},
+    {"jax", imported},
+    {"jnp", imported},
+    {"nn", imported},
+    {"F", imported},
+    {"keras", imported},
+    {"self", "parameters are named without `self.`: `param w: f32[n] = 0`, then `w`"},
+    {"None", "there is no `None`: an input that may be left out has a default"},
+    {"null", "there is no `null`: an input that may be left out has a default"},
+    {"True", "it is written `true`"},
+    {"False", "it is written `false`"},
+    {"lambda", "a function is `fn f(x) = x^2`; it may stand in a layer"},
+    {"pow", "powers are written x^n"},
+    {"power", "powers are written x^n"},
+    {"matmul", "the matrix product is written a @ b"},
+    {"mm", "the matrix product is written a @ b"},
+    {"dot", "the matrix product is written a @ b; of vectors it is the inner product"},
+    {"cat", "it is called concat: concat([a, b], axis=0)"},
+    {"concatenate", "it is called concat: concat([a, b], axis=0)"},
+    {"where", "elements are chosen by `if c then a else b`"},
+    {"tensor", "f32([[1, 2], [3, 4]]) makes a tensor of numbers"},
+    {"array", "f32([[1, 2], [3, 4]]) makes a tensor of numbers"},
+    {"rand", "uniform(shape) draws from 0 to 1, normal(shape) from the normal distribution"},
+    {"randn", "normal(shape) draws from the normal distribution"},
+    {"view", "it is called reshape: reshape(x, [B, 784])"},
+    {"squeeze", "reshape(x, [...]) drops an axis of one; x[:, 0] too"},
+    {"unsqueeze", "x[:, new] adds an axis of one"},
+    {"permute", "it is called transpose: transpose(x, [0, 2, 1])"},
+    {"std", "there is no `std`: sqrt(mean((x - mean(x))^2))"},
+    {"linear", "it is called dense: dense[10]"},
+    {"Linear", "it is called dense: dense[10]"},
+    {"Dense", "it is called dense: dense[10]"},
+    {"conv2d", "it is called conv, for one, two and three dimensions: conv[32, 3]"},
+    {"Conv2d", "it is called conv, for one, two and three dimensions: conv[32, 3]"},
+    {"Conv2D", "it is called conv, for one, two and three dimensions: conv[32, 3]"},
+    {"MaxPool2d", "it is called maxpool: maxpool[2]"},
+    {"learning", "`learning` is known in layers and functions, where it is true while a command's loop learns"},
+    {"epoch", "`epoch` is the counter of a loop: `for epoch in 0..epochs { }`"},
+    {"shape", "`shape` is known in the initial value of a parameter; elsewhere shape(x), or the names of an input's dimensions"},
+    {"i", "a counter is known inside its loop"},
+};
+
+bool hint_name(Elab *e, const char *name) {
+    const char *note = FIND(names, name);
+    if (note) elab_note(e, (Loc){0}, "%s", note);
+    return note != NULL;
+}
+
+static const Hint types[] = {
+    {"float32", "f32"}, {"float64", "f64"}, {"double", "f64"}, {"int32", "i32"},    {"int64", "i64"},  {"long", "i64"},
+    {"uint8", "u8"},    {"byte", "u8"},     {"char", "u8"},    {"boolean", "bool"}, {"Tensor", "f32"}, {"tensor", "f32"},
+    {"float", "f32"},   {"int", "i32"},     {"real", "f32"},   {"u32", "i32"},      {"f16", "f32"},    {"i8", "u8"},
+    {"string", "i32"},  {"Float", "f32"},   {"str", "string"},
+};
+
+void hint_type(Elab *e, const char *word, bool exact) {
+    static const char *const words[] = {"f32", "f64", "i32",    "i64",  "u8",    "bool", "float",
+                                        "int", "any", "string", "list", "layer", "fn",   "model"};
+    const char *near = FIND(types, word);
+    if (!near) near = diag_nearest(word, words, exact ? 6 : sizeof words / sizeof *words);
+    if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
+}
+
+static const Hint members[] = {
+    {"shape", "shape(x) is the list of its dimensions; the dimensions of an input have names of their own"},
+    {"size", "shape(x) is the list of its dimensions, len(x) the first of them"},
+    {"T", "x' is the transpose of the last two axes"},
+    {"t", "x' is the transpose of the last two axes"},
+    {"dtype", "the element type stands in the type of an input, as in f32[B, 10]"},
+    {"grad", "grad(loss, x) is the gradient"},
+    {"backward", "`minimize loss over net using sgd[lr]` takes a step, grad(loss, x) is the gradient"},
+    {"item", "a number needs no item(): print and track show it"},
+};
+
+void hint_member(Elab *e, Val base, const char *name) {
+    if (base.kind == VAL_FUNCTION && base.fn->kind == FN_LAYER) {
+        elab_note(e, (Loc){0}, "`model` or `let` makes an instance of a layer");
+        return;
+    }
+    if (base.kind != VAL_TENSOR && base.kind != VAL_OWNED && base.kind != VAL_LIST) return;
+    const char *note = FIND(members, name);
+    AstNode n = {.kind = AST_NAME, .name = name};
+    if (note)
+        elab_note(e, (Loc){0}, "%s", note);
+    else if (names_callable(e, &n))
+        elab_note(e, (Loc){0}, "functions are written in front: %s(x)", name);
+}
+
+/* "the parts are: w, b", or the one that was meant. */
+void hint_known(Elab *e, const char *name, const char *what, const char *const *known, size_t n) {
+    const char *near = diag_nearest(name, known, n);
+    if (near) {
+        elab_note(e, (Loc){0}, "did you mean `%s`?", near);
+        return;
+    }
+    Text t = {0};
+    for (size_t i = 0; i < n && i < 12; i++) text_printf(e->a, &t, "%s%s", i ? ", " : "", known[i]);
+    if (n) elab_note(e, (Loc){0}, "%s: %s%s", what, text_str(e->a, &t), n > 12 ? ", ..." : "");
+}
+
+/* An operand of an operation that does not fit: where its name comes from, if that is another line. */
+void hint_operand(Elab *e, const AstNode *n) {
+    while (n->kind == AST_UNARY) n = n->unary.operand;
+    if (n->kind != AST_NAME || e->library_text) return;
+    const char *name = n->name;
+    for (Scope *s = e->scope; s && !s->source; s = s->up) {
+        Binding *b = scope_find_here(s, name);
+        if (!b) continue;
+        if (b->loc.line != n->loc.line && b->val.kind != VAL_ERROR)
+            elab_note(e, b->loc, "`%s` is %s here: %s", name, b->fixed ? "declared" : "bound", val_text(e, b->val));
+        return;
+    }
+    Decl *d = names_decl(e, name);
+    if (d && d->node->loc.line != n->loc.line) elab_note(e, d->node->loc, "`%s` is declared here", name);
+}
