@@ -211,7 +211,9 @@ static int read_flag(Arena *a, Options *o, int flag, const char *arg) {
     case F_VERSION: puts("nnc " VERSION); return OK;
     case F_LIST_PASSES: pipeline_list(stdout); return OK;
     case F_LIST_OPS: ops_print_table(stdout); return OK;
-    case F_EXPLAIN: return diag_explain(arg, stdout) ? OK : usage_error("there is no error `%s`; codes look like E0204", arg);
+    case F_EXPLAIN:
+        if (strcmp(arg, "all") == 0) return diag_print_table(stdout), OK;
+        return diag_explain(arg, stdout) ? OK : usage_error("there is no error `%s`; codes look like E0204", arg);
     case F_DEFINE: return read_define(a, o, arg) == OK ? -1 : WRONG;
     case F_EMIT: return read_emit(o, arg) == OK ? -1 : WRONG;
     case F_MAX_MEM: return read_count("max-mem", arg, &o->max_mem) == OK ? -1 : WRONG;

@@ -363,7 +363,6 @@ static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u
         unsigned at = (unsigned)(first + i + 1);
         add_attribute(e, fn, at, "noalias", 0);
         add_attribute(e, fn, at, "nocapture", 0);
-        add_attribute(e, fn, at, "nonnull", 0);
     }
     reset_kernel(e);
     e->fn = fn;

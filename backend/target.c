@@ -182,7 +182,7 @@ const BackendTarget *backend_target(Arena *a, Diag *d, const char *triple, const
     }
     if (!t->fma && !allow_no_fma) {
         diag_error(d, (Loc){0}, 922, "--cpu: %s has no fused multiply-add, which the order of sums asks for", t->cpu);
-        diag_note(d, (Loc){0}, "x86-64-v3 and later have it; --allow-no-fma compiles all the same: each product is then a call, and very slow");
+        diag_note(d, (Loc){0}, "x86-64-v3 and later have it");
         return NULL;
     }
     return t;

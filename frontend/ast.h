@@ -216,6 +216,7 @@ struct AstNode {
 typedef struct Ast {
     const char *file; /* interned */
     Nodes declarations;
+    Vec(const char *) spoilt; /* names that statements bind which could not be read: that they are not known is no news */
 } Ast;
 
 /* "number", "scan", ...: the kind in the words of --emit=ast. */

@@ -192,7 +192,8 @@ static Val broadcast(Elab *e, const Builtin *b, const Call *c) {
         int64_t n;
         Val shape = c->arg[1];
         if (shape.kind == VAL_LIST && shape.list->n == 1) shape = shape.list->at[0];
-        if (!val_whole(shape, &n) || n < 0 || n > LIMIT_LIST)
+        if (val_whole(shape, &n) && n > LIMIT_LIST) return elab_error(e, c->arg_loc[1], 219, "a list has at most %d elements", (int)LIMIT_LIST);
+        if (!val_whole(shape, &n) || n < 0)
             return elab_error(e, c->arg_loc[1], 207, "a list is made of [n] elements, not of %s", val_text(e, c->arg[1]));
         if (x.kind == VAL_LIST && x.list->n != 1) {
             if (x.list->n == (size_t)n) return x;

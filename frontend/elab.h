@@ -190,6 +190,7 @@ struct Instance {
     Block *members_block;
     bool busy;
     bool applied;
+    bool attempted; /* or would have been, but for an error */
     Loc first_use;
     Vec(Instance *) children;
     Vec(Owned *) owned;
@@ -364,6 +365,7 @@ struct Elab {
 
     Vec(Instance *) models;
     Vec(Owned *) owned; /* everything, in order of creation */
+    Vec(const char *) spoilt; /* names whose statement failed: that they are not known is no news */
     Vec(DrawPatch) patches;
     Vec(FileNode) files;
     Slot *key, *first;
@@ -393,6 +395,7 @@ Val decl_value(Elab *e, Decl *d, Loc use);
 bool val_callable(Val v);
 void names_suggest(Elab *e, const char *name);
 
+bool names_spoilt(const Elab *e, const char *name);
 bool names_flag(const char *name);                     /* a flag that every finished program has */
 bool names_callable(Elab *e, const AstNode *name); /* silently */
 void names_check(Elab *e, const AstNode *name);    /* reports a name that neither scopes, file, library nor built-ins have */
@@ -403,7 +406,8 @@ bool hint_name(Elab *e, const char *name);             /* false: nothing is know
 void hint_type(Elab *e, const char *word, bool exact); /* exact: an element type is wanted */
 void hint_member(Elab *e, Val base, const char *name);
 void hint_known(Elab *e, const char *name, const char *what, const char *const *known, size_t n);
-void hint_operand(Elab *e, const AstNode *n);
+void hint_operands(Elab *e, const AstNode *left, const AstNode *right);
+bool check_loader(Elab *e, const Loader *l, const char *field, const Type *t);
 void check_headers(Elab *e, const Ast *program);
 void check_unreached(Elab *e, const Ast *program);
 

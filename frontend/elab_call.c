@@ -55,7 +55,7 @@ static bool args_place(Elab *e, const Function *f, const Nodes *fields, const Ar
                 elab_error(e, a->loc, 106, "%s has no %s `%s`", f->name, what, a->name);
                 Vec(const char *) known = {0};
                 for (uint32_t j = 0; j < fields->n; j++) vec_push(e->a, &known, fields->at[j]->field.name);
-                hint_known(e, a->name, intern_printf("%ss of %s", what, f->name), known.at, known.n);
+                hint_known(e, a->name, intern_printf("the %ss of `%s` are", what, f->name), known.at, known.n);
                 return false;
             }
             if (out[i].kind != VAL_NONE) {
@@ -304,7 +304,7 @@ static bool may_call(Elab *e, const Function *f, const Instance *inst, Loc at) {
         return false;
     }
     if (e->calls < LIMIT_CALLS) return true;
-    elab_error(e, at, 104, "functions call each other more than %d deep", (int)LIMIT_CALLS);
+    elab_error(e, at, 312, "functions call each other more than %d deep", (int)LIMIT_CALLS);
     return false;
 }
 
@@ -312,6 +312,7 @@ static bool may_call(Elab *e, const Function *f, const Instance *inst, Loc at) {
 Val call_body(Elab *e, const Function *f, Instance *self, const AstNode *place, const Args *args, Scope **out) {
     const AstFunction *decl = f->decl->function;
     Instance *inst = f->kind == FN_LAYER ? self : NULL;
+    if (inst) inst->attempted = true;
     if (!map_get(&e->ran, f->decl)) map_put(e->a, &e->ran, f->decl, (void *)f->decl);
     if (f->decl->broken || !may_call(e, f, inst, place->loc)) return val_error();
     Val *inputs = arena_make_n(e->a, Val, decl->inputs.n + 1);

@@ -113,3 +113,102 @@ void check_unreached(Elab *e, const Ast *program) {
         e->scope = saved;
     }
 }
+
+/* ---- the arguments of loaders ---- */
+
+typedef struct KeywordRule {
+    const char *loader; /* NULL: any */
+    const char *name;
+    ArgKind kind;
+    int64_t least;        /* of whole numbers */
+    const char *words[5]; /* of strings; none: any */
+} KeywordRule;
+
+static const KeywordRule keyword_rules[] = {
+    {NULL, "columns", ARG_INTS, 0, {0}},
+    {NULL, "header", ARG_BOOL, 0, {0}},
+    {NULL, "delimiter", ARG_STR, 0, {0}},
+    {NULL, "window", ARG_INT, 1, {0}},
+    {NULL, "name", ARG_STR, 0, {0}},
+    {NULL, "length", ARG_INT, 1, {0}},
+    {NULL, "vocab", ARG_VOCAB, 0, {0}},
+    {NULL, "column", ARG_INT, 0, {0}},
+    {NULL, "nodes", ARG_INT, 1, {0}},
+    {NULL, "fit", ARG_STR, 0, {"crop", "scale"}},
+    {"cifar", "part", ARG_STR, 0, {"image", "label"}},
+    {"images", "part", ARG_STR, 0, {"image", "label"}},
+    {"lines", "part", ARG_STR, 0, {"text", "file"}},
+    {"trees", "part", ARG_STR, 0, {"word", "left", "right", "label"}},
+};
+
+static bool word_allowed(const KeywordRule *r, const char *word) {
+    if (!r->words[0]) return true;
+    for (int i = 0; i < 5 && r->words[i]; i++)
+        if (strcmp(r->words[i], word) == 0) return true;
+    return false;
+}
+
+static bool argument_fits(Elab *e, const Loader *l, const LoaderArg *a, const KeywordRule *r) {
+    static const char *const wanted[] = {[ARG_INT] = "a whole number", [ARG_BOOL] = "true or false", [ARG_STR] = "a string",
+                                         [ARG_INTS] = "a list of whole numbers", [ARG_VOCAB] = "a vocabulary"};
+    bool list = r->kind == ARG_INTS && a->kind == ARG_INT;
+    if (a->kind != r->kind && !list) {
+        elab_error(e, l->loc, 401, "%s=... of %s is %s", a->name, l->kind, wanted[r->kind]);
+        return false;
+    }
+    if (a->kind == ARG_INT && a->i < r->least) {
+        elab_error(e, l->loc, 401, "%s=%" PRId64 " of %s: it counts from %" PRId64, a->name, a->i, l->kind, r->least);
+        return false;
+    }
+    if (a->kind == ARG_STR && strcmp(a->name, "delimiter") == 0 && strlen(a->s) != 1) {
+        elab_error(e, l->loc, 401, "delimiter=\"%s\" of %s is one character", a->s, l->kind);
+        return false;
+    }
+    if (a->kind != ARG_STR || word_allowed(r, a->s)) return true;
+    elab_error(e, l->loc, 401, "%s=\"%s\" of %s: there is no such %s", a->name, a->s, l->kind, a->name);
+    size_t n = 0;
+    while (n < 5 && r->words[n]) n++;
+    hint_known(e, a->s, "there are", r->words, n);
+    return false;
+}
+
+static const LoaderArg *argument(const Loader *l, const char *name) {
+    for (size_t i = 0; i < l->args.n; i++)
+        if (strcmp(l->args.at[i].name, name) == 0) return &l->args.at[i];
+    return NULL;
+}
+
+static bool required(Elab *e, const Loader *l, const char *kind, const char *name, const char *what) {
+    if (strcmp(l->kind, kind) != 0 || argument(l, name)) return true;
+    elab_error(e, l->loc, 401, "%s(...) needs %s: %s", kind, name, what);
+    return false;
+}
+
+/* What the arguments say about a sample must agree with the type of the field. */
+static bool sizes_fit(Elab *e, const Loader *l, const char *field, const Type *t) {
+    const LoaderArg *columns = argument(l, "columns"), *window = argument(l, "window"), *nodes = argument(l, "nodes");
+    int64_t rows = window ? window->i : 1, sample = type_count(t, 1), picked = columns ? (columns->kind == ARG_INTS ? columns->n_ints : 1) : sample / rows;
+    if (strcmp(l->kind, "csv") == 0 && picked * rows != sample) {
+        elab_error(e, l->loc, 401, "a sample of `%s` is %s, %" PRId64 " number%s, but %" PRId64 " column%s of %" PRId64 " row%s are picked", field, type_name(t), sample,
+                   sample == 1 ? "" : "s", picked, picked == 1 ? "" : "s", rows, rows == 1 ? "" : "s");
+        return false;
+    }
+    if (nodes && (t->rank != 1 || t->dim[0].n != nodes->i)) {
+        elab_error(e, l->loc, 401, "a sample of `%s` is %s, but nodes=%" PRId64, field, type_name(t), nodes->i);
+        return false;
+    }
+    return true;
+}
+
+/* Of a data set's field, or of a command's input. */
+bool check_loader(Elab *e, const Loader *l, const char *field, const Type *t) {
+    bool ok = true;
+    for (size_t i = 0; i < l->args.n; i++)
+        for (size_t k = 0; k < sizeof keyword_rules / sizeof *keyword_rules; k++) {
+            const KeywordRule *r = &keyword_rules[k];
+            if (strcmp(r->name, l->args.at[i].name) == 0 && (!r->loader || strcmp(r->loader, l->kind) == 0)) ok = argument_fits(e, l, &l->args.at[i], r) && ok;
+        }
+    return ok && required(e, l, "npz", "name", "npz(\"data.npz\", \"x\") names the array") &&
+           required(e, l, "safetensors", "name", "safetensors(\"data.safetensors\", \"x\") names the tensor") &&
+           required(e, l, "trees", "part", "\"word\", \"left\", \"right\" or \"label\"") && sizes_fit(e, l, field, t);
+}

@@ -111,6 +111,7 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         if (c->inner->rebound && c->inner->read && !val_is_number(c->init)) {
             elab_error(e, c->inner->loc, 301, "`%s` is %s before the loop and cannot change in a loop that runs", c->name,
                        val_text(e, c->init));
+            elab_note(e, c->outer->loc, "it is bound here before the loop");
             *failed = true;
         } else if (c->inner->rebound)
             c->changed = c->inner->loc;
@@ -249,10 +250,7 @@ static bool plan_set(Elab *e, const AstNode *clause, bool first, LoopPlan *p) {
         elab_error(e, clause->clause.batch->loc, 404, "the size of a batch is from 1 to 2^24, not %" PRId64, use.batch);
         return false;
     }
-    if ((use.shuffle && use.lanes) || (use.resample && use.lanes)) {
-        elab_error(e, clause->loc, 404, "`lanes` reads in order: it goes with neither `shuffle` nor `resample`");
-        return false;
-    }
+    if ((use.shuffle || use.resample) && use.lanes) return false; /* the parser has said so */
     const Nodes *names = &clause->clause.names;
     if (names->n > use.set->fields.n) {
         elab_error(e, names->at[use.set->fields.n]->loc, 404, "the data set %s has %zu field%s", use.set->name, use.set->fields.n,

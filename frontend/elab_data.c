@@ -174,7 +174,8 @@ Val data_value(Elab *e, const Decl *d) {
             elab_error(e, f->field.type->loc, 401, "the type of a field is that of one sample");
             ok = false;
         }
-        ok = loader_eval(e, f->field.value, &field.loader) && ok;
+        bool loads = loader_eval(e, f->field.value, &field.loader);
+        ok = loads && (!field.type || check_loader(e, &field.loader, field.name, field.type)) && ok;
         vec_push(e->a, &set->fields, field);
     }
     if (!ok) return val_error();

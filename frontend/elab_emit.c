@@ -284,6 +284,10 @@ Value *use_value(Elab *e, Value *v, Loc at) {
         elab_error(e, at, 213, "%s belongs to the batch of another loop", type_name(v->type));
         return NULL;
     }
+    if (!v->def && v->block == from->body) { /* what nobody writes while the loop runs is read where it stands */
+        Slot *s = from->in_slots.at[v->index];
+        if (s->kind == SLOT_FIELD || s->kind == SLOT_INPUT || s->kind == SLOT_OPTION || s->kind == SLOT_COUNTER) return read_slot(e, s);
+    }
     return read_slot(e, slot_of_value(e, v));
 }
 

@@ -334,6 +334,8 @@ static Val logic(Elab *e, const AstNode *n) {
     if (a.kind == VAL_BOOL) return b;
     if (b.kind == VAL_BOOL) return b.truth == is_and ? a : b;
     emit_at(e, n->loc);
+    if (val_is_number(a) || val_is_number(b) || a.kind == VAL_STRING || b.kind == VAL_STRING || a.kind == VAL_LIST || b.kind == VAL_LIST)
+        return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a), val_text(e, b));
     Value *x = tensor_of(e, a, n->binary.left->loc), *y = tensor_of(e, b, n->binary.right->loc);
     if (!x || !y) return val_error();
     if (x->type->elem != BOOL || y->type->elem != BOOL) {
@@ -423,6 +425,7 @@ static Val pipe(Elab *e, const AstNode *n) {
     Args args = {0};
     vec_push(e->a, &args, ((Arg){NULL, v, n->pipe.value->loc}));
     if (spread && !args_eval(e, &t->call.items, &args)) return val_error();
+    if (v.kind == VAL_ERROR && f.kind == VAL_INSTANCE) f.inst->attempted = true;
     if (v.kind == VAL_ERROR || f.kind == VAL_ERROR) return val_error();
     return call(e, spread ? t->call.callee : t, f, &args);
 }
@@ -431,6 +434,7 @@ static Val apply(Elab *e, const AstNode *n) {
     Val f = callee(e, n->call.callee);
     Args args = {0};
     bool ok = args_eval(e, &n->call.items, &args);
+    if (!ok && f.kind == VAL_INSTANCE) f.inst->attempted = true;
     if (!ok || f.kind == VAL_ERROR) return val_error();
     return call(e, n->call.callee, f, &args);
 }
@@ -552,7 +556,7 @@ Val val_member(Elab *e, Val base, const char *name, Loc at) {
     for (Binding *k = i->members->first; k; k = k->next)
         if (k->fixed && !k->dim) vec_push(e->a, &known, k->name);
     elab_error(e, at, 108, "the layer %s has no parameter, part or function `%s`", i->layer->name, name);
-    hint_known(e, name, "its parts", known.at, known.n);
+    hint_known(e, name, "its parts are", known.at, known.n);
     return val_error();
 }
 
@@ -577,8 +581,7 @@ static Val eval_kind(Elab *e, const AstNode *n) {
             int errors = e->errors;
             Val v = expr_binary(e, n->binary.op, a, b, n->loc);
             if (e->errors == errors) return v;
-            hint_operand(e, n->binary.left);
-            hint_operand(e, n->binary.right);
+            if (a.kind != VAL_ERROR && b.kind != VAL_ERROR) hint_operands(e, n->binary.left, n->binary.right);
             return v;
         }
     case AST_PIPE: return pipe(e, n);

@@ -65,6 +65,7 @@ static const Hint names[] = {
     {"learning", "`learning` is known in layers and functions, where it is true while a command's loop learns"},
     {"epoch", "`epoch` is the counter of a loop: `for epoch in 0..epochs { }`"},
     {"shape", "`shape` is known in the initial value of a parameter; elsewhere shape(x), or the names of an input's dimensions"},
+    {"B", "the batch is bound by the inputs of a function, a layer or a command; the type of a field is that of one sample"},
     {"i", "a counter is known inside its loop"},
 };
 
@@ -123,12 +124,15 @@ void hint_known(Elab *e, const char *name, const char *what, const char *const *
     }
     Text t = {0};
     for (size_t i = 0; i < n && i < 12; i++) text_printf(e->a, &t, "%s%s", i ? ", " : "", known[i]);
-    if (n) elab_note(e, (Loc){0}, "%s: %s%s", what, text_str(e->a, &t), n > 12 ? ", ..." : "");
+    if (n) elab_note(e, (Loc){0}, "%s %s%s", what, text_str(e->a, &t), n > 12 ? ", ..." : "");
 }
 
-/* An operand of an operation that does not fit: where its name comes from, if that is another line. */
-void hint_operand(Elab *e, const AstNode *n) {
+static const AstNode *operand_name(const AstNode *n) {
     while (n->kind == AST_UNARY) n = n->unary.operand;
+    return n;
+}
+
+static void hint_operand(Elab *e, const AstNode *n) {
     if (n->kind != AST_NAME || e->library_text) return;
     const char *name = n->name;
     for (Scope *s = e->scope; s && !s->source; s = s->up) {
@@ -140,4 +144,12 @@ void hint_operand(Elab *e, const AstNode *n) {
     }
     Decl *d = names_decl(e, name);
     if (d && d->node->loc.line != n->loc.line) elab_note(e, d->node->loc, "`%s` is declared here", name);
+}
+
+/* Operands of an operation that do not fit together: where their names come from, if those are other lines. */
+void hint_operands(Elab *e, const AstNode *left, const AstNode *right) {
+    left = operand_name(left);
+    right = operand_name(right);
+    hint_operand(e, left);
+    if (left->kind != AST_NAME || right->kind != AST_NAME || left->name != right->name) hint_operand(e, right);
 }

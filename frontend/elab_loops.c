@@ -154,6 +154,7 @@ static void bind_carries(Elab *e, Block *b, Carries *cs) {
                 now = current_of(e, c->owned);
             }
             now->now = c->param;
+            vec_push(e->a, &now->versions, c->param); /* what losses in the body see */
             continue;
         }
         Val v = c->init;
@@ -185,6 +186,7 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         if (c->inner->rebound && c->inner->read && !val_is_number(c->init)) {
             elab_error(e, last_place(c), 301, "`%s` is %s before the loop and cannot change in a loop that runs", c->name,
                        val_text(e, c->init));
+            elab_note(e, c->outer->loc, "it is bound here before the loop");
             *failed = true;
         } else if (c->inner->rebound)
             c->changed = last_place(c);

@@ -366,9 +366,19 @@ static Val lookup(Elab *e, const AstNode *n, bool applied) {
 Val names_lookup(Elab *e, const AstNode *n) {
     Val v = lookup(e, n, false);
     if (v.kind != VAL_NONE || !v.batch) return v;
+    if (names_spoilt(e, n->name)) {
+        e->errors++;
+        return val_error();
+    }
     elab_error(e, n->loc, 101, "`%s` is not known here", n->name);
     names_suggest(e, n->name);
     return val_error();
+}
+
+bool names_spoilt(const Elab *e, const char *name) {
+    for (size_t i = 0; i < e->spoilt.n; i++)
+        if (e->spoilt.at[i] == name) return true;
+    return false;
 }
 
 bool names_callable(Elab *e, const AstNode *n) {
@@ -382,7 +392,7 @@ bool names_callable(Elab *e, const AstNode *n) {
 void names_check(Elab *e, const AstNode *n) {
     bool found;
     builtin_or_type(e, n->name, &found);
-    if (found) return;
+    if (found || names_spoilt(e, n->name)) return;
     elab_error(e, n->loc, 101, "`%s` is not known here", n->name);
     names_suggest(e, n->name);
 }

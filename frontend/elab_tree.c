@@ -87,6 +87,7 @@ void exec_track(Elab *e, const AstNode *s) {
             elab_error(e, item->loc, 309, "this needs a name: track NAME = ...");
             continue;
         }
+        if (v.kind == VAL_ERROR) vec_push(e->a, &e->spoilt, name);
         if (v.kind == VAL_ERROR || !track_name(e, name, item->loc)) continue;
         emit_at(e, value->loc);
         Value *x = emit_convert(e, tensor_as(e, v, F32, value->loc), F32);
@@ -118,6 +119,7 @@ void exec_track(Elab *e, const AstNode *s) {
 static bool watched(Elab *e, const AstNode *s, const char *word) {
     const char *name = s->keep.name;
     if (scope_find_local(e->scope, name) || names_decl(e, name)) return true;
+    if (names_spoilt(e, name)) return false;
     for (size_t i = 0; i < e->command->pending.n; i++) {
         const Node *n = e->command->pending.at[i];
         for (size_t k = 0; n->kind == NODE_TRACK && k < n->tracked.n; k++) {

@@ -38,7 +38,7 @@ static bool dim_wanted(Elab *e, Val v, Loc at, Dim *d) {
         elab_error(e, at, 207, "a dimension is a whole number, not %g", v.num);
         elab_note(e, (Loc){0}, "`//` divides and rounds down");
     } else if (v.kind == VAL_SCALAR) {
-        elab_error(e, at, 207, "a dimension must be known when compiled: an option or a counter cannot size a tensor");
+        elab_error(e, at, 207, "a dimension must be known when compiled: an option, a counter or B + 1 cannot size a tensor");
         elab_note(e, (Loc){0}, "`const` and -D fix a number when compiled");
     } else if (v.kind == VAL_NUMBER && v.num > (double)LIMIT_ELEMENTS)
         elab_error(e, at, 219, "a dimension of %.7g is too large: a tensor has at most 2^40 elements", v.num);
@@ -142,7 +142,7 @@ typedef struct Match {
 
 static bool mismatch(Elab *e, const Match *m, const char *why) {
     elab_error(e, m->at, 205, "%s is %s%s%s", m->what, type_name(m->type), why[0] ? ", but " : "", why);
-    elab_note(e, m->pattern->loc, "the type is declared here");
+    if (m->at.line != m->pattern->loc.line || m->at.col != m->pattern->loc.col) elab_note(e, m->pattern->loc, "the type is declared here");
     return false;
 }
 

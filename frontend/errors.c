@@ -46,7 +46,7 @@ static Loc loc(const Slip *s) {
 static const char *found(const Slip *s) {
     if (s->kind == T_END) return "end of the file";
     if (!s->p->real) return s->kind == T_SEPARATOR ? "end of the line" : token_kind_text(s->kind);
-    if (s->kind == T_STRING) return "a string";
+    if (s->kind == T_STRING) return "string";
     return arena_printf(s->p->arena, "`%s`", token_text(s, s->token));
 }
 
@@ -264,6 +264,11 @@ static bool slip_block(Slip *s) {
         diag_error(p->diag, loc(s), 6, "an `if` in an expression needs an `else`: `if c then a else b`");
         return true;
     }
+    if (s->kind == '(' && p->shown && p->tokens[p->shown - 1].kind == T_FOR) {
+        diag_error(p->diag, loc(s), 16, "a loop is written `for i in 0..n { ... }`");
+        p->quiet_line = p->at.first_line;
+        return true;
+    }
     if (expects(s, T_INT) &&
         (s->kind == T_IF || s->kind == T_NOT || s->kind == T_SCAN || s->kind == T_REPEAT || s->kind == T_WHILE)) {
         diag_error(p->diag, loc(s), 6, "`%s` as a part of an expression stands in parentheses", token_text(s, t));
@@ -322,7 +327,12 @@ static bool slip_juxtaposed(Slip *s) {
     size_t i = p->shown - 1;
     const Token *before = &p->tokens[i];
     if (!ends_operand(before->kind)) return false;
-    if ((before->kind == T_INT || before->kind == T_FLOAT) && (s->kind == '(' || s->kind == T_NAME)) {
+    if (s->kind == T_STRING && before->kind == T_NAME && before->n == 1 && before->at + 1 == s->token->at) {
+        diag_error(p->diag, token_loc(p, before), 16, "a string has no letter before it: {name} stands for a value in any string");
+        return true;
+    }
+    bool misspelt = s->kind == T_NAME && word_nearest(token_text(s, s->token), fits, s);
+    if ((before->kind == T_INT || before->kind == T_FLOAT) && !misspelt && (s->kind == '(' || s->kind == T_NAME)) {
         diag_error(p->diag, loc(s), 20, "a product is written with `*`: `%s * %s`", token_text(s, before),
                    s->kind == '(' ? "(...)" : token_text(s, s->token));
         return true;
@@ -341,8 +351,7 @@ static bool slip_juxtaposed(Slip *s) {
         return true;
     }
     if (i == s->first && is_element_type(s, i)) {
-        diag_error(p->diag, token_loc(p, before), 16, "a type stands behind its name: `%s: %s = ...`", token_text(s, s->token),
-                   token_text(s, before));
+        diag_error(p->diag, token_loc(p, before), 16, "a name is bound without its type: `%s = ...`", token_text(s, s->token));
         return true;
     }
     if (i == s->first && is_declaration_word(before->kind, NULL)) {
@@ -410,6 +419,16 @@ static const char *expectation(const Slip *s) {
     return n ? text_str(s->p->arena, &t) : NULL;
 }
 
+/* What the statement would have bound: the names left of its `=`. */
+static void note_spoilt(const Slip *s) {
+    Parsing *p = s->p;
+    size_t end = s->first;
+    while (end < p->n_tokens && p->tokens[end].kind != '=' && p->tokens[end].line == p->tokens[s->first].line) end++;
+    if (!p->ast || end == p->n_tokens || p->tokens[end].kind != '=') return;
+    for (size_t i = s->first; i < end; i++)
+        if (p->tokens[i].kind == T_NAME) vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + p->tokens[i].at, p->tokens[i].n));
+}
+
 void report_unexpected(Parsing *p, const int *expected, int n_expected) {
     Slip s = {.p = p, .kind = p->before, .expected = expected, .n = n_expected};
     bool boundary = s.kind == T_SEPARATOR || s.kind == '{' || s.kind == '}' || s.kind == T_END;
@@ -420,10 +439,11 @@ void report_unexpected(Parsing *p, const int *expected, int n_expected) {
         return;
     }
     s.token = &p->tokens[p->shown];
+    s.first = statement_start(p, p->shown);
+    note_spoilt(&s);
     const Token *next = p->real ? s.token : &p->tokens[p->next < p->n_tokens ? p->next : p->n_tokens - 1];
     if (s.kind == T_BAD || s.token->spoilt || next->gap) return; /* the scanner has said so */
     if (p->at.first_line == p->quiet_line) return;
-    s.first = statement_start(p, p->shown);
     if (slip_unfinished(&s) || slip_operator(&s) || slip_at_top(&s) || slip_word(&s) || slip_reserved(&s) || slip_block(&s) ||
         slip_juxtaposed(&s))
         return;

@@ -217,7 +217,7 @@ static void insert(Parsing *p, size_t before, int kind) {
 static void close_unclosed(Mending *m, size_t i) {
     const Token *opener = &m->p->tokens[m->open[--m->n].token];
     insert(m->p, i, closer_of(opener->kind));
-    if (opener->line == m->quiet_line && opener->kind != '{') return;
+    if (opener->line == m->quiet_line) return;
     Loc at = token_loc(m->p, opener);
     diag_error(m->p->diag, at, 7, "this `%c` is never closed", opener->kind);
 }

@@ -307,6 +307,22 @@ const char *diag_nearest(const char *name, const char *const *known, size_t n) {
 
 /* ---- nnc --explain ---- */
 
+static void print_indented(const char *text, FILE *out) {
+    for (const char *s = text; *s;) {
+        size_t n = strcspn(s, "\n");
+        fputs(n ? "    " : "", out);
+        for (size_t i = 0, used = 1; i < n; i += used) { /* one example is no UTF-8, on purpose */
+            utf8proc_int32_t c;
+            utf8proc_ssize_t k = utf8proc_iterate((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(n - i), &c);
+            used = k > 0 ? (size_t)k : 1;
+            if (k > 0) fwrite(s + i, 1, used, out);
+            else fputs("\xef\xbf\xbd", out);
+        }
+        fputc('\n', out);
+        s += n + (s[n] == '\n');
+    }
+}
+
 bool diag_explain(const char *code, FILE *out) {
     if (*code == 'E' || *code == 'e') code++;
     char *end;
@@ -317,12 +333,28 @@ bool diag_explain(const char *code, FILE *out) {
         fprintf(out, "E%04d: %s\n\n%s\n", table[i].code, table[i].title, table[i].explanation);
         if (!*table[i].example) return true;
         fputs("\n", out);
-        for (const char *s = table[i].example; *s;) {
-            size_t n = strcspn(s, "\n");
-            fprintf(out, n ? "    %.*s\n" : "%.*s\n", (int)n, s);
-            s += n + (s[n] == '\n');
-        }
+        print_indented(table[i].example, out);
         return true;
     }
     return false;
+}
+
+void diag_print_table(FILE *out) {
+    static const struct {
+        int from;
+        const char *title;
+    } parts[] = {{1, "Text and grammar"}, {101, "Names and kinds"}, {201, "Types and shapes"}, {301, "Statements and effects"}, {401, "Data and files"},
+                 {501, "Commands"}, {601, "Graph texts"}, {701, "Loops texts"}, {801, "Passes"}, {901, "The command line"}};
+    size_t part = 0;
+    fputs("# Errors\n\nEvery kind of error that nnc reports, by code. `nnc --explain E0204` prints one of them, `nnc --explain all` this page; each example is a "
+          "whole program or text that gives just that error.\n",
+          out);
+    for (size_t i = 0; table[i].title; i++) {
+        for (; part < sizeof parts / sizeof *parts && table[i].code >= parts[part].from; part++)
+            if (part + 1 == sizeof parts / sizeof *parts || table[i].code < parts[part + 1].from) fprintf(out, "\n## %s\n", parts[part].title);
+        fprintf(out, "\n### E%04d: %s\n\n%s\n", table[i].code, table[i].title, table[i].explanation);
+        if (!*table[i].example) continue;
+        fputs("\n", out);
+        print_indented(table[i].example, out);
+    }
 }

@@ -43,5 +43,7 @@ const char *diag_nearest(const char *name, const char *const *known, size_t n);
 
 /* The paragraph and example of a code ("E0204", "204"), as `nnc --explain` prints it; false if there is no such code. */
 bool diag_explain(const char *code, FILE *out);
+/* All of them, as docs/errors.md holds them. */
+void diag_print_table(FILE *out);
 
 #endif

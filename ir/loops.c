@@ -1,8 +1,9 @@
 /*
- * loops.c - building blocks of the loops IR: affine indices, variables, buffers, expressions, statements, walks and copies. See loops.h.
+ * loops.c - building blocks of the loops IR: affine indices, variables, buffers, expressions, statements, walks and copies. See
+ * loops.h.
  *
- * Affine values are immutable and shared freely; expressions are trees owned by one statement (a pass that rewrites an expression in place must
- * not have shared it: copy with expr_clone first); statements are linked lists.
+ * Affine values are immutable and shared freely; expressions are trees owned by one statement (a pass that rewrites an expression
+ * in place must not have shared it: copy with expr_clone first); statements are linked lists.
  */
 #include "loops.h"
 
@@ -326,8 +327,10 @@ Stmt *stmt_if(Arena *a, const Affine *x) {
 void body_add(Body *b, Stmt *s) {
     s->prev = b->last;
     s->next = NULL;
-    if (b->last) b->last->next = s;
-    else b->first = s;
+    if (b->last)
+        b->last->next = s;
+    else
+        b->first = s;
     b->last = s;
 }
 
@@ -338,16 +341,22 @@ void body_insert_before(Body *b, Stmt *place, Stmt *s) {
     }
     s->prev = place->prev;
     s->next = place;
-    if (place->prev) place->prev->next = s;
-    else b->first = s;
+    if (place->prev)
+        place->prev->next = s;
+    else
+        b->first = s;
     place->prev = s;
 }
 
 void body_remove(Body *b, Stmt *s) {
-    if (s->prev) s->prev->next = s->next;
-    else b->first = s->next;
-    if (s->next) s->next->prev = s->prev;
-    else b->last = s->prev;
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        b->first = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    else
+        b->last = s->prev;
     s->prev = s->next = NULL;
 }
 
@@ -372,7 +381,7 @@ void stmt_walk_exprs(Stmt *s, void (*visit)(Expr **e, void *arg), void *arg) {
 /* ---- copies ---- */
 
 typedef struct Renewed {
-    Var **var;   /* by id, NULL: unchanged */
+    Var **var; /* by id, NULL: unchanged */
     Temp **temp;
     int n_vars, n_temps; /* ids below these can be renewed */
 } Renewed;
@@ -421,7 +430,8 @@ static Body renew_body(Arena *a, Step *s, Renewed *r, const Body *b) {
         c->value = renew_expr(a, r, st->value);
         if (st->kind == STMT_FOR || st->kind == STMT_INDEX)
             c->var = r->var[st->var->id] = step_var(a, s, st->var->kind, st->var->name);
-        else if (st->var && st->var->id < r->n_vars && r->var[st->var->id]) c->var = r->var[st->var->id];
+        else if (st->var && st->var->id < r->n_vars && r->var[st->var->id])
+            c->var = r->var[st->var->id];
         if (st->kind == STMT_LET || st->kind == STMT_ACC) {
             Temp *t = st->temp;
             c->temp = r->temp[t->id] = step_temp(a, s, t->name, t->elem, t->acc, t->rank, t->dim);

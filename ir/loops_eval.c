@@ -1,13 +1,14 @@
 /*
- * loops_eval.c - runs a step as plainly as can be: one statement after the other, on one thread, whatever loops are marked as. For tests of lower,
- * tile, plan and the backend.
+ * loops_eval.c - runs a step as plainly as can be: one statement after the other, on one thread, whatever loops are marked as.
+ * For tests of lower, tile, plan and the backend.
  *
- *   memory[b->id] is where buffer b lies, with the buffer's strides. Where it is NULL the evaluator finds a place itself: `same` shares that
- *   buffer's; arena places lie in one block, at their offsets (so a plan that overlaps what lives together gives wrong numbers); constant data is
- *   written out; anything else gets memory of its own, filled with ones (NaN), so that reading what nobody wrote shows.
+ *   memory[b->id] is where buffer b lies, with the buffer's strides. Where it is NULL the evaluator finds a place itself: `same`
+ * shares that buffer's; arena places lie in one block, at their offsets (so a plan that overlaps what lives together gives wrong
+ * numbers); constant data is written out; anything else gets memory of its own, filled with ones (NaN), so that reading what
+ * nobody wrote shows.
  *
- * Every access is checked: one outside its buffer is a bug of whoever made the loops. A failed CHECK and an integer division by 0 are faults of the run: they make
- * loops_eval return false in the end.
+ * Every access is checked: one outside its buffer is a bug of whoever made the loops. A failed CHECK and an integer division by 0
+ * are faults of the run: they make loops_eval return false in the end.
  */
 #include "loops.h"
 #include "math.h"
@@ -225,7 +226,8 @@ static Num *temp_element(const Run *r, const Temp *t, const Affine *const *index
     int64_t at = 0;
     for (int i = 0; i < t->rank; i++) {
         int64_t k = affine_value(r, index[i]);
-        if (k < 0 || k >= t->dim[i]) bug("step @%s: `%s` is indexed by %" PRId64 " on axis %d", r->step->func->name, t->name, k, i);
+        if (k < 0 || k >= t->dim[i])
+            bug("step @%s: `%s` is indexed by %" PRId64 " on axis %d", r->step->func->name, t->name, k, i);
         at = at * t->dim[i] + k;
     }
     return &r->temp[t->id][at];
@@ -351,7 +353,8 @@ static void run_nodes(Run *r, StepNode *const *nodes, size_t n) {
             }
             break;
         case STEP_WHILE:
-            for (int64_t t = 0; t < k->max && load_at(BOOL, r->memory[k->count->id]).i; t++) run_nodes(r, k->nodes.at, k->nodes.n);
+            for (int64_t t = 0; t < k->max && load_at(BOOL, r->memory[k->count->id]).i; t++)
+                run_nodes(r, k->nodes.at, k->nodes.n);
             break;
         }
     }

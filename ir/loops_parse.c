@@ -1,6 +1,6 @@
 /*
- * loops_parse.c - reads the loops text that loops_print.c writes (the grammar is there). Errors are E07xx; what they leave out is not
- * guessed: a text with an error gives no program.
+ * loops_parse.c - reads the loops text that loops_print.c writes (the grammar is there). Errors are E07xx; what they leave out is
+ * not guessed: a text with an error gives no program.
  *
  *   E0701  the text does not follow the grammar       E0703  a name is declared twice
  *   E0702  a name is not known here                   E0704  types or numbers of indices do not fit
@@ -94,7 +94,8 @@ static Buffer *known_buffer(Parser *p) {
 
 static bool integer(Parser *p, int64_t *v) {
     bool minus = take(p, "-");
-    if (p->r.token.kind != T_INT) return reader_error(&p->r, GRAMMAR, "a whole number expected, not %s", reader_token_text(&p->r));
+    if (p->r.token.kind != T_INT)
+        return reader_error(&p->r, GRAMMAR, "a whole number expected, not %s", reader_token_text(&p->r));
     *v = minus ? -p->r.token.i : p->r.token.i;
     reader_next(&p->r);
     return true;
@@ -133,10 +134,14 @@ static const Affine *affine(Parser *p) {
         const Affine *t = term(p);
         if (!t) return NULL;
         sum = affine_add(p->arena, sum, affine_scale(p->arena, t, minus ? -1 : 1));
-        if (take(p, "+")) minus = false;
-        else if (take(p, "-")) minus = true;
-        else if (p->r.token.kind == T_INT && p->r.token.i < 0) minus = false; /* i -1: the sign belongs to the number */
-        else return sum;
+        if (take(p, "+"))
+            minus = false;
+        else if (take(p, "-"))
+            minus = true;
+        else if (p->r.token.kind == T_INT && p->r.token.i < 0)
+            minus = false; /* i -1: the sign belongs to the number */
+        else
+            return sum;
     }
 }
 
@@ -186,7 +191,8 @@ static bool number(Parser *p, double *v) {
 
 static Expr *constant(Parser *p, int elem) {
     if (elem == NO_ELEM) {
-        reader_error(&p->r, MISFIT, "the type of this number does not follow from what is around: write f32 before it, or what it is");
+        reader_error(&p->r, MISFIT,
+                     "the type of this number does not follow from what is around: write f32 before it, or what it is");
         return NULL;
     }
     double v;
@@ -357,7 +363,8 @@ static Stmt *range(Parser *p) {
     return s;
 }
 
-/* "{" statements "}" with the places at the line's end, or "{" assignment "}" on one line. s: the statement whose body it is; outer: the first loop of the line. */
+/* "{" statements "}" with the places at the line's end, or "{" assignment "}" on one line. s: the statement whose body it is;
+ * outer: the first loop of the line. */
 static bool block(Parser *p, Stmt *outer, Stmt *s, Loc around) {
     if (!want(p, "{")) return false;
     if (p->r.token.kind == T_LINE || p->r.token.kind == T_PLACE) {
@@ -496,7 +503,8 @@ static Stmt *statement(Parser *p, Loc around) {
     Stmt *s;
     if (take(p, "for")) return for_stmt(p, around);
     if (take(p, "if")) {
-        const Affine *x = p->r.token.kind == T_INT && p->r.token.i == 0 ? (reader_next(&p->r), want(p, "<=") ? affine(p) : NULL) : NULL;
+        const Affine *x =
+            p->r.token.kind == T_INT && p->r.token.i == 0 ? (reader_next(&p->r), want(p, "<=") ? affine(p) : NULL) : NULL;
         if (!x) {
             reader_error(&p->r, GRAMMAR, "`if 0 <= index` expected");
             return NULL;
@@ -504,12 +512,18 @@ static Stmt *statement(Parser *p, Loc around) {
         s = stmt_if(p->arena, x);
         return block(p, s, s, around) ? s : NULL;
     }
-    if (take(p, "let")) s = let_stmt(p, false);
-    else if (take(p, "acc")) s = let_stmt(p, true);
-    else if (take(p, "index")) s = index_stmt(p);
-    else if (take(p, "check")) s = check_stmt(p);
-    else if (take(p, "prefetch")) s = prefetch_stmt(p);
-    else s = write_stmt(p);
+    if (take(p, "let"))
+        s = let_stmt(p, false);
+    else if (take(p, "acc"))
+        s = let_stmt(p, true);
+    else if (take(p, "index"))
+        s = index_stmt(p);
+    else if (take(p, "check"))
+        s = check_stmt(p);
+    else if (take(p, "prefetch"))
+        s = prefetch_stmt(p);
+    else
+        s = write_stmt(p);
     return s && end_of_line(p, &s->loc, around) ? s : NULL;
 }
 
@@ -550,8 +564,10 @@ static StepNode *loop_node(Parser *p, StepNode *k, Loc around) {
     k->var = new_var(p, VAR_LOOP);
     int64_t zero;
     if (!k->var || !want(p, "in") || !integer(p, &zero) || !want(p, "..")) return NULL;
-    if (p->r.token.kind == T_VALUE) k->count = known_buffer(p);
-    else k->trip = affine(p);
+    if (p->r.token.kind == T_VALUE)
+        k->count = known_buffer(p);
+    else
+        k->trip = affine(p);
     if (!k->count && !k->trip) return NULL;
     if (k->count && (k->count->elem != I32 || k->count->rank)) {
         reader_error(&p->r, MISFIT, "the count of a loop is a scalar i32");
@@ -617,7 +633,8 @@ static bool place(Parser *p, Buffer *b) {
     bool slot = take(p, "slot");
     if (!slot && !take(p, "field")) return true;
     b->place = slot ? PLACE_SLOT : PLACE_FIELD;
-    if (p->r.token.kind != T_STRING) return reader_error(&p->r, GRAMMAR, "a slot's name in quotes expected, not %s", reader_token_text(&p->r));
+    if (p->r.token.kind != T_STRING)
+        return reader_error(&p->r, GRAMMAR, "a slot's name in quotes expected, not %s", reader_token_text(&p->r));
     b->slot = slot_by_name(p->r.module, p->r.token.s);
     if (!b->slot) return reader_error(&p->r, UNKNOWN, "there is no slot \"%s\"", p->r.token.s);
     reader_next(&p->r);
@@ -625,7 +642,8 @@ static bool place(Parser *p, Buffer *b) {
 }
 
 static bool buffer(Parser *p, Loc around) {
-    if (p->r.token.kind != T_VALUE) return reader_error(&p->r, GRAMMAR, "a buffer (%%name) expected, not %s", reader_token_text(&p->r));
+    if (p->r.token.kind != T_VALUE)
+        return reader_error(&p->r, GRAMMAR, "a buffer (%%name) expected, not %s", reader_token_text(&p->r));
     const char *name = p->r.token.s;
     for (size_t i = 0; i < p->step->buffers.n; i++)
         if (p->step->buffers.at[i]->name == name) return reader_error(&p->r, TWICE, "there are two buffers %%%s", name);
@@ -650,7 +668,8 @@ static bool buffer(Parser *p, Loc around) {
 }
 
 static bool step_header(Parser *p, LoopsProgram *out) {
-    if (p->r.token.kind != T_GLOBAL) return reader_error(&p->r, GRAMMAR, "@name of the step expected, not %s", reader_token_text(&p->r));
+    if (p->r.token.kind != T_GLOBAL)
+        return reader_error(&p->r, GRAMMAR, "@name of the step expected, not %s", reader_token_text(&p->r));
     if (func_by_name(out->module, p->r.token.s)) return reader_error(&p->r, TWICE, "there are two steps @%s", p->r.token.s);
     Step *s = p->step = arena_make(p->arena, Step);
     s->func = func_new(out->module, p->r.token.s, (Loc){0});

@@ -1,8 +1,9 @@
 /*
  * loops_print.c - the loops IR as text. loops_parse.c reads it; loops.h shows an example.
  *
- * The text is canonical: names are made unique here (w, w.1, ...), the terms of an affine stand in the order in which their variables are declared in the text, and
- * a place (@ file:line:col) is written where it differs from that of what is around. So printing what was parsed gives the same bytes.
+ * The text is canonical: names are made unique here (w, w.1, ...), the terms of an affine stand in the order in which their
+ * variables are declared in the text, and a place (@ file:line:col) is written where it differs from that of what is around. So
+ * printing what was parsed gives the same bytes.
  *
  * Words, names, numbers, types, places and the header are those of text.h.
  *
@@ -11,13 +12,12 @@
  *   place  := "arena" n | "thread" n | "slot" string | "field" string | "data [" number... "]"
  *   node   := "kernel @" name "{" stmt... "}" | "barrier" | "loop" var "in 0.." (affine | "%" name) "{" node... "}"
  *           | "while %" name "max" n "{" node... "}"
- *   stmt   := "for" range, ... "{" stmt... "}"      range := var "in" affine ".." (affine | "min(" affine, ... ")") ["by" n] [mark]
- *           | "let" t ":" elem "=" expr | "acc" t ":" elem ["[" n... "]"] "=" expr | t ["[" affine... "]"] "=" expr
- *           | "%" name ["[" affine... "]"] "=" expr | "index" v "=" ("(" affine ")" ("/" | "mod") n | expr) | "check" v "<" affine
- *           | "if 0 <=" affine "{" stmt... "}"
- *   mark   := "parallel" | "vector" n | "unroll" [n]
- *   expr   := [elem] (number | "convert(" expr ")") | "%" name ["[" affine... "]" ["else" number]] | t ["[" affine... "]"]
- *           | elem "(" affine ")" | op "(" expr, ... ")" | "uniform(" n "," expr "," expr ")" | "tree(" op "," t ")"
+ *   stmt   := "for" range, ... "{" stmt... "}"      range := var "in" affine ".." (affine | "min(" affine, ... ")") ["by" n]
+ * [mark] | "let" t ":" elem "=" expr | "acc" t ":" elem ["[" n... "]"] "=" expr | t ["[" affine... "]"] "=" expr | "%" name ["["
+ * affine... "]"] "=" expr | "index" v "=" ("(" affine ")" ("/" | "mod") n | expr) | "check" v "<" affine | "if 0 <=" affine "{"
+ * stmt... "}" mark   := "parallel" | "vector" n | "unroll" [n] expr   := [elem] (number | "convert(" expr ")") | "%" name ["["
+ * affine... "]" ["else" number]] | t ["[" affine... "]"] | elem "(" affine ")" | op "(" expr, ... ")" | "uniform(" n "," expr ","
+ * expr ")" | "tree(" op "," t ")"
  */
 #include "loops_text.h"
 
@@ -49,9 +49,10 @@ int loops_arg_elem(OpCode op, int elem, int i) {
 }
 
 bool loops_is_keyword(const char *name) {
-    static const char *const words[] = {"for",    "in",     "by",   "let",     "acc",    "index",   "check", "if",    "else", "mod",    "parallel",
-                                        "vector", "unroll", "tree", "prefetch", "uniform", "kernel", "barrier", "loop",  "while", "step", "buffer", "same",
-                                        "inf",    "nan",    "B"};
+    static const char *const words[] = {"for",      "in",      "by",     "let",      "acc",    "index",  "check",
+                                        "if",       "else",    "mod",    "parallel", "vector", "unroll", "tree",
+                                        "prefetch", "uniform", "kernel", "barrier",  "loop",   "while",  "step",
+                                        "buffer",   "same",    "inf",    "nan",      "B"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i], name) == 0) return true;
     Elem e;
@@ -78,7 +79,8 @@ static bool name_byte(const char *s, const char *p) {
 
 /* `hint` made a name of the text's grammar that is not in `used`, and adds it. */
 static const char *name_unique(Arena *a, Names *used, const char *hint, bool keywords) {
-    char *s = arena_printf(a, "%s%s", hint && ((*hint >= '0' && *hint <= '9') || (keywords && loops_is_keyword(hint))) ? "_" : "", hint ? hint : "v");
+    char *s = arena_printf(a, "%s%s", hint && ((*hint >= '0' && *hint <= '9') || (keywords && loops_is_keyword(hint))) ? "_" : "",
+                           hint ? hint : "v");
     if (!*s) s = arena_strndup(a, "v", 1);
     for (char *p = s; *p; p++)
         if (!name_byte(s, p)) *p = '_';
@@ -110,7 +112,8 @@ static void declare_body(Printer *p, const Body *b) {
     for (const Stmt *s = b->first; s; s = s->next) {
         size_t before = p->names.n;
         if (s->kind == STMT_FOR || s->kind == STMT_INDEX) declare_var(p, s->var);
-        if (s->kind == STMT_LET || s->kind == STMT_ACC) p->temp_name[s->temp->id] = name_unique(p->arena, &p->names, s->temp->name, true);
+        if (s->kind == STMT_LET || s->kind == STMT_ACC)
+            p->temp_name[s->temp->id] = name_unique(p->arena, &p->names, s->temp->name, true);
         declare_body(p, &s->body);
         if (s->kind == STMT_FOR) p->names.n = before;
     }
@@ -134,8 +137,10 @@ static void print_number(Printer *p, double v, Elem elem) { text_real(p->arena, 
 
 static void print_term(Printer *p, const Term *t, bool first) {
     int64_t f = t->factor;
-    if (!first) P(f < 0 ? " - " : " + ");
-    else if (f < 0) P("-");
+    if (!first)
+        P(f < 0 ? " - " : " + ");
+    else if (f < 0)
+        P("-");
     if (f != 1 && f != -1) P("%" PRId64 "*", f < 0 ? -f : f);
     const char *name = p->var_name[t->var->id];
     P("%s", name ? name : "?");
@@ -152,8 +157,10 @@ static void print_affine(Printer *p, const Affine *x) {
         done[best] = true;
         print_term(p, &x->term[best], k == 0);
     }
-    if (x->n == 0) P("%" PRId64, x->constant);
-    else if (x->constant) P(x->constant < 0 ? " - %" PRId64 : " + %" PRId64, x->constant < 0 ? -x->constant : x->constant);
+    if (x->n == 0)
+        P("%" PRId64, x->constant);
+    else if (x->constant)
+        P(x->constant < 0 ? " - %" PRId64 : " + %" PRId64, x->constant < 0 ? -x->constant : x->constant);
 }
 
 static void print_indices(Printer *p, int n, const Affine *const *index) {
@@ -394,8 +401,10 @@ static void print_node(Printer *p, StepNode *k, Loc around) {
     case STEP_WHILE:
         if (k->kind == STEP_LOOP) {
             P("loop %s in 0..", p->var_name[k->var->id]);
-            if (k->trip) print_affine(p, k->trip);
-            else P("%%%s", p->buffer_name[k->count->id]);
+            if (k->trip)
+                print_affine(p, k->trip);
+            else
+                P("%%%s", p->buffer_name[k->count->id]);
         } else {
             P("while %%%s max %" PRId64, p->buffer_name[k->count->id], k->max);
         }
@@ -451,7 +460,8 @@ static void print_step(const Step *s, Text *out, Arena *a) {
     P("}\n");
 }
 
-static const char *const stages[] = {[LOOPS_LOWERED] = "lowered", [LOOPS_TILED] = "tiled", [LOOPS_MARKED] = "marked", [LOOPS_PLANNED] = "planned"};
+static const char *const stages[] = {
+    [LOOPS_LOWERED] = "lowered", [LOOPS_TILED] = "tiled", [LOOPS_MARKED] = "marked", [LOOPS_PLANNED] = "planned"};
 
 const char *loops_stage_name(LoopsStage stage) { return stages[stage]; }
 

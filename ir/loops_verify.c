@@ -1,6 +1,7 @@
 /*
- * loops_verify.c - does a loops program follow the rules of loops.h? Variables and temps are declared before use and inside their loop, types fit, numbers of
- * indices fit, nothing stores to what is only read, and once planned every buffer has a place inside the arena.
+ * loops_verify.c - does a loops program follow the rules of loops.h? Variables and temps are declared before use and inside their
+ * loop, types fit, numbers of indices fit, nothing stores to what is only read, and once planned every buffer has a place inside
+ * the arena.
  *
  * Bounds of accesses are proved where an index is a number or one variable alone; loops_eval.c checks every access it makes.
  */
@@ -14,7 +15,7 @@ typedef struct Check {
     const StepNode *kernel;
     LoopsStage stage;
     bool *var, *temp; /* by id: declared and in scope */
-    int conditions; /* inside how many: what is never reached may be out of bounds */
+    int conditions;   /* inside how many: what is never reached may be out of bounds */
     const char *fault;
 } Check;
 
@@ -47,8 +48,10 @@ static void check_affine(Check *c, const Affine *x, const char *where) {
         const Var *v = x->term[i].var;
         if (x->term[i].factor == 0) fault(c, "%s has a term that is 0", where);
         if (i && x->term[i - 1].var->id >= v->id) fault(c, "the terms of %s are not sorted", where);
-        if (v->id < 0 || v->id >= c->step->n_vars) fault(c, "%s uses a variable of another step", where);
-        else if (!c->var[v->id]) fault(c, "%s uses `%s` where it is not declared", where, v->name);
+        if (v->id < 0 || v->id >= c->step->n_vars)
+            fault(c, "%s uses a variable of another step", where);
+        else if (!c->var[v->id])
+            fault(c, "%s uses `%s` where it is not declared", where, v->name);
     }
 }
 
@@ -91,7 +94,8 @@ static void check_op(Check *c, const Expr *e) {
         return;
     }
     const OpInfo *info = &op_info[e->op];
-    if (e->n_args < info->min_in || (info->max_in >= 0 && e->n_args > info->max_in)) fault(c, "%s with %d arguments", info->name, e->n_args);
+    if (e->n_args < info->min_in || (info->max_in >= 0 && e->n_args > info->max_in))
+        fault(c, "%s with %d arguments", info->name, e->n_args);
     bool compares = e->op != OP_convert && loops_arg_elem(e->op, F32, 0) == NO_ELEM;
     if (compares && (e->elem != BOOL || e->args[0]->elem != e->args[1]->elem)) fault(c, "the types of %s do not fit", info->name);
     for (int i = 0; i < e->n_args; i++) {
@@ -127,7 +131,8 @@ static void check_expr(Check *c, const Expr *e) {
         break;
     case EXPR_TREE:
         if (!c->temp[e->temp->id]) fault(c, "`%s` is used where it is not declared", e->temp->name);
-        if (e->temp->rank != 1 || e->temp->dim[0] != SUM_LANES) fault(c, "tree of `%s`, which has not %d elements", e->temp->name, SUM_LANES);
+        if (e->temp->rank != 1 || e->temp->dim[0] != SUM_LANES)
+            fault(c, "tree of `%s`, which has not %d elements", e->temp->name, SUM_LANES);
         break;
     }
 }
@@ -165,7 +170,8 @@ static void check_stmt(Check *c, const Stmt *s) {
     case STMT_STORE:
         check_access(c, s->buffer, s->n_index, s->index, false);
         if (c->fault) break;
-        if (s->buffer->place == PLACE_FIELD || s->buffer->place == PLACE_DATA) fault(c, "a store to %%%s, which is only read", s->buffer->name);
+        if (s->buffer->place == PLACE_FIELD || s->buffer->place == PLACE_DATA)
+            fault(c, "a store to %%%s, which is only read", s->buffer->name);
         if (s->value->elem != s->buffer->elem) fault(c, "%%%s gets a value of another type", s->buffer->name);
         break;
     case STMT_INDEX:
@@ -220,8 +226,10 @@ static void check_nodes(Check *c, StepNode *const *nodes, size_t n) {
             c->kernel = NULL;
             break;
         case STEP_LOOP:
-            if (k->trip) check_affine(c, k->trip, "a loop of the step");
-            else if (!in_step(c, k->count) || k->count->elem != I32 || k->count->rank) fault(c, "a loop of the step has no count");
+            if (k->trip)
+                check_affine(c, k->trip, "a loop of the step");
+            else if (!in_step(c, k->count) || k->count->elem != I32 || k->count->rank)
+                fault(c, "a loop of the step has no count");
             c->var[k->var->id] = true;
             check_nodes(c, k->nodes.at, k->nodes.n);
             c->var[k->var->id] = false;
@@ -245,7 +253,8 @@ static void check_buffer(Check *c, const Buffer *b) {
     if (c->stage < LOOPS_PLANNED || b->same) return;
     if (b->place == PLACE_NONE) fault(c, "%%%s has no place", b->name);
     int64_t copies = b->place == PLACE_THREAD && c->step->threads > 1 ? c->step->threads : 1;
-    if ((b->place == PLACE_ARENA || b->place == PLACE_THREAD) && (b->offset % 64 || b->offset < 0 || b->offset + copies * b->bytes > c->step->arena))
+    if ((b->place == PLACE_ARENA || b->place == PLACE_THREAD) &&
+        (b->offset % 64 || b->offset < 0 || b->offset + copies * b->bytes > c->step->arena))
         fault(c, "%%%s lies at %" PRId64 " of an arena of %" PRId64 " bytes", b->name, b->offset, c->step->arena);
 }
 

@@ -7,10 +7,10 @@
  *   =>  %h = tanh %x ; %l = sum %h axes [0]
  *       %dh = broadcast 1 ; %g = mul %dh, (sub 1, (mul %h, %h))                @ gradient of line 3
  *
- * From the loss back to the first op, each op whose result has a cotangent gives cotangents to its operands by its rule (grad_*.c), if they depend on
- * what is differentiated by. Grads are expanded in program order, those in nested blocks where their op stands, so that a grad sees
- * the ops that earlier ones became: gradients of gradients need nothing more. A grad inside a block sees the ops of the blocks around it, too; what
- * earlier turns of a loop did to a carried value is not part of it.
+ * From the loss back to the first op, each op whose result has a cotangent gives cotangents to its operands by its rule
+ * (grad_*.c), if they depend on what is differentiated by. Grads are expanded in program order, those in nested blocks where
+ * their op stands, so that a grad sees the ops that earlier ones became: gradients of gradients need nothing more. A grad inside
+ * a block sees the ops of the blocks around it, too; what earlier turns of a loop did to a carried value is not part of it.
  *
  * A cotangent that never came is zero: it is not built until somebody asks for it, and that is worth a warning (E0801).
  */
@@ -32,8 +32,12 @@ void grad_zero(GradCtx *c, Op *op, Value *const *dy) { (void)c, (void)op, (void)
 
 void grad_refuse(GradCtx *c, Op *op, Value *const *dy) {
     (void)dy;
-    if (op->code == OP_while) gr_fault(c, op, "how often a `while` turns is known only when it has run, and its way back would have to keep every turn; use `repeat n` with a constant n");
-    else bug("no gradient passes through `%s`: %s", op_info[op->code].name, op_text(c->arena, op));
+    if (op->code == OP_while)
+        gr_fault(c, op,
+                 "how often a `while` turns is known only when it has run, and its way back would have to keep every turn; use "
+                 "`repeat n` with a constant n");
+    else
+        bug("no gradient passes through `%s`: %s", op_info[op->code].name, op_text(c->arena, op));
 }
 
 static bool passes_gradient(OpCode code) { return rules[code] != grad_none && rules[code] != grad_zero; }
@@ -80,7 +84,8 @@ bool gr_constant(const Value *v, double *value) {
 Value *gr_guard(GradCtx *c, Value *dy, Value *g) {
     double k;
     if (gr_constant(dy, &k) && k != 0) return g;
-    Value *zero = gr_like(c, dy, 0), *infinite = g_binary(&c->b, OP_and, g_binary(&c->b, OP_eq, dy, zero), g_binary(&c->b, OP_ne, g, g));
+    Value *zero = gr_like(c, dy, 0),
+          *infinite = g_binary(&c->b, OP_and, g_binary(&c->b, OP_eq, dy, zero), g_binary(&c->b, OP_ne, g, g));
     return g_select(&c->b, infinite, zero, g);
 }
 
@@ -110,7 +115,8 @@ static bool mark_scan(bool *wanted, const Op *op) {
             if (wanted[b->results.at[k]->id] && mark(wanted, b->params.at[k + 1])) any = again = true;
     }
     for (size_t k = 0; k < b->results.n; k++)
-        if (wanted[b->results.at[k]->id] || ((int64_t)k < carry && wanted[b->params.at[k + 1]->id])) any |= mark(wanted, op->out[k]);
+        if (wanted[b->results.at[k]->id] || ((int64_t)k < carry && wanted[b->params.at[k + 1]->id]))
+            any |= mark(wanted, op->out[k]);
     return any;
 }
 
@@ -184,14 +190,15 @@ GradCtx gr_inside(GradCtx *c, Block *into) {
 /* ---- one grad op ---- */
 
 static void warn_unreached(const GradCtx *c, const Value *x) {
-    diag_warning(c->diag, c->grad->loc, 801, "the gradient with respect to %s%s%s is 0 everywhere: the loss does not depend on it in a way that has a slope",
+    diag_warning(c->diag, c->grad->loc, 801,
+                 "the gradient with respect to %s%s%s is 0 everywhere: the loss does not depend on it in a way that has a slope",
                  x->name ? "`" : "this", x->name ? x->name : "", x->name ? "`" : "");
 }
 
 static Value *result_of(GradCtx *c, const Op *g, int i) {
     Value *x = g->in[i + 1], *dx = gr_of(c, x);
     if (!dx) {
-        warn_unreached(c, x);
+        if (!c->failed) warn_unreached(c, x); /* else it may be 0 because of the error alone */
         c->b.loc = g->loc;
         dx = gr_like(c, x, 0);
     }

@@ -1,8 +1,10 @@
 /*
- * diff.c - the difference of two texts, line by line, as `diff -u` writes it: for --print-changed and for golden texts that do not match.
+ * diff.c - the difference of two texts, line by line, as `diff -u` writes it: for --print-changed and for golden texts that do
+ * not match.
  *
- * Myers 1986, "An O(ND) difference algorithm and its variations": the shortest way from corner to corner of the grid of lines, d changes at a time. Equal lines
- * at both ends are taken off first. Past a number of changes where the quadratic memory would hurt, the middle is printed as replaced whole.
+ * Myers 1986, "An O(ND) difference algorithm and its variations": the shortest way from corner to corner of the grid of lines, d
+ * changes at a time. Equal lines at both ends are taken off first. Past a number of changes where the quadratic memory would
+ * hurt, the middle is printed as replaced whole.
  */
 #include "pipeline.h"
 
@@ -59,19 +61,25 @@ static void changes(Arena *a, Lines x, Lines y, bool *gone, bool *come) {
         int k = i - j;
         bool down = k == -e || (k != e && before[k - 1] < before[k + 1]);
         int from = down ? k + 1 : k - 1, i0 = before[from], j0 = i0 - from;
-        if (down) come[low + j0] = true;
-        else gone[low + i0] = true;
+        if (down)
+            come[low + j0] = true;
+        else
+            gone[low + i0] = true;
         i = i0;
         j = j0;
     }
 }
 
-static void print_hunk(Arena *a, Text *out, Lines x, Lines y, const bool *gone, const bool *come, int i, int i_end, int j, int j_end) {
+static void print_hunk(Arena *a, Text *out, Lines x, Lines y, const bool *gone, const bool *come, int i, int i_end, int j,
+                       int j_end) {
     text_printf(a, out, "@@ -%d,%d +%d,%d @@\n", i + 1, i_end - i, j + 1, j_end - j);
     while (i < i_end || j < j_end) {
-        if (i < i_end && gone[i]) text_printf(a, out, "-%s\n", x.at[i++]);
-        else if (j < j_end && come[j]) text_printf(a, out, "+%s\n", y.at[j++]);
-        else text_printf(a, out, " %s\n", x.at[i]), i++, j++;
+        if (i < i_end && gone[i])
+            text_printf(a, out, "-%s\n", x.at[i++]);
+        else if (j < j_end && come[j])
+            text_printf(a, out, "+%s\n", y.at[j++]);
+        else
+            text_printf(a, out, " %s\n", x.at[i]), i++, j++;
     }
 }
 
@@ -89,9 +97,12 @@ bool text_diff(Arena *arena, const char *before, const char *after, Text *out) {
         int i0 = i > CONTEXT ? i - CONTEXT : 0, j0 = j - (i - i0), same = 0; /* j0 >= 0 unless both begin here */
         if (j0 < 0) i0 -= j0, j0 = 0;
         while ((i < x.n || j < y.n) && same <= 2 * CONTEXT) {
-            if (i < x.n && gone[i]) i++, same = 0;
-            else if (j < y.n && come[j]) j++, same = 0;
-            else i++, j++, same++;
+            if (i < x.n && gone[i])
+                i++, same = 0;
+            else if (j < y.n && come[j])
+                j++, same = 0;
+            else
+                i++, j++, same++;
         }
         int back = same > CONTEXT ? same - CONTEXT : 0;
         i -= back;

@@ -1,7 +1,7 @@
 /*
  * fuse.c - groups ops into kernels, so that nothing is written to memory only to be read once.
- * in:  typed graph, grads expanded.   out: stage fused: every op stands in a `kernel`, but for control, constants and reshapes of what lies in memory.
- * keeps: every bit (nothing is reassociated), types, places.   spoils: use counts.
+ * in:  typed graph, grads expanded.   out: stage fused: every op stands in a `kernel`, but for control, constants and reshapes of
+ * what lies in memory. keeps: every bit (nothing is reassociated), types, places.   spoils: use counts.
  *
  *   %z = contract "bi,io->bo" %x, %w           %h = kernel {
  *   %bb = broadcast %b, axes=[1]                  %z = contract "bi,io->bo" %x, %w
@@ -9,28 +9,30 @@
  *   %h = max %a, %zero                            %a = add %z, %bb
  *                                                 %h = max %a, %zero   return %h }
  *
- * A group has a point: the axes that run outside, which all its members share as their first ones. An op joins the group of one of its operands if it reads
- * the group's values in their own rows only (see step_keeps_rows) and no other operand waits for that group:
+ * A group has a point: the axes that run outside, which all its members share as their first ones. An op joins the group of one
+ * of its operands if it reads the group's values in their own rows only (see step_keeps_rows) and no other operand waits for that
+ * group:
  *   - behind a product or a window, elementwise ops of its shape (bias, activation, mask, the update of a weight);
- *   - elementwise ops, gathers, and reductions over trailing axes make a group of rows (softmax with its loss and its gradient: the point is the sample).
- * Then what only one later group uses moves there, if that makes less to write (1 - h moves to where dh * h * (1 - h) is). At last groups without products and
- * without a path between them share a kernel: the updates of many small parameters, the tracked scalars.
+ *   - elementwise ops, gathers, and reductions over trailing axes make a group of rows (softmax with its loss and its gradient:
+ * the point is the sample). Then what only one later group uses moves there, if that makes less to write (1 - h moves to where dh
+ * * h * (1 - h) is). At last groups without products and without a path between them share a kernel: the updates of many small
+ * parameters, the tracked scalars.
  *
- * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each kernel that uses them
- * computes them. So u8 pixels become f32 inside each product that reads them.
+ * Groups that begin apart and work on the same rows are joined.
+ *
+ * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each
+ * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them.
  */
 #include "passes/fuse.h"
 
 #include <string.h>
 
 enum {
-    FREE_COST = 6,         /* ops of arithmetic that are rather done again than stored */
-    OPERAND_COST = 4,      /* ... for each element of a product's operand, where they are done once for each panel */
-    SCALAR_COST = 20,      /* a scalar that costs more is computed once a step */
-    LEAST_POINTS = 8,      /* rows of a group, fewer are not worth losing the elements' parallelism */
+    OPERAND_COST = 4, /* arithmetic done again for each element of a product's operand, where it is done once for each panel */
+    LEAST_POINTS = 8, /* rows of a group, fewer are not worth losing the elements' parallelism */
     SHORT_ROW = 4096,
-    ROWS_LIMIT = 1 << 16,  /* elements of a row that a group may work on */
-    MANY = 64,             /* most groups in one kernel */
+    ROWS_LIMIT = 1 << 16, /* elements of a row that a group may work on */
+    MANY = 64,            /* most groups in one kernel */
 };
 
 /* ---- what ops cost and are ---- */
@@ -38,11 +40,14 @@ enum {
 static bool is_product(OpCode c) { return c == OP_contract || c == OP_conv; }
 static bool is_window(OpCode c) { return c == OP_window_max || c == OP_window_sum || c == OP_window_put || c == OP_window_pick; }
 static bool is_reduction(OpCode c) {
-    return c == OP_sum || c == OP_prod || c == OP_reduce_max || c == OP_reduce_min || c == OP_any || c == OP_all || c == OP_argmax || c == OP_argmin;
+    return c == OP_sum || c == OP_prod || c == OP_reduce_max || c == OP_reduce_min || c == OP_any || c == OP_all ||
+           c == OP_argmax || c == OP_argmin;
 }
 static bool is_control(OpCode c) { return c == OP_scan || c == OP_while; }
 
-static bool is_move(OpCode c) { return c == OP_broadcast || c == OP_reshape || c == OP_transpose || c == OP_slice || c == OP_reverse || c == OP_stop_gradient; }
+static bool is_move(OpCode c) {
+    return c == OP_broadcast || c == OP_reshape || c == OP_transpose || c == OP_slice || c == OP_reverse || c == OP_stop_gradient;
+}
 static bool is_leaf(OpCode c) { return c == OP_constant || c == OP_literal || c == OP_batch || c == OP_iota; }
 
 /* One index along the axis: then a scatter is a comparison (lower_pull.c). */
@@ -54,13 +59,14 @@ static bool scatters_one(const Op *op) {
 
 /* Results are elements of operands or arithmetic on them: no loops of its own. */
 static bool is_pointwise(const Op *op) {
-    return op_info[op->code].elementwise || is_move(op->code) || op->code == OP_gather || op->code == OP_take || op->code == OP_pad || op->code == OP_uniform ||
-           op->code == OP_dynamic_slice || scatters_one(op);
+    return op_info[op->code].elementwise || is_move(op->code) || op->code == OP_gather || op->code == OP_take ||
+           op->code == OP_pad || op->code == OP_uniform || op->code == OP_dynamic_slice || scatters_one(op);
 }
 
-static int op_cost(OpCode c) {
+int fuse_cost(OpCode c) {
     if (is_move(c) || is_leaf(c)) return 0;
-    bool function = c == OP_exp || c == OP_expm1 || c == OP_log || c == OP_log1p || c == OP_sin || c == OP_cos || c == OP_tanh || c == OP_erf || c == OP_pow;
+    bool function = c == OP_exp || c == OP_expm1 || c == OP_log || c == OP_log1p || c == OP_sin || c == OP_cos || c == OP_tanh ||
+                    c == OP_erf || c == OP_pow;
     return function ? SCALAR_COST : c == OP_div || c == OP_sqrt || c == OP_mod || c == OP_floor_div ? 2 : 1;
 }
 
@@ -70,9 +76,10 @@ static int op_cost(OpCode c) {
 static int free_cost(const Fuse *f, const Value *v, int most) {
     int i = fuse_op_of(f, v);
     if (i < 0 || f->role[i] != ROLE_FREE) return 0;
-    int cost = op_cost(f->op[i]->code);
+    int cost = fuse_cost(f->op[i]->code);
     for (int k = 0; k < f->op[i]->n_in && cost <= most; k++)
-        if (v->type->rank == 0 || f->op[i]->in[k]->type->rank) cost += free_cost(f, f->op[i]->in[k], most - cost); /* scalars: once, outside of the loops */
+        if (v->type->rank == 0 || f->op[i]->in[k]->type->rank)
+            cost += free_cost(f, f->op[i]->in[k], most - cost); /* scalars: once, outside of the loops */
     return cost;
 }
 
@@ -95,13 +102,15 @@ static int64_t source_bytes(const Fuse *f, const Value *v) {
     return sum;
 }
 
-static int64_t value_bytes(const Fuse *f, const Value *v) { return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem); }
+static int64_t value_bytes(const Fuse *f, const Value *v) {
+    return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem);
+}
 
 static Role find_role(const Fuse *f, const Op *op) {
     if (is_control(op->code)) return ROLE_CONTROL;
     if (is_leaf(op->code) || is_move(op->code) || op->code == OP_uniform) return ROLE_FREE;
     if (!op_info[op->code].elementwise) return ROLE_MEMBER;
-    int cost = op_cost(op->code);
+    int cost = fuse_cost(op->code);
     for (int k = 0; k < op->n_in; k++)
         if (op->out[0]->type->rank == 0 || op->in[k]->type->rank) cost += free_cost(f, op->in[k], SCALAR_COST);
     if (op->out[0]->type->rank == 0) return cost < SCALAR_COST ? ROLE_FREE : ROLE_MEMBER;
@@ -165,8 +174,8 @@ static void find_roles(Fuse *f) {
         for (size_t k = 0; k < inner.n; k++) keep(f, inner.at[k]);
     }
     for (size_t k = 0; k < f->block->results.n; k++) keep(f, f->block->results.at[k]);
-    /* what became a member leaves free ops before it as they are; what is behind it may not be from memory any more, and stays free all the same:
-     * it is cheap, and reads what is stored now */
+    /* what became a member leaves free ops before it as they are; what is behind it may not be from memory any more, and stays
+     * free all the same: it is cheap, and reads what is stored now */
 }
 
 /* ---- rows ---- */
@@ -341,7 +350,8 @@ static int point_with(const Fuse *f, const Group *g, const Op *op) {
     if (n == g->n_point && !is_reduction(op->code)) return n;
     if (n == 0) return -1;
     /* rows instead of elements: worth it if enough rows are left, and each is short enough to work on */
-    int64_t row = type_count(is_reduction(op->code) ? op->in[0]->type : g->point, f->func->batch_bound) / (points(f, t, n) ? points(f, t, n) : 1);
+    int64_t row = type_count(is_reduction(op->code) ? op->in[0]->type : g->point, f->func->batch_bound) /
+                  (points(f, t, n) ? points(f, t, n) : 1);
     if (row > ROWS_LIMIT) return -1;
     if (n < g->n_point && points(f, t, n) < LEAST_POINTS && row > SHORT_ROW) return -1;
     return n;
@@ -401,13 +411,16 @@ static bool reads_rows(const Fuse *f, const Group *b, int a, int n) {
 /* Does the one wait for the other by way of a third group? */
 static bool waits_around(const Fuse *f, int later, int earlier) {
     for (int x = 0; x < (int)f->groups.n; x++)
-        if (x != later && x != earlier && !f->groups.at[x]->gone && needs(f->groups.at[later], x) && needs(f->groups.at[x], earlier)) return true;
+        if (x != later && x != earlier && !f->groups.at[x]->gone && needs(f->groups.at[later], x) &&
+            needs(f->groups.at[x], earlier))
+            return true;
     return false;
 }
 
 static void merge(Fuse *f, int into, int from);
 
-/* A group that begins with something of its own (the sum of a constant's gradient, say) and then reads rows of an earlier one: they are one. */
+/* A group that begins with something of its own (the sum of a constant's gradient, say) and then reads rows of an earlier one:
+ * they are one. */
 static void join_rows(Fuse *f) {
     for (int b = 0; b < (int)f->groups.n; b++) {
         Group *y = f->groups.at[b];
@@ -427,10 +440,12 @@ static void join_rows(Fuse *f) {
 /* ---- what only one later group uses moves there ---- */
 
 typedef struct Users {
-    int inside;  /* uses in its own group */
-    int group;   /* the only other group that uses it; -1: none, -2: several, or control */
-    bool plain;  /* all those uses are elementwise or reductions, with nothing repeated on the way */
+    int inside; /* uses in its own group */
+    int group;  /* the only other group that uses it; -1: none, -2: several, or control */
+    bool plain; /* all those uses are elementwise or reductions, with nothing repeated on the way */
 } Users;
+
+static bool uses_plainly(const Op *op) { return (is_pointwise(op) && op->code != OP_take) || is_reduction(op->code); }
 
 static void note_use(const Fuse *f, Users *users, const Value *v, int user_group, bool plain) {
     int i = fuse_op_of(f, v);
@@ -447,8 +462,10 @@ static void note_use(const Fuse *f, Users *users, const Value *v, int user_group
         u->inside++;
         return;
     }
-    if (u->group == -1) u->group = user_group;
-    else if (u->group != user_group) u->group = -2;
+    if (u->group == -1)
+        u->group = user_group;
+    else if (u->group != user_group)
+        u->group = -2;
     u->plain &= plain;
 }
 
@@ -457,14 +474,24 @@ static void find_users(const Fuse *f, Users *users) {
     for (int i = 0; i < f->n_ops; i++) {
         if (f->role[i] == ROLE_FREE) continue;
         const Op *op = f->op[i];
-        bool plain = (is_pointwise(op) && op->code != OP_take) || (is_reduction(op->code) && op->code != OP_sort);
-        for (int k = 0; k < op->n_in; k++) note_use(f, users, op->in[k], f->group_of[i], plain);
+        for (int k = 0; k < op->n_in; k++) note_use(f, users, op->in[k], f->group_of[i], uses_plainly(op));
         if (!op->n_blocks) continue;
         Values inner = op_captures(f->arena, op);
         for (size_t k = 0; k < inner.n; k++) note_use(f, users, inner.at[k], -2, false);
     }
     for (int i = 0; i < f->n_ops; i++)
         if (f->kept[i]) users[i].group = -2;
+}
+
+/* Uses inside group g that go with an op that leaves it. */
+static void forget_inside(const Fuse *f, Users *users, const Value *v, int g) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return;
+    if (f->role[i] == ROLE_FREE) {
+        for (int k = 0; k < f->op[i]->n_in; k++) forget_inside(f, users, f->op[i]->in[k], g);
+    } else if (f->group_of[i] == g) {
+        users[i].inside--;
+    }
 }
 
 static void take_out(Fuse *f, int i) {
@@ -479,38 +506,47 @@ static void take_out(Fuse *f, int i) {
 /* Is the value written by its group anyway? */
 static bool is_stored(const Fuse *f, const Users *users, int i) { return f->kept[i] || users[i].group != -1; }
 
-/* Bytes that would have to be stored if op i left its group: operands that nobody stores yet. */
-static int64_t new_bytes(const Fuse *f, const Users *users, const Value *v, int g) {
+/* Bytes that would have to be stored if a user of v left group g: those of v, unless somebody stores it anyway, or those of what
+ * it is made of, if it could leave with its only user. */
+static int64_t new_bytes(const Fuse *f, const Users *users, const Value *v, int g, int depth) {
     int i = fuse_op_of(f, v);
     if (i < 0) return 0;
-    if (f->role[i] == ROLE_FREE) {
-        int64_t sum = 0;
-        for (int k = 0; k < f->op[i]->n_in; k++) sum += new_bytes(f, users, f->op[i]->in[k], g);
-        return sum;
+    bool goes_along = f->role[i] == ROLE_FREE;
+    if (!goes_along) {
+        if (f->group_of[i] != g || is_stored(f, users, i)) return 0;
+        goes_along = op_info[f->op[i]->code].elementwise && users[i].inside == 1 && depth < 8;
+        if (!goes_along) return value_bytes(f, v);
     }
-    return f->group_of[i] != g || is_stored(f, users, i) ? 0 : value_bytes(f, v);
+    int64_t sum = 0, own = f->role[i] == ROLE_FREE ? INT64_MAX : value_bytes(f, v);
+    for (int k = 0; k < f->op[i]->n_in; k++) sum += new_bytes(f, users, f->op[i]->in[k], g, depth + 1);
+    return sum < own ? sum : own;
 }
 
-/* Takes the use of v by group g, through free ops, over to group `to`. */
 static void sink(Fuse *f) {
     Users *users = arena_make_n(f->arena, Users, (size_t)f->n_ops);
     find_users(f, users);
     for (int i = f->n_ops - 1; i >= 0; i--) {
         const Op *op = f->op[i];
-        if (f->role[i] != ROLE_MEMBER || !op_info[op->code].elementwise || users[i].inside || users[i].group < 0 || !users[i].plain) continue;
+        if (f->role[i] != ROLE_MEMBER || !op_info[op->code].elementwise || users[i].inside || users[i].group < 0 ||
+            !users[i].plain)
+            continue;
         int from = f->group_of[i], to = users[i].group;
         if (f->groups.at[to]->closed) continue;
         if (f->groups.at[to]->heavy && !type_same_shape(op->out[0]->type, f->groups.at[to]->point)) continue;
         int64_t more = 0;
-        for (int k = 0; k < op->n_in; k++) more += new_bytes(f, users, op->in[k], from);
-        if (more > value_bytes(f, op->out[0])) continue;
+        for (int k = 0; k < op->n_in; k++) more += new_bytes(f, users, op->in[k], from, 0);
+        if (more >= value_bytes(f, op->out[0])) continue;
         uint64_t *set = new_set(f);
         op_sources(f, i, to, set);
         if (makes_circle(f, to, set)) continue;
         take_out(f, i);
         put_in(f, i, to);
         add_needs(f, to, set);
-        find_users(f, users);
+        for (int k = 0; k < op->n_in; k++) {
+            forget_inside(f, users, op->in[k], from);
+            note_use(f, users, op->in[k], to, uses_plainly(op));
+        }
+        users[i] = (Users){1, -1, true};
     }
 }
 
@@ -552,88 +588,19 @@ static void share_kernels(Fuse *f) {
         }
 }
 
-/* ---- reshapes of what is computed from memory go up to the memory, where they cost nothing ---- */
-
-static bool lies_in_memory(const Fuse *f, const Value *v) {
-    int i = fuse_op_of(f, v);
-    return i < 0 || (f->op[i]->code == OP_reshape && lies_in_memory(f, f->op[i]->in[0]));
-}
-
-/* reshape(f(x, y)) -> f(reshape(x), reshape(y)) for cheap elementwise f of tensors in memory, constants and draws. Returns NULL if it is not such. */
-static Value *reshaped(Fuse *f, Builder *b, Value *v, const Type *t, int depth) {
-    int i = fuse_op_of(f, v);
-    const Type *want = type_make(v->type->elem, t->rank, t->dim);
-    if (lies_in_memory(f, v)) return depth ? op_make(b, OP_reshape, 1, &v, 0, NULL, want) : NULL;
-    const Op *op = f->op[i];
-    if (op->code == OP_constant) return op_make(b, OP_constant, 0, NULL, op->n_attrs, op->attrs, want);
-    if (!op_info[op->code].elementwise || op->n_in == 0 || op_cost(op->code) >= SCALAR_COST || depth > FREE_COST) return NULL; /* iota counts along its axis */
-    Value *in[3];
-    for (int k = 0; k < op->n_in; k++)
-        if (!(in[k] = reshaped(f, b, op->in[k], t, depth + 1))) return NULL;
-    return op_make(b, op->code, op->n_in, in, op->n_attrs, op->attrs, want);
-}
-
-static bool all_from_memory(const Fuse *f, const Value *v, int depth) {
-    if (lies_in_memory(f, v)) return depth > 0;
-    const Op *op = f->op[fuse_op_of(f, v)];
-    if (op->code == OP_constant) return depth > 0;
-    if (!op_info[op->code].elementwise || op->n_in == 0 || op_cost(op->code) >= SCALAR_COST || depth > FREE_COST) return false;
-    for (int k = 0; k < op->n_in; k++)
-        if (!all_from_memory(f, op->in[k], depth + 1)) return false;
-    return true;
-}
-
-static void list_ops(Fuse *f) {
-    Block *b = f->block;
-    f->n_ops = 0;
-    for (Op *op = b->first; op; op = op->next) f->n_ops++;
-    f->n_values = f->func->n_values;
-    f->op = arena_make_n(f->arena, Op *, (size_t)f->n_ops);
-    f->op_of = arena_make_n(f->arena, int, (size_t)f->n_values);
-    int n = 0;
-    for (Op *op = b->first; op; op = op->next) {
-        f->op[n++] = op;
-        for (int k = 0; k < op->n_out; k++) f->op_of[op->out[k]->id] = n;
-    }
-}
-
-static void reshape_early(Fuse *f) {
-    for (int i = 0; i < f->n_ops; i++) {
-        Op *op = f->op[i];
-        if (op->code != OP_reshape || !all_from_memory(f, op->in[0], 0)) continue;
-        Builder b = {.arena = f->func->module->arena, .func = f->func, .block = f->block, .before = op, .loc = f->op[fuse_op_of(f, op->in[0])]->loc};
-        Value *v = reshaped(f, &b, op->in[0], op->out[0]->type, 0);
-        if (v) value_replace(f->func, op->out[0], v);
-    }
-}
-
-static void drop_dead(Fuse *f) {
-    int *uses = func_count_uses(f->arena, f->func);
-    for (Op *op = f->block->last, *prev; op; op = prev) {
-        prev = op->prev;
-        bool used = false;
-        for (int k = 0; k < op->n_out; k++) used |= uses[op->out[k]->id] > 0;
-        if (used || op->n_out == 0) continue;
-        for (int k = 0; k < op->n_in; k++) uses[op->in[k]->id]--;
-        Values inner = {0};
-        if (op->n_blocks) inner = op_captures(f->arena, op);
-        if (inner.n) uses = NULL;
-        op_remove(op);
-        if (!uses) uses = func_count_uses(f->arena, f->func);
-    }
-}
-
 /* ---- the pass ---- */
 
 static void fuse_block(PassCtx *c, Func *func, Block *block) {
     for (Op *op = block->first; op; op = op->next)
-        for (int k = 0; k < op->n_blocks; k++) fuse_block(c, func, op->blocks[k]); /* inner ones first: they copy free ops from outside */
+        for (int k = 0; k < op->n_blocks; k++)
+            fuse_block(c, func, op->blocks[k]); /* inner ones first: they copy free ops from outside */
     Arena *scratch = arena_new();
     Fuse fuse = {.ctx = c, .arena = scratch, .func = func, .block = block}, *f = &fuse;
-    list_ops(f);
-    reshape_early(f);
-    drop_dead(f);
-    list_ops(f);
+    fuse_list_ops(f);
+    fuse_reshape_early(f);
+    fuse_masks(f);
+    fuse_drop_dead(f);
+    fuse_list_ops(f);
     f->role = arena_make_n(scratch, Role, (size_t)f->n_ops);
     f->group_of = arena_make_n(scratch, int, (size_t)f->n_ops);
     f->kept = arena_make_n(scratch, bool, (size_t)f->n_ops);
@@ -645,7 +612,7 @@ static void fuse_block(PassCtx *c, Func *func, Block *block) {
     sink(f);
     share_kernels(f);
     fuse_emit(f);
-    drop_dead(f);
+    fuse_drop_dead(f);
     arena_free(scratch);
 }
 

@@ -13,11 +13,11 @@ typedef enum Role {
 } Role;
 
 typedef struct Group {
-    Vec(int) ops;   /* in the order of the block */
+    Vec(int) ops; /* in the order of the block */
     const Type *point;
-    int n_point;    /* the axes of `point` that all members have in common: the outer loops */
-    bool heavy;     /* a product or window: only ops of its result's shape may join */
-    bool closed;    /* nothing may join */
+    int n_point;     /* the axes of `point` that all members have in common: the outer loops */
+    bool heavy;      /* a product or window: only ops of its result's shape may join */
+    bool closed;     /* nothing may join */
     uint64_t *needs; /* bit set of groups that must come before, directly or not */
     bool gone;
 } Group;
@@ -28,19 +28,32 @@ typedef struct Fuse {
     Func *func;
     Block *block;
     int n_ops;
-    Op **op;        /* in order */
-    int *op_of;     /* by value id: 1 + the op of this block that makes it; 0: none */
-    Role *role;     /* by op */
-    int *group_of;  /* by op; -1 for free ones */
-    bool *kept;     /* by op: its value is needed outside of kernels (a result, an operand of control) */
+    Op **op;       /* in order */
+    int *op_of;    /* by value id: 1 + the op of this block that makes it; 0: none */
+    Role *role;    /* by op */
+    int *group_of; /* by op; -1 for free ones */
+    bool *kept;    /* by op: its value is needed outside of kernels (a result, an operand of control) */
     Vec(Group *) groups;
-    int words;      /* of a bit set of groups */
-    int n_values;   /* ids below it have a place in op_of */
+    int words;    /* of a bit set of groups */
+    int n_values; /* ids below it have a place in op_of */
 } Fuse;
 
 /* The op of the block that makes v, or -1. */
 static inline int fuse_op_of(const Fuse *f, const Value *v) { return v->def && v->id < f->n_values ? f->op_of[v->id] - 1 : -1; }
 
+enum {
+    FREE_COST = 6,    /* ops of arithmetic that are rather done again than stored */
+    SCALAR_COST = 20, /* what a function costs; a scalar that costs more is computed once a step */
+};
+/* What an op costs an element, in additions. */
+int fuse_cost(OpCode c);
+
+/* Numbers the ops of the block (again). */
+void fuse_list_ops(Fuse *f);
+/* Changes before grouping (fuse_prepare.c); the ops must be numbered, and are not afterwards. */
+void fuse_reshape_early(Fuse *f);
+void fuse_masks(Fuse *f);
+void fuse_drop_dead(Fuse *f);
 /* Writes the groups as kernels, in an order that their needs allow, and removes the ops that they replace. */
 void fuse_emit(Fuse *f);
 

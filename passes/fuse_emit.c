@@ -1,8 +1,8 @@
 /*
  * fuse_emit.c - writes the groups that fuse.c has made as `kernel` ops, in an order that their needs allow.
  *
- * A kernel's block is the group's ops in their order, with copies of the free ops that they use; its results are what others use. A reshape of what
- * lies in memory stays outside: it is another view of it, and needs no kernel.
+ * A kernel's block is the group's ops in their order, with copies of the free ops that they use; its results are what others use.
+ * A reshape of what lies in memory stays outside: it is another view of it, and needs no kernel.
  */
 #include "passes/fuse.h"
 
@@ -10,14 +10,14 @@
 
 typedef struct Emit {
     Fuse *f;
-    bool *stored;   /* by op: others use its value */
-    bool *outside;  /* by op: a free op that stands outside of kernels, at its new place */
-    Op *end;        /* everything new stands before it */
-    Value **now;    /* by value id: what stands for it outside from now on; NULL: itself */
+    bool *stored;  /* by op: others use its value */
+    bool *outside; /* by op: a free op that stands outside of kernels, at its new place */
+    Op *end;       /* everything new stands before it */
+    Value **now;   /* by value id: what stands for it outside from now on; NULL: itself */
     /* the kernel being written */
     int group;
     Builder b;
-    Value **inside; /* by value id: the copy in this kernel */
+    Value **inside;  /* by value id: the copy in this kernel */
     Vec(int) copied; /* ids in `inside` */
 } Emit;
 
@@ -82,7 +82,10 @@ static Value *inside_value(Emit *e, Value *v) {
     Fuse *f = e->f;
     if (v->id < f->n_values && e->inside[v->id]) return e->inside[v->id];
     int i = fuse_op_of(f, v);
-    if (i < 0) return v->def && v->id < f->n_values && v->def->block->func == f->func && is_movable_leaf(v->def->code) ? copy_op(e, v->def) : v;
+    if (i < 0)
+        return v->def && v->id < f->n_values && v->def->block->func == f->func && is_movable_leaf(v->def->code)
+                   ? copy_op(e, v->def)
+                   : v;
     if (f->role[i] != ROLE_FREE) return v;
     if (f->op[i]->code == OP_literal || (f->op[i]->code == OP_reshape && is_view(f, v, e->group))) {
         place_outside(e, v);
@@ -184,8 +187,10 @@ static void write_groups(Emit *e) {
         const Group *group = f->groups.at[g];
         order[k] = -1;
         done[g / 64] |= (uint64_t)1 << (g % 64);
-        if (f->role[group->ops.at[0]] == ROLE_CONTROL) write_control(e, f->op[group->ops.at[0]]);
-        else write_kernel(e, g);
+        if (f->role[group->ops.at[0]] == ROLE_CONTROL)
+            write_control(e, f->op[group->ops.at[0]]);
+        else
+            write_kernel(e, g);
     }
 }
 

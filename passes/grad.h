@@ -1,11 +1,12 @@
 /*
  * grad.h - what the gradient rules (grad_*.c) and autodiff.c share.
  *
- * Reverse mode: with the cotangent of a value v, written dv below, we mean the gradient of the loss with respect to v. A rule gets the cotangents of its
- * op's results and adds to those of the operands. Rules are graph to graph: they build ops, at c->b, from forward values and cotangents,
- * so that what they made can be differentiated again.
+ * Reverse mode: with the cotangent of a value v, written dv below, we mean the gradient of the loss with respect to v. A rule
+ * gets the cotangents of its op's results and adds to those of the operands. Rules are graph to graph: they build ops, at c->b,
+ * from forward values and cotangents, so that what they made can be differentiated again.
  *
- * Each rule begins with the forward equation that it differentiates. In the equations dy is the cotangent of the result y, da that of the operand a.
+ * Each rule begins with the forward equation that it differentiates. In the equations dy is the cotangent of the result y, da
+ * that of the operand a.
  */
 #ifndef NNC_PASSES_GRAD_H
 #define NNC_PASSES_GRAD_H
@@ -62,8 +63,8 @@ static inline Value *gr_div(GradCtx *c, Value *x, Value *y) { return g_binary(&c
 /* The number k in the shape and type of x. */
 static inline Value *gr_like(GradCtx *c, const Value *x, double k) { return g_constant(&c->b, x->type, k); }
 static inline Value *gr_scale(GradCtx *c, Value *x, double k) { return gr_mul(c, x, gr_like(c, x, k)); }
-/* g = dy times a factor, but 0 where dy is 0 and the factor infinite or NaN (then g is NaN). Where the factor is finite g stands as it is, so that its own derivative by dy is
- * the factor, also at dy = 0. */
+/* g = dy times a factor, but 0 where dy is 0 and the factor infinite or NaN (then g is NaN). Where the factor is finite g stands
+ * as it is, so that its own derivative by dy is the factor, also at dy = 0. */
 Value *gr_guard(GradCtx *c, Value *dy, Value *g);
 /* Is v a constant with this one value everywhere? */
 bool gr_constant(const Value *v, double *value);

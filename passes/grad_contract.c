@@ -1,14 +1,15 @@
 /*
  * grad_contract.c - gradient rules of products: contract, conv, and the windows of pooling.
  *
- * All are linear in each operand, and the gradients are ops of the same family: a product's gradients are products with labels exchanged, a
- * convolution's are convolutions with windows exchanged, so that the second derivative needs nothing new.
+ * All are linear in each operand, and the gradients are ops of the same family: a product's gradients are products with labels
+ * exchanged, a convolution's are convolutions with windows exchanged, so that the second derivative needs nothing new.
  */
 #include "grad.h"
 #include "spec.h"
 
-/* y = sum a b over the labels that y lacks:  da = sum dy b over those that a lacks, db = sum a dy over those that b lacks. Every label of an operand stands in
- * the other one or in y (the type rule sees to that), so that each gradient has all its labels from its two factors. */
+/* y = sum a b over the labels that y lacks:  da = sum dy b over those that a lacks, db = sum a dy over those that b lacks. Every
+ * label of an operand stands in the other one or in y (the type rule sees to that), so that each gradient has all its labels from
+ * its two factors. */
 void grad_contract(GradCtx *c, Op *op, Value *const *dy) {
     Spec s = read_spec(op);
     Value *a = op->in[0], *b = op->in[1];
@@ -18,8 +19,8 @@ void grad_contract(GradCtx *c, Op *op, Value *const *dy) {
 
 /* ---- conv ---- */
 
-/* One windowed label: the index p in a, o in the output, k in the kernel b are joined by  A p + low = S o + R k, where A, S, R are lhs_dilation, stride,
- * rhs_dilation; sizes n, m, w. */
+/* One windowed label: the index p in a, o in the output, k in the kernel b are joined by  A p + low = S o + R k, where A, S, R
+ * are lhs_dilation, stride, rhs_dilation; sizes n, m, w. */
 typedef struct Window {
     int64_t A, S, R, low, n, m, w;
 } Window;
@@ -36,7 +37,12 @@ static int read_windows(const Op *op, const Spec *s, Window *win) {
     op_ints(op, A_rhs_dilation, &rhs);
     const char *labels = op_str(op, A_window);
     for (int i = 0; labels[i]; i++)
-        win[i] = (Window){lhs[i], stride[i], rhs[i], low[i], size_of(s->a, labels[i], op->in[0]), size_of(s->out, labels[i], op->out[0]),
+        win[i] = (Window){lhs[i],
+                          stride[i],
+                          rhs[i],
+                          low[i],
+                          size_of(s->a, labels[i], op->in[0]),
+                          size_of(s->out, labels[i], op->out[0]),
                           size_of(s->b, labels[i], op->in[1])};
     return (int)strlen(labels);
 }
@@ -78,11 +84,12 @@ static Value *flip(GradCtx *c, Value *b, const char *b_labels, const char *windo
 /*
  * y[o] = sum over k of a[p] b[k]  with  A p + low = S o + R k  for each windowed label, other labels as in contract.
  *
- *   da[p] = sum over k of dy[o] b[k]:  with k = w - 1 - k' the relation reads  S o + (R (w - 1) - low) = A p + R k': a conv of dy, dilated by S, with b
- *           backwards, at stride A.
- *   db[k] = sum over o of a[p] dy[o]:  A p + low = R k + S o: a conv of a with dy as its kernel, dilated by S, at stride R.
+ *   da[p] = sum over k of dy[o] b[k]:  with k = w - 1 - k' the relation reads  S o + (R (w - 1) - low) = A p + R k': a conv of
+ * dy, dilated by S, with b backwards, at stride A. db[k] = sum over o of a[p] dy[o]:  A p + low = R k + S o: a conv of a with dy
+ * as its kernel, dilated by S, at stride R.
  *
- * Where the stride does not divide, the last elements of a were never read: the padding at the high end comes out larger (da) or negative (db).
+ * Where the stride does not divide, the last elements of a were never read: the padding at the high end comes out larger (da) or
+ * negative (db).
  */
 void grad_conv(GradCtx *c, Op *op, Value *const *dy) {
     Spec s = read_spec(op);
@@ -159,8 +166,8 @@ static Value *spread_windows(GradCtx *c, Value *dy, const Type *x, const int64_t
 }
 
 /*
- * y[o] = sum of x[p] over S o <= p + low < S o + w:  dx[p] = sum of dy[o] over the windows that hold p. With dy dilated by S that is the sum over the
- * w places  p + low - w + 1 .. p + low:  a window_sum at stride 1 over dy padded by w - 1 - low.
+ * y[o] = sum of x[p] over S o <= p + low < S o + w:  dx[p] = sum of dy[o] over the windows that hold p. With dy dilated by S that
+ * is the sum over the w places  p + low - w + 1 .. p + low:  a window_sum at stride 1 over dy padded by w - 1 - low.
  */
 void grad_window_sum(GradCtx *c, Op *op, Value *const *dy) {
     const Type *x = op->in[0]->type;
@@ -185,7 +192,7 @@ void grad_window_sum(GradCtx *c, Op *op, Value *const *dy) {
     Attr pads[] = {attr_ints(c->arena, A_low, pad_low, x->rank), attr_ints(c->arena, A_high, pad_high, x->rank),
                    attr_ints(c->arena, A_interior, interior, x->rank)};
     Value *wide = op_make(&c->b, OP_pad, 2, (Value *[]){dy[0], zero}, 3, pads, NULL);
-    Attr attrs[] = {attr_ints(c->arena, A_size, size, n), attr_ints(c->arena, A_stride, one, n), attr_ints(c->arena, A_low, none, n),
-                    attr_ints(c->arena, A_high, none, n)};
+    Attr attrs[] = {attr_ints(c->arena, A_size, size, n), attr_ints(c->arena, A_stride, one, n),
+                    attr_ints(c->arena, A_low, none, n), attr_ints(c->arena, A_high, none, n)};
     gr_give(c, op->in[0], op_make(&c->b, OP_window_sum, 1, &wide, 4, attrs, NULL));
 }

@@ -6,7 +6,8 @@
  *             dc, dx_t, dw += gradient of body at (dc', dy_t)
  *             carried: dc and the sums dw; slices: dy_t, x_t and what was kept; stacked: dx_t
  *
- * The backward body is first written as though the values of the forward body stood beside it. Then every forward value that it uses is provided:
+ * The backward body is first written as though the values of the forward body stood beside it. Then every forward value that it
+ * uses is provided:
  *   - t is t, slices x_t are sliced again, and what lies outside the loop (what does not vary with t) is simply used;
  *   - carried values are kept: the forward scan stacks them, the backward scan slices them;
  *   - what is dear to compute (products, sums, transcendental functions, inner loops, ...) is kept likewise;
@@ -19,19 +20,19 @@
 #include <string.h>
 
 typedef struct ScanGrad {
-    GradCtx *c;  /* around the scan */
-    GradCtx in;  /* in the backward body */
-    Op *op;      /* the forward scan; results are added to it */
+    GradCtx *c; /* around the scan */
+    GradCtx in; /* in the backward body */
+    Op *op;     /* the forward scan; results are added to it */
     Block *fwd, *back;
     int64_t carry, n_xs;
-    Scan scan;     /* its parts */
-    bool *active;  /* [carry]: a cotangent may come back through it */
-    Value **dcarry; /* [carry]: the parameter that brings it */
-    Values sums;    /* captured values that want a gradient, */
-    Values dsums;   /* ... and the parameters that bring their sums */
-    Values params;  /* slices of the backward body, with */
-    Values stacked; /* ... what each is a slice of, */
-    Vec(int64_t) axes; /* ... and along which axis */
+    Scan scan;            /* its parts */
+    bool *active;         /* [carry]: a cotangent may come back through it */
+    Value **dcarry;       /* [carry]: the parameter that brings it */
+    Values sums;          /* captured values that want a gradient, */
+    Values dsums;         /* ... and the parameters that bring their sums */
+    Values params;        /* slices of the backward body, with */
+    Values stacked;       /* ... what each is a slice of, */
+    Vec(int64_t) axes;    /* ... and along which axis */
     Vec(int64_t) dx_axes; /* where the cotangents of the slices are stacked */
 } ScanGrad;
 
@@ -91,7 +92,8 @@ static void order_params(ScanGrad *s, Value *t) {
 
 static const char *d_name(const Value *v) { return v->name ? intern_printf("d_%s", v->name) : NULL; }
 
-/* The cotangents that come in: those of the carried values after the turn, those of what the turn yielded, and the sums so far. */
+/* The cotangents that come in: those of the carried values after the turn, those of what the turn yielded, and the sums so far.
+ */
 static void seed(ScanGrad *s) {
     const int64_t *yaxes;
     op_ints(s->op, A_yaxes, &yaxes);
@@ -131,10 +133,30 @@ static void drop_idle_sums(ScanGrad *s) {
 /* Is the op's answer worth keeping? Draws are not: they are drawn again where they are used. */
 static bool is_dear(const Op *op) {
     switch ((int)op->code) {
-    case OP_exp: case OP_expm1: case OP_log: case OP_log1p: case OP_sin: case OP_cos: case OP_tanh: case OP_erf: case OP_pow: return true;
-    case OP_uniform: case OP_constant: case OP_literal: case OP_iota: case OP_batch: return false;
-    case OP_broadcast: case OP_reshape: case OP_transpose: case OP_slice: case OP_pad: case OP_concat: case OP_reverse: return false;
-    case OP_take: case OP_gather: case OP_dynamic_slice: return false;
+    case OP_exp:
+    case OP_expm1:
+    case OP_log:
+    case OP_log1p:
+    case OP_sin:
+    case OP_cos:
+    case OP_tanh:
+    case OP_erf:
+    case OP_pow: return true;
+    case OP_uniform:
+    case OP_constant:
+    case OP_literal:
+    case OP_iota:
+    case OP_batch: return false;
+    case OP_broadcast:
+    case OP_reshape:
+    case OP_transpose:
+    case OP_slice:
+    case OP_pad:
+    case OP_concat:
+    case OP_reverse: return false;
+    case OP_take:
+    case OP_gather:
+    case OP_dynamic_slice: return false;
     default: return !op_info[op->code].elementwise;
     }
 }
@@ -198,11 +220,15 @@ static void provide_params(ScanGrad *s, const bool *needed, Value **map, Value *
     for (int64_t k = 1; k < (int64_t)s->fwd->params.n; k++) {
         Value *v = s->fwd->params.at[k];
         if (!needed[v->id]) continue;
-        if (k > s->carry) map[v->id] = slice_param(s, s->op->in[k - 1], axes[k - 1 - s->carry], v->type, v->name);
-        else if (scan_stack_axis(&s->scan, v->type) >= 0) provide_kept(s, map, v);
+        if (k > s->carry)
+            map[v->id] = slice_param(s, s->op->in[k - 1], axes[k - 1 - s->carry], v->type, v->name);
+        else if (scan_stack_axis(&s->scan, v->type) >= 0)
+            provide_kept(s, map, v);
         else {
-            gr_fault(s->c, s->op, s->scan.stacks ? "along the batch, a carried value that holds the batch would have to be kept for every sample"
-                                            : "the number of its turns is known only when it runs, so that what they carry cannot be kept");
+            gr_fault(s->c, s->op,
+                     s->scan.stacks
+                         ? "along the batch, a carried value that holds the batch would have to be kept for every sample"
+                         : "the number of its turns is known only when it runs, so that what they carry cannot be kept");
             map[v->id] = v;
         }
     }
@@ -270,7 +296,8 @@ static Op *make_back(ScanGrad *s) {
     for (size_t i = 0; i < s->stacked.n; i++) vec_push(c->scratch, &in, s->stacked.at[i]);
     int64_t trip = op_int(s->op, A_trip);
     if (trip < 0) vec_push(c->scratch, &in, s->op->in[s->op->n_in - 1]);
-    Attr attrs[] = {attr_i(A_carry, carry), attr_ints(c->arena, A_axes, s->axes.at, (int64_t)s->axes.n), attr_ints(c->arena, A_yaxes, s->dx_axes.at, (int64_t)s->dx_axes.n),
+    Attr attrs[] = {attr_i(A_carry, carry), attr_ints(c->arena, A_axes, s->axes.at, (int64_t)s->axes.n),
+                    attr_ints(c->arena, A_yaxes, s->dx_axes.at, (int64_t)s->dx_axes.n),
                     attr_i(A_reverse, !op_int(s->op, A_reverse)), attr_i(A_trip, trip)};
     return op_make_full(&c->b, OP_scan, (int)in.n, in.at, 5, attrs, 1, &s->back, (int)s->back->results.n, NULL);
 }
@@ -286,7 +313,12 @@ static void give_results(ScanGrad *s, const Op *back, const Values *dxs) {
 
 void grad_scan(GradCtx *c, Op *op, Value *const *dy) {
     (void)dy; /* find_active and seed look them up */
-    ScanGrad s = {.c = c, .op = op, .fwd = op->blocks[0], .carry = op_int(op, A_carry), .n_xs = op_ints(op, A_axes, NULL), .scan = scan_of(op)};
+    ScanGrad s = {.c = c,
+                  .op = op,
+                  .fwd = op->blocks[0],
+                  .carry = op_int(op, A_carry),
+                  .n_xs = op_ints(op, A_axes, NULL),
+                  .scan = scan_of(op)};
     s.back = block_new(c->b.func, NULL);
     s.in = gr_inside(c, s.back);
     s.active = arena_make_n(c->scratch, bool, (size_t)s.carry);

@@ -1,20 +1,37 @@
 /*
  * grad_elementwise.c - gradient rules of the ops that work element by element.
  *
- * Where the derivative is a function of the answer (exp, tanh, sqrt, 1/x) the rule uses the answer, so that the operand need not be kept.
- * Where the derivative can be infinite (div, log, log1p, sqrt, pow, and exp, which overflows) a zero cotangent gives zero: a branch of `select` that was not taken must
- * not turn 0 * inf into NaN.
+ * Where the derivative is a function of the answer (exp, tanh, sqrt, 1/x) the rule uses the answer, so that the operand need not
+ * be kept. Where the derivative can be infinite (div, log, log1p, sqrt, pow, and exp, which overflows) a zero cotangent gives
+ * zero: a branch of `select` that was not taken must not turn 0 * inf into NaN.
  */
+#include "bounds.h"
 #include "grad.h"
+
+/* A divisor that is at least this, and a quotient by it, are as finite as the rest of the program. */
+static const double clear_of_zero = 1e-30;
+
+/* g / b, guarded unless b is surely not 0 */
+static Value *divided(GradCtx *c, Value *dy, Value *g, Value *b) {
+    double k;
+    Value *q = gr_div(c, g, b);
+    bool finite = (gr_constant(b, &k) && k != 0) || value_at_least(b) >= clear_of_zero;
+    return finite ? q : gr_guard(c, dy, q);
+}
 
 /* y = -a:  da = -dy */
 void grad_neg(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_neg(c, dy[0])); }
 
 /* y = |a|:  da = dy sign(a), 0 at 0 */
-void grad_abs(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_mul(c, dy[0], g_unary(&c->b, OP_sign, op->in[0]))); }
+void grad_abs(GradCtx *c, Op *op, Value *const *dy) {
+    gr_give(c, op->in[0], gr_mul(c, dy[0], g_unary(&c->b, OP_sign, op->in[0])));
+}
 
 /* y = e^a:  da = dy y */
-void grad_exp(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_guard(c, dy[0], gr_mul(c, dy[0], op->out[0]))); }
+void grad_exp(GradCtx *c, Op *op, Value *const *dy) {
+    Value *g = gr_mul(c, dy[0], op->out[0]);
+    gr_give(c, op->in[0], value_at_most(op->in[0]) <= 80 ? g : gr_guard(c, dy[0], g));
+}
 
 /* y = e^a - 1:  da = dy (y + 1) */
 void grad_expm1(GradCtx *c, Op *op, Value *const *dy) {
@@ -23,21 +40,23 @@ void grad_expm1(GradCtx *c, Op *op, Value *const *dy) {
 }
 
 /* y = log a:  da = dy / a */
-void grad_log(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_guard(c, dy[0], gr_div(c, dy[0], op->in[0]))); }
+void grad_log(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], divided(c, dy[0], dy[0], op->in[0])); }
 
 /* y = log(1 + a):  da = dy / (1 + a) */
 void grad_log1p(GradCtx *c, Op *op, Value *const *dy) {
     Value *a1 = gr_add(c, op->in[0], gr_like(c, op->in[0], 1));
-    gr_give(c, op->in[0], gr_guard(c, dy[0], gr_div(c, dy[0], a1)));
+    gr_give(c, op->in[0], divided(c, dy[0], dy[0], a1));
 }
 
 /* y = sqrt a:  da = dy / (2 y) */
 void grad_sqrt(GradCtx *c, Op *op, Value *const *dy) {
-    gr_give(c, op->in[0], gr_guard(c, dy[0], gr_div(c, gr_scale(c, dy[0], 0.5), op->out[0])));
+    gr_give(c, op->in[0], divided(c, dy[0], gr_scale(c, dy[0], 0.5), op->out[0]));
 }
 
 /* y = sin a:  da = dy cos a */
-void grad_sin(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_mul(c, dy[0], g_unary(&c->b, OP_cos, op->in[0]))); }
+void grad_sin(GradCtx *c, Op *op, Value *const *dy) {
+    gr_give(c, op->in[0], gr_mul(c, dy[0], g_unary(&c->b, OP_cos, op->in[0])));
+}
 
 /* y = cos a:  da = -dy sin a */
 void grad_cos(GradCtx *c, Op *op, Value *const *dy) {
@@ -84,15 +103,11 @@ void grad_mul(GradCtx *c, Op *op, Value *const *dy) {
 void grad_div(GradCtx *c, Op *op, Value *const *dy) {
     Value *a = op->in[0], *b = op->in[1], *y = op->out[0];
     double k;
-    bool safe = gr_constant(b, &k) && k != 0; /* the factor is finite */
-    if (gr_wanted(c, a)) {
-        Value *q = gr_div(c, dy[0], b);
-        gr_give(c, a, safe ? q : gr_guard(c, dy[0], q));
-    }
-    if (gr_wanted(c, b)) {
-        Value *q = gr_constant(a, &k) && k == 1 ? gr_mul(c, dy[0], y) : gr_div(c, dy[0], b);
-        gr_give(c, b, gr_guard(c, dy[0], gr_neg(c, gr_mul(c, q, y))));
-    }
+    if (gr_wanted(c, a)) gr_give(c, a, divided(c, dy[0], dy[0], b));
+    if (!gr_wanted(c, b)) return;
+    Value *q = gr_constant(a, &k) && k == 1 ? gr_mul(c, dy[0], y) : gr_div(c, dy[0], b);
+    Value *g = gr_neg(c, gr_mul(c, q, y));
+    gr_give(c, b, value_at_least(b) >= clear_of_zero ? g : gr_guard(c, dy[0], g));
 }
 
 /* y = a - b floor(a / b):  da = dy, db = -dy floor(a / b) */
@@ -104,7 +119,8 @@ void grad_mod(GradCtx *c, Op *op, Value *const *dy) {
     gr_give(c, b, gr_guard(c, dy[0], gr_neg(c, gr_mul(c, dy[0], q))));
 }
 
-/* y = a^b:  da = (dy b) a^(b - 1), db = (dy y) log a; each 0 where what stands in parentheses is (a^0 is flat, and so is 0^b in b > 0) */
+/* y = a^b:  da = (dy b) a^(b - 1), db = (dy y) log a; each 0 where what stands in parentheses is (a^0 is flat, and so is 0^b in b
+ * > 0) */
 void grad_pow(GradCtx *c, Op *op, Value *const *dy) {
     Value *a = op->in[0], *b = op->in[1];
     if (gr_wanted(c, a)) {

@@ -11,8 +11,10 @@ static int kept_axes(const Op *op, int rank, int64_t *kept) {
     int64_t n = op_ints(op, A_axes, &axes);
     int m = 0;
     for (int64_t i = 0, k = 0; i < rank; i++) {
-        if (k < n && axes[k] == i) k++;
-        else kept[m++] = i;
+        if (k < n && axes[k] == i)
+            k++;
+        else
+            kept[m++] = i;
     }
     return m;
 }
@@ -25,7 +27,8 @@ void grad_sum(GradCtx *c, Op *op, Value *const *dy) {
     gr_give(c, op->in[0], g_broadcast(&c->b, dy[0], x->rank, x->dim, kept));
 }
 
-/* x with its reduced axes brought to one side and joined into one: first (front) or last. perm and apart undo it; see bring_back. */
+/* x with its reduced axes brought to one side and joined into one: first (front) or last. perm and apart undo it; see bring_back.
+ */
 typedef struct Joined {
     Value *x;
     int64_t perm[MAX_RANK];
@@ -85,7 +88,8 @@ void grad_reduce_max(GradCtx *c, Op *op, Value *const *dy) {
         gr_give(c, op->in[0], dy[0]);
         return;
     }
-    /* one axis stays where it is; several are joined behind the others, or before them if the batch is among them, because k * B leads */
+    /* one axis stays where it is; several are joined behind the others, or before them if the batch is among them, because k * B
+     * leads */
     bool batch = false;
     for (int64_t i = 0; i < n; i++) batch |= x->dim[axes[i]].batch;
     Joined j = {.x = op->in[0], .apart = x, .axis = axes[0]};
@@ -108,7 +112,8 @@ static Value *shift_ones(GradCtx *c, Value *x, int64_t axis, int64_t k) {
     low[axis] = k;
     high[axis] = -k;
     Value *one = g_constant(&c->b, type_scalar(x->type->elem), 1);
-    Attr attrs[] = {attr_ints(c->arena, A_low, low, rank), attr_ints(c->arena, A_high, high, rank), attr_ints(c->arena, A_interior, interior, rank)};
+    Attr attrs[] = {attr_ints(c->arena, A_low, low, rank), attr_ints(c->arena, A_high, high, rank),
+                    attr_ints(c->arena, A_interior, interior, rank)};
     return op_make(&c->b, OP_pad, 2, (Value *[]){x, one}, 3, attrs, NULL);
 }
 
@@ -120,8 +125,8 @@ static Value *products_beside(GradCtx *c, Value *x, int64_t axis, int way) {
     return p;
 }
 
-/* y = product of x over axes:  dx_i = dy (product of x before i) (product of x behind i). No division: x may hold zeros, and the second derivative at
- * zeros is right, too. */
+/* y = product of x over axes:  dx_i = dy (product of x before i) (product of x behind i). No division: x may hold zeros, and the
+ * second derivative at zeros is right, too. */
 void grad_prod(GradCtx *c, Op *op, Value *const *dy) {
     const int64_t *axes;
     int64_t n = op_ints(op, A_axes, &axes);

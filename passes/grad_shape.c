@@ -1,6 +1,6 @@
 /*
- * grad_shape.c - gradient rules of the ops that move elements about. Each of them is a linear map that copies, so its gradient is the map that brings
- * the copies home: what was repeated is summed, what was cut off gets zeros, what was picked is put back.
+ * grad_shape.c - gradient rules of the ops that move elements about. Each of them is a linear map that copies, so its gradient is
+ * the map that brings the copies home: what was repeated is summed, what was cut off gets zeros, what was picked is put back.
  */
 #include "grad.h"
 
@@ -14,7 +14,9 @@ static Value *pad_zero(GradCtx *c, Value *x, const int64_t *low, const int64_t *
     return op_make(&c->b, OP_pad, 2, (Value *[]){x, zero}, 3, attrs, NULL);
 }
 
-static Value *reshape_like(GradCtx *c, Value *x, const Type *t) { return x->type == t ? x : g_reshape(&c->b, x, t->rank, t->dim); }
+static Value *reshape_like(GradCtx *c, Value *x, const Type *t) {
+    return x->type == t ? x : g_reshape(&c->b, x, t->rank, t->dim);
+}
 
 static Value *slice_axis(GradCtx *c, Value *x, int64_t axis, int64_t from, int64_t to) {
     int64_t start[MAX_RANK], limit[MAX_RANK], step[MAX_RANK];
@@ -143,7 +145,8 @@ void grad_take_add(GradCtx *c, Op *op, Value *const *dy) {
     gr_give(c, op->in[0], op_make(&c->b, OP_take, 2, (Value *[]){dy[0], op->in[1]}, op->n_attrs, op->attrs, NULL));
 }
 
-/* One place taken along the axis: dx is dy where the index is i, else 0, element by element. (That i lies inside has been checked on the way there.) */
+/* One place taken along the axis: dx is dy where the index is i, else 0, element by element. (That i lies inside has been checked
+ * on the way there.) */
 static Value *one_place(GradCtx *c, const Op *op, Value *dy) {
     Value *i = op->in[1]->type->elem == U8 ? g_convert(&c->b, op->in[1], I32) : op->in[1]; /* places beyond 255 */
     const Type *x = op->in[0]->type, *it = type_with_elem(x, i->type->elem);
@@ -161,13 +164,15 @@ void grad_gather(GradCtx *c, Op *op, Value *const *dy) {
         gr_give(c, op->in[0], one_place(c, op, dy[0]));
         return;
     }
-    gr_give(c, op->in[0], op_make(&c->b, OP_scatter_add, 2, (Value *[]){dy[0], op->in[1]}, op->n_attrs, op->attrs, op->in[0]->type));
+    gr_give(c, op->in[0],
+            op_make(&c->b, OP_scatter_add, 2, (Value *[]){dy[0], op->in[1]}, op->n_attrs, op->attrs, op->in[0]->type));
 }
 void grad_scatter_add(GradCtx *c, Op *op, Value *const *dy) {
     gr_give(c, op->in[0], op_make(&c->b, OP_gather, 2, (Value *[]){dy[0], op->in[1]}, op->n_attrs, op->attrs, NULL));
 }
 
-/* values = x[places], sorted or the k largest:  dx = zeros, plus dy at the places. Nothing comes back through places, which are integers */
+/* values = x[places], sorted or the k largest:  dx = zeros, plus dy at the places. Nothing comes back through places, which are
+ * integers */
 void grad_sort(GradCtx *c, Op *op, Value *const *dy) {
     if (!dy[0]) return;
     const Type *x = op->in[0]->type;
@@ -196,8 +201,8 @@ static Value *dynamic_update(GradCtx *c, Value *x, Value *u, const Op *op, int f
     return op_make(&c->b, OP_dynamic_update, (int)n + 2, in, 1, &attr, NULL);
 }
 
-/* y = x[i : i + size]:  dx[i : i + size] += dy. Into a sum that is already there this touches the slice alone, so that reading x[t] in
- * every turn of a loop costs on the way back what it cost on the way there. */
+/* y = x[i : i + size]:  dx[i : i + size] += dy. Into a sum that is already there this touches the slice alone, so that reading
+ * x[t] in every turn of a loop costs on the way back what it cost on the way there. */
 void grad_dynamic_slice(GradCtx *c, Op *op, Value *const *dy) {
     Value *x = op->in[0], *sum = gr_of(c, x);
     if (!gr_wanted(c, x)) return;

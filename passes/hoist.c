@@ -1,18 +1,20 @@
 /*
- * hoist.c - lift products, and the sums that only gather results turn by turn, out of scan: one large product in place of many small ones.
- * in:  graph, grads expanded.   out: the same; every product left in a scan needs a carried value, or makes one.
+ * hoist.c - lift products, and the sums that only gather results turn by turn, out of scan: one large product in place of many
+ * small ones. in:  graph, grads expanded.   out: the same; every product left in a scan needs a carried value, or makes one.
  * keeps: types, slots.   spoils: use counts.   leaves: carried values and stacks that nobody uses, for simplify.
  *
- *   before  %x_t slices of %x, %W from outside:   scan %x_t in %x { %a = contract "bi,io->bo" %x_t, %W ; %h' = tanh (add %a, ..) }
+ *   before  %x_t slices of %x, %W from outside:   scan %x_t in %x { %a = contract "bi,io->bo" %x_t, %W ; %h' = tanh (add %a, ..)
+ * }
  *           =>  %p = contract "tbi,io->tbo" %x, %W ;  scan %a in %p { %h' = tanh (add %a, ..) }
  *   after   %y only stacked:                      scan { .. %y = contract "bh,ho->bo" %h, %V ; yield %y }
  *           =>  %h* = scan { .. yield %h } ;  %y* = contract "tbh,ho->tbo" %h*, %V
  *   sums    %s only gathers:                      scan %s { .. %s' = add %s, (contract "bi,bo->io" %x_t, %dz_t) }
  *           =>  %dz* = scan { .. yield %dz_t } ;  %s = add %s0, (contract "tbi,tbo->io" %x, %dz*)
- *           likewise for sums over axes of what is stacked anyway (gradients of biases), and for take_add (gradients of embeddings)
+ *           likewise for sums over axes of what is stacked anyway (gradients of biases), and for take_add (gradients of
+ * embeddings)
  *
- * Bits: the products before and after keep theirs (each result is the chain it was). A gathered sum becomes one chain over (turn, summed labels), cut
- * as graph.h says: other roundings than turn by turn, the same on every machine.
+ * Bits: the products before and after keep theirs (each result is the chain it was). A gathered sum becomes one chain over (turn,
+ * summed labels), cut as graph.h says: other roundings than turn by turn, the same on every machine.
  *
  * Not done: products with a carried value (h @ U) whose result the next turn needs: each turn needs the one before.
  */
@@ -31,14 +33,14 @@ typedef struct Hoist {
     Func *func;
     Scan s;
     Arena *scratch;
-    Builder b;     /* where what is lifted goes: in front of the scan, or behind it */
-    bool behind;   /* ... then values that depend on carried ones may be stacked */
-    int *uses;     /* by id */
-    bool *carried; /* by id: depends on a carried value */
-    int n_ids;     /* the values that the tables know */
-    Lifted *seen;  /* by id */
+    Builder b;         /* where what is lifted goes: in front of the scan, or behind it */
+    bool behind;       /* ... then values that depend on carried ones may be stacked */
+    int *uses;         /* by id */
+    bool *carried;     /* by id: depends on a carried value */
+    int n_ids;         /* the values that the tables know */
+    Lifted *seen;      /* by id */
     signed char *free; /* by id: can be lifted in front: 1 yes, -1 no, 0 not asked yet */
-    Value **map;   /* by id: replaced inside the body */
+    Value **map;       /* by id: replaced inside the body */
     bool changed;
 } Hoist;
 
@@ -136,7 +138,8 @@ static char free_label(const char *spec) {
     bug("all labels are taken in %s", spec);
 }
 
-/* The product with the turns as one more label: of those operands that vary, and of the result, if it has them. out_axis < 0: summed over. */
+/* The product with the turns as one more label: of those operands that vary, and of the result, if it has them. out_axis < 0:
+ * summed over. */
 static Value *lift_product(Hoist *h, const Op *op, Lifted a, Lifted b, int64_t out_axis) {
     Spec spec = read_spec(op), wide = {0};
     int64_t axis[3] = {a.axis, b.axis, out_axis};
@@ -169,7 +172,15 @@ static bool lift_elementwise(Hoist *h, const Op *op, const Lifted *in, Lifted *o
 /* Ops that only move, or reduce, the axes of their operands: the same with one more axis in front. */
 static bool moves_axes(OpCode code) {
     switch ((int)code) {
-    case OP_broadcast: case OP_reshape: case OP_transpose: case OP_slice: case OP_concat: case OP_reverse: case OP_sum: case OP_reduce_max: case OP_reduce_min: return true;
+    case OP_broadcast:
+    case OP_reshape:
+    case OP_transpose:
+    case OP_slice:
+    case OP_concat:
+    case OP_reverse:
+    case OP_sum:
+    case OP_reduce_max:
+    case OP_reduce_min: return true;
     default: return false;
     }
 }
@@ -205,7 +216,8 @@ static bool lift_take(Hoist *h, const Op *op, const Lifted *in, Lifted *out) {
 /* Is the op of a kind that can be lifted? Draws are not: they are keyed by the element's place. */
 static bool is_liftable(const Hoist *h, const Op *op) {
     if (op->n_out != 1 || op->n_blocks || op->code == OP_uniform) return false;
-    if (op->code == OP_take) return h->s.trip != 0 && !value_inside(h->s.op, op->in[0]); /* it may stop the program, so there must be a turn */
+    if (op->code == OP_take)
+        return h->s.trip != 0 && !value_inside(h->s.op, op->in[0]); /* it may stop the program, so there must be a turn */
     return (op_info[op->code].elementwise && op->n_in <= 3) || is_product(op) || moves_axes(op->code) || op->n_in == 0;
 }
 
@@ -319,18 +331,22 @@ static void mark_onward(const Hoist *h, bool *onward) {
     }
 }
 
-/* Can this op follow a product out of the scan? Then its result is marked: products with an operand from outside that only stacks need, and what is computed of
- * them for stacks. What is marked does not count as carried: it is lifted, not stacked. */
+/* Can this op follow a product out of the scan? Then its result is marked: products with an operand from outside that only stacks
+ * need, and what is computed of them for stacks. What is marked does not count as carried: it is lifted, not stacked. */
 static void mark_following(Hoist *h, bool *follows) {
     bool *onward = arena_make_n(h->scratch, bool, (size_t)h->n_ids);
     mark_onward(h, onward);
     for (const Op *op = h->s.body->first; op; op = op->next) {
-        if (op->n_out != 1 || onward[op->out[0]->id] || !h->carried[op->out[0]->id] || scan_stack_axis(&h->s, op->out[0]->type) < 0) continue;
+        if (op->n_out != 1 || onward[op->out[0]->id] || !h->carried[op->out[0]->id] ||
+            scan_stack_axis(&h->s, op->out[0]->type) < 0)
+            continue;
         bool any = false;
-        if (is_product(op)) any = !value_inside(h->s.op, op->in[0]) || !value_inside(h->s.op, op->in[1]);
+        if (is_product(op))
+            any = !value_inside(h->s.op, op->in[0]) || !value_inside(h->s.op, op->in[1]);
         else if ((op_info[op->code].elementwise && op->n_in <= 3) || moves_axes(op->code))
             for (int i = 0; i < op->n_in && !any; i++) any = follows[op->in[i]->id];
-        for (int i = 0; any && i < op->n_in; i++) any = !value_inside(h->s.op, op->in[i]) || scan_stack_axis(&h->s, op->in[i]->type) >= 0;
+        for (int i = 0; any && i < op->n_in; i++)
+            any = !value_inside(h->s.op, op->in[i]) || scan_stack_axis(&h->s, op->in[i]->type) >= 0;
         follows[op->out[0]->id] = any;
     }
     for (int i = 0; i < h->n_ids; i++)
@@ -454,7 +470,8 @@ static Value *gathered(Hoist *h, Value *g, bool products) {
     return NULL;
 }
 
-/* One carried value: %s' = %s + g1 + g2 + ..; those g that can be summed outside leave. Products go first: what they stack the sums over axes use. */
+/* One carried value: %s' = %s + g1 + g2 + ..; those g that can be summed outside leave. Products go first: what they stack the
+ * sums over axes use. */
 static void gather_one(Hoist *h, int64_t k, bool products, Value **to) {
     Block *b = h->s.body;
     Value *p = b->params.at[k + 1], *r = b->results.at[k], *terms[MOST_TERMS], *outside = NULL, *rest = p;

@@ -5,8 +5,9 @@
  *   %h = contract %x, %w spec "bi,io->bo" : f32[B, 10]      with %w: f32[784, 20]
  *   =>  %h = contract %x, %w spec "bi,io->bo" : f32[B, 20]
  *
- * Ops whose types follow from nothing (constant, broadcast, reshape, convert, ...) keep theirs. A rule that does not hold is an error of the text's
- * author (E0803), with the op as printed. Blocks are inferred before their op, whose results follow from theirs; parameters of blocks keep their types.
+ * Ops whose types follow from nothing (constant, broadcast, reshape, convert, ...) keep theirs. A rule that does not hold is an
+ * error of the text's author (E0803), with the op as printed. Blocks are inferred before their op, whose results follow from
+ * theirs; parameters of blocks keep their types.
  */
 #include "pipeline.h"
 
@@ -39,7 +40,8 @@ static bool check_results(PassCtx *c, const Func *f) {
         const Slot *s = f->out_slots.at[i];
         const Type *t = f->body->results.at[i]->type;
         if (t == s->type) continue;
-        diag_error(c->diag, f->loc, 803, "@%s writes %s to `%s`, which is %s", f->name, type_name(t), s->name, type_name(s->type));
+        diag_error(c->diag, f->loc, 803, "@%s writes %s to `%s`, which is %s", f->name, type_name(t), s->name,
+                   type_name(s->type));
         ok = false;
     }
     return ok;

@@ -65,7 +65,8 @@ static Value *split(Join *j, Op *op, Op *concat) {
     for (int i = 0, end; i < concat->n_in; i = end) {
         int64_t n = 0;
         bool carried = j->carried[concat->in[i]->id];
-        for (end = i; end < concat->n_in && j->carried[concat->in[end]->id] == carried; end++) n += concat->in[end]->type->dim[axis].n;
+        for (end = i; end < concat->n_in && j->carried[concat->in[end]->id] == carried; end++)
+            n += concat->in[end]->type->dim[axis].n;
         Value *x = end - i == 1 ? concat->in[i] : g_concat(&b, end - i, concat->in + i, axis);
         Value *p = g_contract(&b, op_str(op, A_spec), x, part_of(&j->before, w, w_axis, at, at + n));
         sum = sum ? g_binary(&b, OP_add, sum, p) : p;
@@ -77,7 +78,8 @@ static Value *split(Join *j, Op *op, Op *concat) {
 static bool wants_split(const Join *j, const Op *op) {
     if (op->code != OP_contract || value_inside(j->s.op, op->in[1])) return false;
     const Op *concat = op->in[0]->def;
-    if (!concat || concat->code != OP_concat || concat->block != j->s.body || !elem_is_float(op->out[0]->type->elem)) return false;
+    if (!concat || concat->code != OP_concat || concat->block != j->s.body || !elem_is_float(op->out[0]->type->elem))
+        return false;
     Spec s = read_spec(op);
     char label = s.a[op_int(concat, A_axis)];
     if (!strchr(s.b, label) || strchr(s.out, label)) return false;
@@ -113,7 +115,8 @@ static char free_label(const Spec *s) {
     return found;
 }
 
-/* Can these two be joined: the same product of the same value with weights from outside, of the same shape but for the free label? */
+/* Can these two be joined: the same product of the same value with weights from outside, of the same shape but for the free
+ * label? */
 static bool alike(const Op *x, const Op *y, int64_t w_axis) {
     if (y->code != OP_contract || y->in[0] != x->in[0] || op_str(x, A_spec) != op_str(y, A_spec)) return false;
     const Type *a = x->in[1]->type, *b = y->in[1]->type;

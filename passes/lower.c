@@ -1,8 +1,8 @@
 /*
  * lower.c - from the graph to loops: every function becomes a step.
- * in:  a graph after autodiff; fused (a kernel op is a kernel) or not (then each op is one).   out: loops in stage `lowered`: obvious nests, all
- *      loops serial, a barrier behind every kernel, buffers without places.
- * keeps: the bits of every result, the order of sums as graph.h states it, places in the source.
+ * in:  a graph after autodiff; fused (a kernel op is a kernel) or not (then each op is one).   out: loops in stage `lowered`:
+ * obvious nests, all loops serial, a barrier behind every kernel, buffers without places. keeps: the bits of every result, the
+ * order of sums as graph.h states it, places in the source.
  *
  *   %h = contract "bi,io->bo" %x, %w : f32[B, 64]         kernel @dense.1 {
  *                                                   =>      for b in 0..B, o in 0..64 {
@@ -12,9 +12,10 @@
  *                                                           }
  *                                                         }
  *
- * A nest is what the ops say and no more; how it is cut, vectorized and shared out is the business of the passes behind. Slots are buffers in the frame, read and
- * overwritten where they lie (lower_block.c says when that is allowed). Files: lower_block.c blocks, lower_kernel.c groups of ops, lower_pull.c
- * elements, lower_reduce.c sums and windows, lower_special.c take_add, scatter_add, sort, lower_control.c scan and while, lower_scope.c the pen.
+ * A nest is what the ops say and no more; how it is cut, vectorized and shared out is the business of the passes behind. Slots
+ * are buffers in the frame, read and overwritten where they lie (lower_block.c says when that is allowed). Files: lower_block.c
+ * blocks, lower_kernel.c groups of ops, lower_pull.c elements, lower_reduce.c sums, lower_window.c windows, lower_special.c
+ * take_add, scatter_add, sort, lower_control.c scan and while, lower_scope.c the pen.
  */
 #include "passes/lower.h"
 

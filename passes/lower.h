@@ -1,11 +1,12 @@
 /*
- * lower.h - inside of lower: what its files share. lower.c makes steps of functions, lower_kernel.c nests of kernels, lower_pull.c gives the value of
- * an element as an expression, lower_reduce.c sums and windows, lower_special.c what writes where an index says.
+ * lower.h - inside of lower: what its files share. lower.c makes steps of functions, lower_kernel.c nests of kernels,
+ * lower_pull.c gives the value of an element as an expression, lower_reduce.c sums and windows, lower_special.c what writes where
+ * an index says.
  *
- * The one idea: `pull(v, index)` is the expression of element `index` of the value v. If v lies in memory, it is a load; else it is made of its op's
- * operands, pulled in turn. What needs statements (a sum, an index that is loaded, a condition) puts them where the code is being written, and
- * where an element does not depend on the innermost loops, it is computed outside of them. So any group of ops can be lowered, and how ops
- * are grouped (fuse) decides about speed alone.
+ * The one idea: `pull(v, index)` is the expression of element `index` of the value v. If v lies in memory, it is a load; else it
+ * is made of its op's operands, pulled in turn. What needs statements (a sum, an index that is loaded, a condition) puts them
+ * where the code is being written, and where an element does not depend on the innermost loops, it is computed outside of them.
+ * So any group of ops can be lowered, and how ops are grouped (fuse) decides about speed alone.
  */
 #ifndef NNC_PASSES_LOWER_H
 #define NNC_PASSES_LOWER_H
@@ -13,12 +14,16 @@
 #include "ir/loops.h"
 #include "passes/pipeline.h"
 
-/* Where a value lies: a buffer, whose axis k is axis[k] of the value or, with -1, fixed at index[k]; or it is a number that follows from counters. */
+/* Where a value lies: a buffer, whose axis k is axis[k] of the value, from offset[k] on, or, with -1, fixed at index[k]; or it is
+ * a number that follows from counters. */
 typedef struct Home {
     Buffer *buffer;
     int axis[MAX_RANK + 1];
+    int64_t offset[MAX_RANK + 1];
     const Affine *index[MAX_RANK + 1];
-    const Affine *number; /* instead of a buffer: the value as an index */
+    const Affine *number; /* instead of a buffer: the value as an index ... */
+    const Value *plus;    /* ... and this i32 scalar added, if not NULL */
+    struct Home *also;    /* what is written here is written there, too */
 } Home;
 
 /* Something that has been computed in a scope: an element of a value (as a temp), or an index loaded from one (as a variable). */
@@ -31,8 +36,8 @@ typedef struct Made {
     const Affine *size; /* of var: what it was checked against */
 } Made;
 
-/* A body that is being written. Outer scopes stay open while inner ones are written, so that what does not depend on an inner loop
- * can be put before it. */
+/* A body that is being written. Outer scopes stay open while inner ones are written, so that what does not depend on an inner
+ * loop can be put before it. */
 typedef struct Scope Scope;
 struct Scope {
     Scope *outer;
@@ -56,23 +61,23 @@ typedef struct Lower {
     Arena *arena;
     const Func *func;
     Step *step;
-    Home **home; /* by value id; NULL: not in memory (yet) */
-    int *uses;   /* by value id */
-    int *place;  /* by value id: which op of the group being lowered makes it, counted from 1; 0: none */
+    Home **home;       /* by value id; NULL: not in memory (yet) */
+    int *uses;         /* by value id */
+    int *place;        /* by value id: which op of the group being lowered makes it, counted from 1; 0: none */
     Vec(VarInfo) vars; /* by variable id */
-    Nodes *nodes; /* where kernels are added now */
+    Nodes *nodes;      /* where kernels are added now */
     int n_kernels;
     bool failed;
     /* the kernel being written */
     Scope *scope;
-    Loc loc;         /* of the statements being written */
-    bool plain;      /* inside the innermost loop of a product: no lets there */
+    Loc loc;    /* of the statements being written */
+    bool plain; /* inside the innermost loop of a product: no lets there */
     /* the nest being written: the variables of its outer loops, the scope inside them, and values kept for the nest's point */
     int n_point;
     const Affine **point;
     Scope *point_scope;
-    const bool *keep; /* by value id: rows that are computed once a point; may be NULL */
-    Home **local;     /* by value id: where rows of the point lie; may be NULL */
+    const bool *keep;   /* by value id: rows that are computed once a point; may be NULL */
+    Home **local;       /* by value id: where rows of the point lie; may be NULL */
     Home **local_table; /* what local and keep point to while a nest is written; empty between nests */
     bool *keep_table;
 } Lower;
@@ -127,8 +132,10 @@ const Affine *pull_index(Lower *l, const Value *v, const Affine *const *index, c
 /* x at an index that may lie outside on the axes where `guard` says so: `fill` is the value there. */
 Expr *pull_or(Lower *l, const Value *x, const Affine *const *index, const bool *guard, double fill);
 /* The address of an element of something at `h`. */
-void home_index(const Home *h, const Affine *const *index, const Affine **out);
+void home_index(Lower *l, const Home *h, const Affine *const *index, const Affine **out);
 Home *home_plain(Lower *l, Buffer *b);
+/* Does a value of this type take the whole buffer, axis by axis? */
+bool home_is_whole(const Home *h, const Type *t);
 void home_store(Lower *l, const Home *h, const Affine *const *index, Expr *e);
 
 /* ---- sums, extremes, windows (lower_reduce.c) ---- */
@@ -136,6 +143,12 @@ void home_store(Lower *l, const Home *h, const Affine *const *index, Expr *e);
 bool op_reduces(OpCode c);
 /* The element of a reduction; emits its loops. */
 Expr *pull_reduction(Lower *l, const Op *op, const Affine *const *index);
+Expr *pull_window(Lower *l, const Op *op, const Affine *const *index); /* lower_window.c */
+/* The value that nothing is below. */
+double low_least(Elem e);
+/* Does v, which comes later, take the place of best? NaN once taken stays. */
+Expr *low_beats(Lower *l, bool largest, Temp *v, Temp *best);
+Expr *low_choose(Lower *l, Temp *cond, Expr *x, Expr *y);
 /* The bound on the elements of the chains of op, if it is a sum that is cut into pieces, else 0. */
 int64_t op_pieces(const Lower *l, const Op *op);
 /* A kernel that fills pieces[p, ...] of the op, and one that adds them up; the value then lies in piece 0. */
@@ -160,13 +173,15 @@ void low_barrier(Lower *l);
 
 /* ---- blocks (lower_block.c) ---- */
 
-/* What a result of a block is written to. `old` is the parameter that lies in the same memory (its readers come first), or NULL. */
+/* What a result of a block is written to. `old` is the parameter that lies in the same memory (its readers come first), or NULL.
+ */
 typedef struct Target {
     Home *home;
     const Value *old;
 } Target;
 
-/* All kernels, loops and barriers of the block, in an order in which every result can be written where it belongs. Parameters have homes already. */
+/* All kernels, loops and barriers of the block, in an order in which every result can be written where it belongs. Parameters
+ * have homes already. */
 void lower_block(Lower *l, const Block *b, const Target *targets);
 /* scan and while (lower_control.c); the homes of their results are set. */
 void lower_scan(Lower *l, const Op *op);

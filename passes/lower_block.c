@@ -1,9 +1,9 @@
 /*
  * lower_block.c - the body of a function, a scan or a while: in which order its kernels run, and where their results go.
  *
- * A block's results overwrite memory that its parameters lie in (w' the slot of w, a carried value its place). A kernel writes such a
- * result directly, if every other reader of the old value can come before it and the kernel itself reads each element only where it writes it; then
- * the update costs no copy. If not, the result goes to a temporary, and a kernel at the end copies it.
+ * A block's results overwrite memory that its parameters lie in (w' the slot of w, a carried value its place). A kernel writes
+ * such a result directly, if every other reader of the old value can come before it and the kernel itself reads each element only
+ * where it writes it; then the update costs no copy. If not, the result goes to a temporary, and a kernel at the end copies it.
  *
  *   %da = contract "bo,io->bi" %dz, %w          reads the old %w: goes first
  *   %w' = kernel { sub %w, lr * %x' @ %dz }     written to the slot of w
@@ -19,8 +19,8 @@ typedef struct Unit {
     const Value *copy; /* the value copied to target `to` */
     int to;
     Values reads;
-    Ints after;  /* units that must come later */
-    int before;  /* how many must come first */
+    Ints after; /* units that must come later */
+    int before; /* how many must come first */
 } Unit;
 
 typedef struct Plan {
@@ -28,15 +28,17 @@ typedef struct Plan {
     const Block *block;
     const Target *targets;
     Vec(Unit *) units;
-    int *unit_of;   /* by value id: 1 + the unit that makes it; 0: none */
-    int *target_of; /* by value id: 1 + the target that it is written to directly; 0: a temporary */
-    Ints late;      /* targets that are copied at the very end ... */
+    int *unit_of;     /* by value id: 1 + the unit that makes it; 0: none */
+    int *target_of;   /* by value id: 1 + a target that it is written to directly; 0: a temporary */
+    int *next;        /* by target: 1 + another one of the same value; 0: none */
+    Ints late;        /* targets that are copied at the very end ... */
     Home **late_from; /* ... by target: from here, NULL: from where the result lies */
     unsigned *seen, seen_mark;
 } Plan;
 
 Buffer *low_buffer(Lower *l, const Value *v) {
-    return step_buffer(l->arena, l->step, low_value_name(v), v->type->elem, v->type->rank, v->type->dim, v->def ? v->def->loc : l->func->loc);
+    return step_buffer(l->arena, l->step, low_value_name(v), v->type->elem, v->type->rank, v->type->dim,
+                       v->def ? v->def->loc : l->func->loc);
 }
 
 /* Needs no kernel: is computed where it is used. */
@@ -45,9 +47,7 @@ static bool is_free(const Op *op) { return op->code == OP_constant || op->code =
 /* Is the memory of x laid out as that of its reshaped form would be? Then the result is another view of it. */
 static bool can_view(const Lower *l, const Value *x, const Type *t) {
     const Home *h = l->home[x->id];
-    if (!h || !h->buffer || h->buffer->rank != x->type->rank) return false;
-    for (int i = 0; i < h->buffer->rank; i++)
-        if (h->axis[i] != i) return false;
+    if (!h || !h->buffer || !home_is_whole(h, x->type)) return false;
     /* rows of a batch that is short lie apart: what is before and behind the batch axis must stay apart, too */
     int b = type_batch_axis(x->type), c = type_batch_axis(t);
     int64_t stride = 1, behind_x = 1, behind_t = 1, before_x = 1, before_t = 1;
@@ -148,17 +148,23 @@ static bool readers_first(Plan *p, const Value *old, int writer) {
 
 /* ---- results and their targets ---- */
 
-/* May the value be written to the target by the kernel that makes it? Its maker is a kernel of this block, and no other target has it. */
+/* May the value be written to the target by the kernel that makes it? Its maker is a kernel of this block. */
 static bool can_be_direct(const Plan *p, const Value *r, const Home *home) {
     const Value *v = shape_root(r);
     int u = unit_making(p, v);
-    if (u < 0 || p->target_of[v->id]) return false;
+    if (u < 0) return false;
     const Op *op = p->units.at[u]->op;
     if (!op || op->code == OP_scan || op->code == OP_while || op->code == OP_reshape) return false;
     if (v == r) return true;
-    for (int i = 0; i < home->buffer->rank; i++)
-        if (home->axis[i] != i) return false; /* one slice of a stack has no other shape */
+    if (!home_is_whole(home, r->type)) return false; /* one slice of a stack has no other shape */
     return type_batch_axis(r->type) <= 0 && type_batch_axis(v->type) <= 0;
+}
+
+/* The target of value v is no longer written directly. */
+static void drop_target(Plan *p, const Value *v, int target) {
+    int *at = &p->target_of[v->id];
+    while (*at != target + 1) at = &p->next[*at - 1];
+    *at = p->next[target];
 }
 
 static void late_copy(Plan *p, int target, Home *from) {
@@ -175,6 +181,7 @@ static void choose_targets(Plan *p) {
         const Value *r = b->results.at[k], *v = shape_root(r);
         if (!p->targets[k].home || v == p->targets[k].old) continue;
         if (can_be_direct(p, r, p->targets[k].home)) {
+            p->next[k] = p->target_of[v->id];
             p->target_of[v->id] = (int)k + 1;
             vec_push(p->l->arena, &direct, (int)k);
         } else {
@@ -190,7 +197,7 @@ static void choose_targets(Plan *p) {
     for (size_t i = 0; i < direct.n; i++) {
         const Value *v = shape_root(b->results.at[direct.at[i]]);
         if (readers_first(p, p->targets[direct.at[i]].old, unit_making(p, v))) continue;
-        p->target_of[v->id] = 0;
+        drop_target(p, v, direct.at[i]);
         late_copy(p, direct.at[i], NULL);
     }
     for (size_t i = n_ops; i < p->units.n; i++) {
@@ -212,7 +219,9 @@ typedef struct Overlap {
 } Overlap;
 
 /* Statements of a kernel outside its loops count as one nest: a kernel that stores there is run by one thread, in order. */
-static const Stmt *top_of(const Stmt *top, const Stmt *s) { return top || s->kind == STMT_FOR || s->kind == STMT_IF ? (top ? top : s) : NULL; }
+static const Stmt *top_of(const Stmt *top, const Stmt *s) {
+    return top || s->kind == STMT_FOR || s->kind == STMT_IF ? (top ? top : s) : NULL;
+}
 
 static void find_store(Overlap *o, const Body *b, const Stmt *top) {
     for (const Stmt *s = b->first; s; s = s->next) {
@@ -262,13 +271,11 @@ static bool overwrites_well(const Lower *l, size_t first, const Home *home) {
 
 /* ---- writing it down ---- */
 
-/* The home that a result of a kernel is written to: its target's (in the value's own shape), or new memory. */
-static Home *result_home(Plan *p, const Value *v) {
+/* The target's home, in the shape of v. */
+static Home *target_home(Plan *p, const Value *v, int k) {
     Lower *l = p->l;
-    int k = p->target_of[v->id] - 1;
-    if (k < 0) return home_plain(l, low_buffer(l, v));
     Home *h = p->targets[k].home;
-    if (p->block->results.at[k] == v) return h;
+    if (p->block->results.at[k] == v) return memcpy(arena_make(l->arena, Home), h, sizeof *h);
     Buffer *b = low_buffer(l, v);
     b->same = buffer_root(h->buffer);
     b->place = b->same->place;
@@ -276,23 +283,40 @@ static Home *result_home(Plan *p, const Value *v) {
     return home_plain(l, b);
 }
 
+/* The homes that a result of a kernel is written to: its targets', or new memory. */
+static Home *result_home(Plan *p, const Value *v) {
+    Home *first = NULL;
+    for (int k = p->target_of[v->id]; k; k = p->next[k - 1]) {
+        Home *h = target_home(p, v, k - 1);
+        h->also = first;
+        first = h;
+    }
+    return first ? first : home_plain(p->l, low_buffer(p->l, v));
+}
+
+/* Takes back the targets that the nodes from `first` on have overwritten too early; false if there are such. */
+static bool targets_kept(Plan *p, const Op *op, size_t first) {
+    bool good = true;
+    for (int i = 0; i < op->n_out; i++)
+        for (int k = p->target_of[op->out[i]->id], next; k; k = next) {
+            next = p->next[k - 1];
+            if (!p->targets[k - 1].old || overwrites_well(p->l, first, p->targets[k - 1].home)) continue;
+            drop_target(p, op->out[i], k - 1);
+            late_copy(p, k - 1, NULL);
+            good = false;
+        }
+    return good;
+}
+
 static void write_kernel(Plan *p, const Op *op) {
     Lower *l = p->l;
     size_t first = l->nodes->n;
     int kernels = l->n_kernels;
     Home **homes = arena_make_n(l->arena, Home *, (size_t)op->n_out);
-    for (int attempt = 0; attempt < 2; attempt++) {
+    for (;;) {
         for (int i = 0; i < op->n_out; i++) homes[i] = result_home(p, op->out[i]);
         lower_op(l, op, homes);
-        bool again = false;
-        for (int i = 0; i < op->n_out; i++) {
-            int k = p->target_of[op->out[i]->id] - 1;
-            if (k < 0 || !p->targets[k].old || overwrites_well(l, first, homes[i])) continue;
-            p->target_of[op->out[i]->id] = 0;
-            late_copy(p, k, NULL);
-            again = true;
-        }
-        if (!again) break;
+        if (targets_kept(p, op, first)) break;
         l->nodes->n = first;
         l->n_kernels = kernels;
     }
@@ -302,9 +326,10 @@ static void write_kernel(Plan *p, const Op *op) {
 static void write_reshape(Plan *p, const Op *op) {
     Lower *l = p->l;
     const Value *x = op->in[0], *v = op->out[0];
-    int k = p->target_of[shape_root(v)->id] - 1;
-    if (k >= 0 && p->block->results.at[k] == v) {
-        l->home[v->id] = p->targets[k].home;
+    int k = p->target_of[shape_root(v)->id];
+    while (k && p->block->results.at[k - 1] != v) k = p->next[k - 1];
+    if (k) {
+        l->home[v->id] = p->targets[k - 1].home;
     } else if (can_view(l, x, v->type)) {
         l->home[v->id] = view_of(l, x, v);
     } else if (l->home[x->id]) {
@@ -349,6 +374,7 @@ void lower_block(Lower *l, const Block *b, const Target *targets) {
     p->unit_of = arena_make_n(l->arena, int, (size_t)l->func->n_values);
     p->target_of = arena_make_n(l->arena, int, (size_t)l->func->n_values);
     p->late_from = arena_make_n(l->arena, Home *, b->results.n);
+    p->next = arena_make_n(l->arena, int, b->results.n);
     for (const Op *op = b->first; op; op = op->next) {
         if (is_free(op)) continue;
         int u = add_unit(p, op, NULL, -1);

@@ -1,10 +1,11 @@
 /*
  * lower_kernel.c - from a group of ops (the block of a `kernel`, or one op alone) to a kernel: a list of nests.
  *
- * Ops that use one another make one nest; scalars and constants do not count (each nest computes them before its loops). A nest's point is the longest
- * prefix that the shapes of its results and of its reductions' results have in common; its outer loops run over that. Results with the
- * point's shape are stored there; others (rows) in loops of their own inside, one after the other, and a row that later loops need again is read
- * back from where it was stored, or kept in memory of the thread if it is dear. Softmax with its loss is such a nest over samples:
+ * Ops that use one another make one nest; scalars and constants do not count (each nest computes them before its loops). A nest's
+ * point is the longest prefix that the shapes of its results and of its reductions' results have in common; its outer loops run
+ * over that. Results with the point's shape are stored there; others (rows) in loops of their own inside, one after the other,
+ * and a row that later loops need again is read back from where it was stored, or kept in memory of the thread if it is dear.
+ * Softmax with its loss is such a nest over samples:
  *
  *   for i in 0..B {
  *     acc best ... reduce_max over j            the point is [B]: results [B, 10] (gradient) and [B] (loss), reductions [B]
@@ -66,8 +67,8 @@ typedef struct Group {
     int n_ops, n_results;
     const Op **ops;
     Value *const *results;
-    int *parent;      /* by op: union-find */
-    bool *done;       /* by result */
+    int *parent; /* by op: union-find */
+    bool *done;  /* by result */
     Vec(Nest *) nests;
 } Group;
 
@@ -95,7 +96,8 @@ static void tie_ops(Group *g) {
         for (int k = 0; k < g->ops[i]->n_in; k++) {
             const Value *v = g->ops[i]->in[k];
             int from = op_place(g, v);
-            /* what lies in memory is read, not tied; neither is what every element needs once: a value with B or more elements made smaller */
+            /* what lies in memory is read, not tied; neither is what every element needs once: a value with B or more elements
+             * made smaller */
             if (from >= 0 && !is_loose(g->ops[from]) && !g->l->home[v->id]) g->parent[find(g, from)] = find(g, i);
         }
     }
@@ -108,8 +110,10 @@ static int common_prefix(const Type *a, int n, const Type *b) {
 }
 
 static void narrow(Nest *n, const Type *t) {
-    if (n->point) n->n_point = common_prefix(n->point, n->n_point, t);
-    else n->point = t, n->n_point = t->rank;
+    if (n->point)
+        n->n_point = common_prefix(n->point, n->n_point, t);
+    else
+        n->point = t, n->n_point = t->rank;
 }
 
 static Nest *nest_for(Group *g, Nest **by_root, int root) {
@@ -220,7 +224,8 @@ static const char *loop_name(const Nest *n, int axis) {
 /* Outputs in the order in which their ops stand. */
 static void sort_outputs(Group *g, Nest *n) {
     for (size_t i = 1; i < n->outputs.n; i++)
-        for (size_t k = i; k > 0 && op_place(g, g->results[n->outputs.at[k]]) < op_place(g, g->results[n->outputs.at[k - 1]]); k--) {
+        for (size_t k = i; k > 0 && op_place(g, g->results[n->outputs.at[k]]) < op_place(g, g->results[n->outputs.at[k - 1]]);
+             k--) {
             int t = n->outputs.at[k];
             n->outputs.at[k] = n->outputs.at[k - 1];
             n->outputs.at[k - 1] = t;
@@ -328,7 +333,9 @@ static void lower_apart(Group *g, Home *const *homes) {
                 const Value *v = op->out[k];
                 for (int r = 0; r < g->n_results; r++)
                     if (g->results[r] == v && !to[k]) to[k] = homes[r], g->done[r] = true;
-                if (!to[k]) to[k] = home_plain(l, step_buffer(l->arena, l->step, low_value_name(v), v->type->elem, v->type->rank, v->type->dim, op->loc));
+                if (!to[k])
+                    to[k] = home_plain(l, step_buffer(l->arena, l->step, low_value_name(v), v->type->elem, v->type->rank,
+                                                      v->type->dim, op->loc));
             }
             lower_special(l, op, to);
             low_barrier(l);

@@ -20,14 +20,25 @@ Home *home_plain(Lower *l, Buffer *b) {
     return h;
 }
 
-void home_index(const Home *h, const Affine *const *index, const Affine **out) {
-    for (int i = 0; i < h->buffer->rank; i++) out[i] = h->axis[i] >= 0 ? index[h->axis[i]] : h->index[i];
+bool home_is_whole(const Home *h, const Type *t) {
+    if (h->buffer->rank != t->rank) return false;
+    for (int i = 0; i < t->rank; i++)
+        if (h->axis[i] != i || h->offset[i] || !dim_same(h->buffer->dim[i], t->dim[i])) return false;
+    return true;
+}
+
+void home_index(Lower *l, const Home *h, const Affine *const *index, const Affine **out) {
+    for (int i = 0; i < h->buffer->rank; i++)
+        out[i] = h->axis[i] >= 0 ? affine_add_constant(l->arena, index[h->axis[i]], h->offset[i]) : h->index[i];
 }
 
 void home_store(Lower *l, const Home *h, const Affine *const *index, Expr *e) {
-    const Affine *at[MAX_RANK + 1];
-    home_index(h, index, at);
-    low_emit(l, stmt_store(l->arena, h->buffer, at, e));
+    if (h->also && e->kind != EXPR_CONST && e->kind != EXPR_TEMP) e = low_temp(l, low_let(l, h->buffer->name, e));
+    for (const Home *to = h; to; to = to->also) {
+        const Affine *at[MAX_RANK + 1];
+        home_index(l, to, index, at);
+        low_emit(l, stmt_store(l->arena, to->buffer, at, to == h ? e : expr_clone(l->arena, e)));
+    }
 }
 
 /* The home of a row of the nest's point, if index is in this point's row. */
@@ -119,9 +130,10 @@ static Expr *flat_number(Lower *l, const Type *t, const Affine *const *index) {
 
 static bool is_one(Dim d) { return d.n == 1 && !d.batch; }
 
-/* One group of reshape_index: axes i0..i of t and j0..j of x hold the same elements. Axes of one element do not count; if one axis is left on either side, it
- * goes over as it is. */
-static void reshape_group(Lower *l, const Type *t, int i0, int i, const Affine *const *index, const Type *x, int j0, int j, const Affine **out) {
+/* One group of reshape_index: axes i0..i of t and j0..j of x hold the same elements. Axes of one element do not count; if one
+ * axis is left on either side, it goes over as it is. */
+static void reshape_group(Lower *l, const Type *t, int i0, int i, const Affine *const *index, const Type *x, int j0, int j,
+                          const Affine **out) {
     int n_t = 0, n_x = 0, first_x = -1, last_t = -1;
     bool hard = false; /* B stands behind another axis: sizes are known when it runs only */
     for (int k = i0; k < i; k++) {
@@ -169,7 +181,8 @@ static void reshape_group(Lower *l, const Type *t, int i0, int i, const Affine *
     out[first_x] = flat;
 }
 
-/* index of t -> index of x, which has the same elements in row-major order. Axes are compared from the last one on in groups of equal size. */
+/* index of t -> index of x, which has the same elements in row-major order. Axes are compared from the last one on in groups of
+ * equal size. */
 static void reshape_index(Lower *l, const Type *t, const Affine *const *index, const Type *x, const Affine **out) {
     int i = t->rank, j = x->rank;
     while (i > 0 || j > 0) {
@@ -178,8 +191,10 @@ static void reshape_index(Lower *l, const Type *t, const Affine *const *index, c
         bool ab = false, bb = false;
         do { /* take axes on the side that has fewer elements until both have the same */
             bool left = j0 == 0 || (i0 > 0 && (a < b || (a == b && !ab && bb) || (a == b && ab == bb && i0 == i)));
-            if (left) a *= t->dim[--i0].n, ab |= t->dim[i0].batch;
-            else b *= x->dim[--j0].n, bb |= x->dim[j0].batch;
+            if (left)
+                a *= t->dim[--i0].n, ab |= t->dim[i0].batch;
+            else
+                b *= x->dim[--j0].n, bb |= x->dim[j0].batch;
         } while ((a != b || ab != bb) && (i0 > 0 || j0 > 0));
         while (i0 > 0 && is_one(t->dim[i0 - 1])) i0--;
         while (j0 > 0 && is_one(x->dim[j0 - 1])) j0--;
@@ -210,7 +225,8 @@ static bool moved_index(Lower *l, const Op *op, const Affine *const *index, cons
     case OP_slice:
         op_ints(op, A_start, &at);
         op_ints(op, A_step, &step);
-        for (int i = 0; i < x->rank; i++) out[i] = affine_add_constant(l->arena, affine_scale(l->arena, index[i], step[i]), at[i]);
+        for (int i = 0; i < x->rank; i++)
+            out[i] = affine_add_constant(l->arena, affine_scale(l->arena, index[i], step[i]), at[i]);
         return true;
     case OP_reverse: {
         int64_t n = op_ints(op, A_axes, &at);
@@ -258,7 +274,7 @@ Expr *pull_or(Lower *l, const Value *x, const Affine *const *index, const bool *
         h = home_of(l, v, at);
     }
     if (h && h->buffer) {
-        home_index(h, at, next);
+        home_index(l, h, at, next);
         return expr_load_else(l->arena, h->buffer, next, fill);
     }
     Temp *t = low_acc(l, low_value_name(x), x->type->elem, 0, expr_const(l->arena, x->type->elem, fill));
@@ -293,7 +309,8 @@ static Expr *pull_pad(Lower *l, const Op *op, const Affine *const *index) {
     for (int i = 0; i < x->type->rank; i++) {
         if (!guard[i]) continue;
         open_inside(l, at[i], low_dim(l, x->type->dim[i]));
-        if (hole[i] && !(affine_is_constant(hole[i]) && hole[i]->constant == 0)) low_open_if(l, affine_scale(l->arena, hole[i], -1));
+        if (hole[i] && !(affine_is_constant(hole[i]) && hole[i]->constant == 0))
+            low_open_if(l, affine_scale(l->arena, hole[i], -1));
     }
     low_set(l, t, pull(l, x, at));
     low_close_to(l, here);
@@ -330,9 +347,12 @@ static Expr *pull_take(Lower *l, const Op *op, const Affine *const *index) {
     int64_t axis = op_int(op, A_axis);
     const Affine *at[MAX_RANK + 1];
     for (int k = 0; k < x->type->rank; k++) {
-        if (k < axis) at[k] = index[k];
-        else if (k == axis) at[k] = pull_index(l, i, index + axis, low_dim(l, x->type->dim[axis]));
-        else at[k] = index[k - 1 + i->type->rank];
+        if (k < axis)
+            at[k] = index[k];
+        else if (k == axis)
+            at[k] = pull_index(l, i, index + axis, low_dim(l, x->type->dim[axis]));
+        else
+            at[k] = index[k - 1 + i->type->rank];
     }
     return pull(l, x, at);
 }
@@ -341,11 +361,13 @@ static Expr *pull_gather(Lower *l, const Op *op, const Affine *const *index) {
     const Value *x = op->in[0], *i = op->in[1];
     int64_t axis = op_int(op, A_axis);
     const Affine *at[MAX_RANK + 1];
-    for (int k = 0; k < x->type->rank; k++) at[k] = k == axis ? pull_index(l, i, index, low_dim(l, x->type->dim[axis])) : index[k];
+    for (int k = 0; k < x->type->rank; k++)
+        at[k] = k == axis ? pull_index(l, i, index, low_dim(l, x->type->dim[axis])) : index[k];
     return pull(l, x, at);
 }
 
-/* One index along the axis: y where it is this place, else 0. (More: lower_special.c.) From +0, so that -0 becomes +0 as in a sum. */
+/* One index along the axis: y where it is this place, else 0. (More: lower_special.c.) From +0, so that -0 becomes +0 as in a
+ * sum. */
 static Expr *pull_scatter_one(Lower *l, const Op *op, const Affine *const *index) {
     const Value *y = op->in[0], *i = op->in[1];
     const Type *t = op->out[0]->type;
@@ -480,7 +502,7 @@ static Home *keep_row(Lower *l, const Value *v) {
 static Expr *load_home(Lower *l, const Home *h, const Affine *const *index) {
     if (h->number) return NULL;
     const Affine *at[MAX_RANK + 1];
-    home_index(h, index, at);
+    home_index(l, h, index, at);
     return expr_load(l->arena, h->buffer, at);
 }
 
@@ -505,7 +527,8 @@ static Expr *pull_let(Lower *l, const Value *v, const Affine *const *index, cons
     }
     if (h) return load_home(l, h, index);
     Expr *e = compute(l, v, index);
-    if (e->kind == EXPR_TEMP && e->n_index == 0) note_made(l, v, rank, index, e->temp, NULL, NULL);
+    if (e->kind == EXPR_TEMP && e->n_index == 0)
+        note_made(l, v, rank, index, e->temp, NULL, NULL);
     else if (l->uses[v->id] > 1 && !l->plain && e->kind == EXPR_OP) {
         Temp *t = low_let(l, low_value_name(v), e);
         note_made(l, v, rank, index, t, NULL, NULL);
@@ -518,6 +541,7 @@ Expr *pull(Lower *l, const Value *v, const Affine *const *index) {
     const Affine *at[MAX_RANK + 1];
     const Home *h = home_of(l, v, index);
     if (!h && v->def && v->def->code == OP_literal) h = literal_home(l, v);
+    if (h && h->number && h->plus) return low_binary(l, OP_add, pull(l, h->plus, NULL), index_number(l, I32, h->number));
     if (h && h->number) return index_number(l, v->type->elem, h->number);
     if (h) return pull_let(l, v, index, h);
     const Op *op = v->def;

@@ -1,5 +1,5 @@
 /*
- * lower_reduce.c - products, sums, extremes and windows: an accumulator, the loops over what is reduced, and one assignment inside.
+ * lower_reduce.c - products, sums and extremes: an accumulator, the loops over what is reduced, and one assignment inside.
  *
  *   %y = contract "bi,io->bo" %x, %w        acc y: f32 = 0
  *                                           for i in 0..784 { y = fma(%x[b, i], %w[i, o], y) }
@@ -7,8 +7,8 @@
  *                                           for j in 0..10 by 16, l in j..min(10, j + 16) { s[l - j] = add(s[l - j], %x[i, l]) }
  *                                           let s.1: f32 = tree(add, s)
  *
- * The order of sums is that of graph.h. A chain that can be longer than SUM_CHAIN is cut: lower_pieces writes a kernel for the pieces and one
- * that adds them up in place, p[i] += p[i + h] for h = 1, 2, 4, .., which is graph.h's tree.
+ * The order of sums is that of graph.h. A chain that can be longer than SUM_CHAIN is cut: lower_pieces writes a kernel for the
+ * pieces and one that adds them up in place, p[i] += p[i + h] for h = 1, 2, 4, .., which is graph.h's tree.
  */
 #include "passes/lower.h"
 
@@ -16,8 +16,9 @@
 #include <string.h>
 
 bool op_reduces(OpCode c) {
-    return c == OP_contract || c == OP_conv || c == OP_sum || c == OP_prod || c == OP_reduce_max || c == OP_reduce_min || c == OP_any || c == OP_all ||
-           c == OP_argmax || c == OP_argmin || c == OP_window_max || c == OP_window_sum || c == OP_window_pick || c == OP_window_put;
+    return c == OP_contract || c == OP_conv || c == OP_sum || c == OP_prod || c == OP_reduce_max || c == OP_reduce_min ||
+           c == OP_any || c == OP_all || c == OP_argmax || c == OP_argmin || c == OP_window_max || c == OP_window_sum ||
+           c == OP_window_pick || c == OP_window_put;
 }
 
 /* ---- the index that is summed over ---- */
@@ -55,8 +56,9 @@ static void open_all(Lower *l, Range *r) {
     for (int i = 0; i < r->n; i++) r->index[i] = affine_var(l->arena, low_open_dim(l, r->name[i], r->dim[i]));
 }
 
-/* Opens loops over the elements begin <= flat index < begin + SUM_CHAIN of the range. If whole rows of an outer axis make up a piece, that axis is cut; if not, the
- * loops begin and end in the middle of rows: for each axis the first index is max(0, what is left of begin / row). */
+/* Opens loops over the elements begin <= flat index < begin + SUM_CHAIN of the range. If whole rows of an outer axis make up a
+ * piece, that axis is cut; if not, the loops begin and end in the middle of rows: for each axis the first index is max(0, what is
+ * left of begin / row). */
 static void open_piece(Lower *l, Range *r, const Affine *piece) {
     int cut = -1;
     for (int k = 0; k < r->n && cut < 0; k++) {
@@ -101,8 +103,9 @@ static void open_piece(Lower *l, Range *r, const Affine *piece) {
             behind = low_binary(l, OP_floor_div, low_i64(l, end), expr_clone(l->arena, size));
         }
         const Affine *begin = low_index_value(l, "begin", low_binary(l, OP_max, zero, first), 0, hi);
-        const Affine *stop = behind ? affine_add_constant(l->arena, low_index_value(l, "stop", behind, INT64_MIN / 8, INT64_MAX / 8), 1)
-                                    : affine_add_constant(l->arena, end, 1);
+        const Affine *stop =
+            behind ? affine_add_constant(l->arena, low_index_value(l, "stop", behind, INT64_MIN / 8, INT64_MAX / 8), 1)
+                   : affine_add_constant(l->arena, end, 1);
         Var *v = low_open(l, r->name[k], begin, low_dim(l, r->dim[k]), 1);
         l->vars.at[v->id] = (VarInfo){0, hi > 0 ? hi - 1 : 0, l->scope};
         stmt_add_limit(l->arena, l->scope->stmt, stop);
@@ -155,7 +158,8 @@ static const Affine *range_index(const Range *r, const char *label, char c) {
     return NULL;
 }
 
-/* The index of a windowed label in the first operand, stride * out + dilation * k - low; between its dilated elements there are zeros: an index outside. */
+/* The index of a windowed label in the first operand, stride * out + dilation * k - low; between its dilated elements there are
+ * zeros: an index outside. */
 static const Affine *window_index(Lower *l, const Op *op, char c, const Affine *out, const Affine *k, int64_t size, bool *guard) {
     const char *window = op_str(op, A_window);
     int64_t w = strchr(window, c) - window;
@@ -174,7 +178,8 @@ static const Affine *window_index(Lower *l, const Op *op, char c, const Affine *
     return affine_add(l->arena, q, affine_scale(l->arena, rest, size + (lo < 0 ? -lo : 0))); /* beyond the last if rest > 0 */
 }
 
-static Expr *factor(Lower *l, const Op *op, const Spec *s, int part, const Range *r, const char *label, const Affine *const *out) {
+static Expr *factor(Lower *l, const Op *op, const Spec *s, int part, const Range *r, const char *label,
+                    const Affine *const *out) {
     const Affine *at[MAX_RANK + 1];
     bool guard[MAX_RANK + 1] = {false}, any = false;
     const Value *x = op->in[part];
@@ -203,8 +208,10 @@ static Expr *pull_product(Lower *l, const Op *op, const Affine *const *index, co
     Scope *here = l->scope;
     bool plain = l->plain;
     if (r.n == 0) low_emit(l, start);
-    if (piece) open_piece(l, &r, piece);
-    else open_all(l, &r);
+    if (piece)
+        open_piece(l, &r, piece);
+    else
+        open_all(l, &r);
     l->plain = true;
     Expr *a = factor(l, op, &s, 0, &r, label, index), *b = factor(l, op, &s, 1, &r, label, index);
     if (elem_is_float(elem)) {
@@ -213,7 +220,8 @@ static Expr *pull_product(Lower *l, const Op *op, const Affine *const *index, co
     } else {
         low_set(l, acc, low_binary(l, OP_add, low_temp(l, acc), low_binary(l, OP_mul, a, b)));
     }
-    Stmt *loop = l->scope->stmt; /* the outermost loop: what was moved out of it stands before the declaration, so that the two stay together */
+    Stmt *loop = l->scope->stmt; /* the outermost loop: what was moved out of it stands before the declaration, so that the two
+                                    stay together */
     for (Scope *s = l->scope; s != here; s = s->outer) loop = s->stmt;
     low_close_to(l, here);
     if (r.n) {
@@ -235,8 +243,10 @@ typedef struct Axes {
 static Axes reduced_axes(const Op *op) {
     const int64_t *at, one = op->code == OP_argmax || op->code == OP_argmin ? op_int(op, A_axis) : 0;
     int64_t n = 1;
-    if (op->code == OP_argmax || op->code == OP_argmin) at = &one;
-    else n = op_ints(op, A_axes, &at);
+    if (op->code == OP_argmax || op->code == OP_argmin)
+        at = &one;
+    else
+        n = op_ints(op, A_axes, &at);
     Axes a = {0};
     for (int64_t k = 0; k < n; k++) {
         a.axis[k] = (int)at[k];
@@ -249,8 +259,10 @@ static Axes reduced_axes(const Op *op) {
 /* The index of the operand, from that of the result and the loops. */
 static void operand_index(const Op *op, const Axes *a, const Affine *const *index, const Affine **at) {
     for (int i = 0, k = 0, kept = 0; i < op->in[0]->type->rank; i++) {
-        if (k < a->range.n && a->axis[k] == i) at[i] = a->range.index[k++];
-        else at[i] = index[kept++];
+        if (k < a->range.n && a->axis[k] == i)
+            at[i] = a->range.index[k++];
+        else
+            at[i] = index[kept++];
     }
 }
 
@@ -260,8 +272,10 @@ static Expr *one_chain(Lower *l, const Op *op, const Affine *const *index, const
     const Affine *at[MAX_RANK + 1];
     Temp *acc = low_acc(l, low_value_name(op->out[0]), elem, 0, expr_const(l->arena, elem, start));
     Scope *here = l->scope;
-    if (piece) open_piece(l, &a.range, piece);
-    else open_all(l, &a.range);
+    if (piece)
+        open_piece(l, &a.range, piece);
+    else
+        open_all(l, &a.range);
     operand_index(op, &a, index, at);
     Expr *x = pull(l, op->in[0], at);
     low_set(l, acc, low_binary(l, combine, low_temp(l, acc), x));
@@ -301,16 +315,16 @@ static const Affine *range_size(Lower *l, const Range *r) {
 
 /* ---- trailing axes as one ---- */
 
-/* The value with its axes from `first` on taken as one, if it is made by elementwise ops of what lies in memory in rows without gaps, of scalars and constants.
- * index: of the axes before, and the flat one. NULL: not so. `look`: only ask. */
+/* The value with its axes from `first` on taken as one, if it is made by elementwise ops of what lies in memory in rows without
+ * gaps, of scalars and constants. index: of the axes before, and the flat one. NULL: not so. `look`: only ask. */
 static Expr *pull_flat(Lower *l, const Value *v, int first, const Affine *const *index, bool look, int depth);
 
 static bool lies_flat(const Lower *l, const Value *v, int first) {
     const Home *h = l->home[v->id];
-    if (!h || !h->buffer || h->buffer->rank != v->type->rank) return false;
+    if (!h || !h->buffer || !home_is_whole(h, v->type)) return false;
     int64_t stride = 1;
     for (int i = v->type->rank - 1; i >= 0; i--) {
-        if (h->axis[i] != i || h->buffer->stride[i] != stride || (i > first && v->type->dim[i].batch)) return false;
+        if (h->buffer->stride[i] != stride || (i > first && v->type->dim[i].batch)) return false;
         stride *= dim_size(v->type->dim[i], l->step->batch_bound);
     }
     return true;
@@ -323,7 +337,9 @@ static Buffer *flat_view(Lower *l, const Value *v, int first) {
     for (int i = first + 1; i < v->type->rank; i++) dims[first].n *= v->type->dim[i].n;
     for (size_t i = (size_t)of->id; i < l->step->buffers.n; i++) { /* there may be one already */
         Buffer *b = l->step->buffers.at[i];
-        if (b != of && b->same == buffer_root(of) && b->elem == of->elem && type_make(b->elem, b->rank, b->dim) == type_make(of->elem, first + 1, dims)) return b;
+        if (b != of && b->same == buffer_root(of) && b->elem == of->elem &&
+            type_make(b->elem, b->rank, b->dim) == type_make(of->elem, first + 1, dims))
+            return b;
     }
     Buffer *b = step_buffer(l->arena, l->step, of->name, of->elem, first + 1, dims, of->loc);
     b->same = buffer_root(of);
@@ -356,7 +372,8 @@ static int flat_from(Lower *l, const Op *op, const Axes *a) {
     return a->range.n > 1 && pull_flat(l, op->in[0], first, NULL, true, 0) ? first : -1;
 }
 
-/* lanes[r mod 16] += x[r], and their tree. Rows of a multiple of 16 elements, or a single axis, need no division: the last axis is cut into vectors. */
+/* lanes[r mod 16] += x[r], and their tree. Rows of a multiple of 16 elements, or a single axis, need no division: the last axis
+ * is cut into vectors. */
 static Expr *lanes_sum(Lower *l, const Op *op, const Affine *const *index, const Affine *piece) {
     Axes a = reduced_axes(op);
     Range *r = &a.range;
@@ -383,8 +400,10 @@ static Expr *lanes_sum(Lower *l, const Op *op, const Affine *const *index, const
         at[flat_first] = flat;
         x = pull_flat(l, op->in[0], flat_first, at, false, 0);
     } else {
-        if (rows) r->index[last] = flat;
-        else unflatten(l, r, flat);
+        if (rows)
+            r->index[last] = flat;
+        else
+            unflatten(l, r, flat);
         operand_index(op, &a, index, at);
         x = pull(l, op->in[0], at);
     }
@@ -404,11 +423,11 @@ static Expr *pull_sum(Lower *l, const Op *op, const Affine *const *index, const 
 
 /* ---- extremes ---- */
 
-static double least(Elem e) { return elem_is_float(e) ? -INFINITY : e == I32 ? -0x1p31 : e == I64 ? -0x1p63 : 0; }
+double low_least(Elem e) { return elem_is_float(e) ? -INFINITY : e == I32 ? -0x1p31 : e == I64 ? -0x1p63 : 0; }
 static double greatest(Elem e) { return elem_is_float(e) ? INFINITY : e == I32 ? 0x1p31 - 1 : e == I64 ? 0x1p63 : 255; }
 
 /* Does v, which comes later, take the place of best? NaN once taken stays. */
-static Expr *beats(Lower *l, bool largest, Temp *v, Temp *best) {
+Expr *low_beats(Lower *l, bool largest, Temp *v, Temp *best) {
     Expr *better = low_binary(l, largest ? OP_gt : OP_lt, low_temp(l, v), low_temp(l, best));
     if (!elem_is_float(v->elem)) return better;
     Expr *nan = low_binary(l, OP_ne, low_temp(l, v), low_temp(l, v));
@@ -418,146 +437,29 @@ static Expr *beats(Lower *l, bool largest, Temp *v, Temp *best) {
     return expr_op(l->arena, OP_or, BOOL, 2, either);
 }
 
-static Expr *choose(Lower *l, Temp *cond, Expr *x, Expr *y) {
+Expr *low_choose(Lower *l, Temp *cond, Expr *x, Expr *y) {
     Expr *args[3] = {low_temp(l, cond), x, y};
     return expr_op(l->arena, OP_select, x->elem, 3, args);
 }
 
-/* best starts as something that nothing is below, so the first element is taken or equal to it; `where` starts at the first place. */
+/* best starts as something that nothing is below, so the first element is taken or equal to it; `where` starts at the first
+ * place. */
 static Expr *pull_extreme(Lower *l, const Op *op, const Affine *const *index) {
     bool largest = op->code == OP_reduce_max || op->code == OP_argmax, place = op->code == OP_argmax || op->code == OP_argmin;
     Axes a = reduced_axes(op);
     Elem elem = op->in[0]->type->elem;
     const Affine *at[MAX_RANK + 1];
-    Temp *best = low_acc(l, "best", elem, 0, expr_const(l->arena, elem, largest ? least(elem) : greatest(elem)));
+    Temp *best = low_acc(l, "best", elem, 0, expr_const(l->arena, elem, largest ? low_least(elem) : greatest(elem)));
     Temp *where = place ? low_acc(l, "where", I32, 0, expr_const(l->arena, I32, 0)) : NULL;
     Scope *here = l->scope;
     open_all(l, &a.range);
     operand_index(op, &a, index, at);
     Temp *v = low_let(l, "v", pull(l, op->in[0], at));
-    Temp *better = low_let(l, "better", beats(l, largest, v, best));
-    if (where) low_set(l, where, choose(l, better, expr_index(l->arena, I32, a.range.index[0]), low_temp(l, where)));
-    low_set(l, best, choose(l, better, low_temp(l, v), low_temp(l, best)));
+    Temp *better = low_let(l, "better", low_beats(l, largest, v, best));
+    if (where) low_set(l, where, low_choose(l, better, expr_index(l->arena, I32, a.range.index[0]), low_temp(l, where)));
+    low_set(l, best, low_choose(l, better, low_temp(l, v), low_temp(l, best)));
     low_close_to(l, here);
     return low_temp(l, where ? where : best);
-}
-
-/* ---- windows ---- */
-
-typedef struct Windows {
-    int n;
-    const int64_t *size, *stride, *low;
-} Windows;
-
-static Windows read_windows(const Op *op) {
-    Windows w = {.n = op->in[0]->type->rank - 2};
-    op_ints(op, A_size, &w.size);
-    op_ints(op, A_stride, &w.stride);
-    op_ints(op, A_low, &w.low);
-    return w;
-}
-
-/* Opens the loops over a window's places; at: the index of x for window `out`; guard: on which axes it may lie outside. *flat: the place's number in the window. */
-static void open_window(Lower *l, const Op *op, const Windows *w, const Affine *const *out, const Affine **at, bool *guard, const Affine **flat) {
-    *flat = low_number(l, 0);
-    at[0] = out[0];
-    at[w->n + 1] = out[w->n + 1];
-    guard[0] = guard[w->n + 1] = false;
-    for (int i = 0; i < w->n; i++) {
-        const Affine *k = affine_var(l->arena, low_open_dim(l, low_axis_name(6 + i), (Dim){w->size[i], false}));
-        at[i + 1] = affine_add_constant(l->arena, affine_add(l->arena, affine_scale(l->arena, out[i + 1], w->stride[i]), k), -w->low[i]);
-        guard[i + 1] = true;
-        *flat = affine_add(l->arena, affine_scale(l->arena, *flat, w->size[i]), k);
-    }
-    (void)op;
-}
-
-static Expr *pull_window_sum(Lower *l, const Op *op, const Affine *const *index) {
-    Windows w = read_windows(op);
-    Elem elem = op->out[0]->type->elem;
-    const Affine *at[MAX_RANK + 1], *flat;
-    bool guard[MAX_RANK + 1];
-    Temp *acc = low_acc(l, low_value_name(op->out[0]), elem, 0, expr_const(l->arena, elem, 0));
-    Scope *here = l->scope;
-    open_window(l, op, &w, index, at, guard, &flat);
-    low_set(l, acc, low_binary(l, OP_add, low_temp(l, acc), pull_or(l, op->in[0], at, guard, 0)));
-    low_close_to(l, here);
-    return low_temp(l, acc);
-}
-
-/* The largest of window `out` of x in *best; where it is first (the number of the place in the window) in *where, and the element of `other` there in *picked,
- * if they are asked for. Padding is the least value: the window's first real element beats it or equals it, and then the first place that is inside is found by
- * starting `where` below all places. */
-static void window_best(Lower *l, const Op *op, const Affine *const *out, Temp **best, Temp **where, const Value *other, Temp **picked) {
-    Windows w = read_windows(op);
-    const Value *x = op->in[0];
-    Elem elem = x->type->elem;
-    const Affine *at[MAX_RANK + 1], *flat;
-    bool guard[MAX_RANK + 1];
-    *best = low_acc(l, "best", elem, 0, expr_const(l->arena, elem, least(elem)));
-    bool exact = where || picked;
-    Temp *first = exact ? low_acc(l, "where", I32, 0, expr_const(l->arena, I32, -1)) : NULL;
-    if (picked) *picked = low_acc(l, "picked", elem, 0, expr_const(l->arena, elem, 0));
-    Scope *here = l->scope;
-    open_window(l, op, &w, out, at, guard, &flat);
-    if (exact) { /* places of padding do not count */
-        for (int i = 0; i < w.n; i++) {
-            const Affine *room = affine_add(l->arena, low_number(l, x->type->dim[i + 1].n - 1), affine_scale(l->arena, at[i + 1], -1));
-            int64_t lo, hi;
-            low_range(l, at[i + 1], &lo, &hi);
-            if (lo < 0) low_open_if(l, at[i + 1]);
-            low_range(l, room, &lo, &hi);
-            if (lo < 0) low_open_if(l, room);
-            guard[i + 1] = false;
-        }
-    }
-    Temp *v = low_let(l, "v", pull_or(l, x, at, guard, least(elem)));
-    Expr *wins = beats(l, true, v, *best);
-    if (exact) {
-        Expr *none = low_binary(l, OP_lt, low_temp(l, first), expr_const(l->arena, I32, 0));
-        Expr *args[2] = {wins, none};
-        wins = expr_op(l->arena, OP_or, BOOL, 2, args);
-    }
-    Temp *better = low_let(l, "better", wins);
-    if (picked) low_set(l, *picked, choose(l, better, pull(l, other, at), low_temp(l, *picked)));
-    if (first) low_set(l, first, choose(l, better, expr_index(l->arena, I32, flat), low_temp(l, first)));
-    low_set(l, *best, choose(l, better, low_temp(l, v), low_temp(l, *best)));
-    low_close_to(l, here);
-    if (where) *where = first;
-}
-
-/* The gradient of window_max at one element of x: the windows that it is in, in order, and y of those whose first maximum it is. */
-static Expr *pull_window_put(Lower *l, const Op *op, const Affine *const *index) {
-    Windows w = read_windows(op);
-    const Value *y = op->in[1];
-    Elem elem = y->type->elem;
-    const Affine *out[MAX_RANK + 1], *mine = low_number(l, 0);
-    Temp *acc = low_acc(l, low_value_name(op->out[0]), elem, 0, expr_const(l->arena, elem, 0));
-    Scope *here = l->scope;
-    out[0] = index[0];
-    out[w.n + 1] = index[w.n + 1];
-    for (int i = 0; i < w.n; i++) {
-        /* from the first window that ends behind this place to the last that begins before it */
-        const Affine *place = affine_add_constant(l->arena, index[i + 1], w.low[i]);
-        const Affine *from = low_div(l, affine_add_constant(l->arena, place, w.stride[i] - w.size[i]), w.stride[i]);
-        int64_t lo, hi, n = y->type->dim[i + 1].n;
-        low_range(l, from, &lo, &hi);
-        if (lo < 0) from = low_index_value(l, "from", low_binary(l, OP_max, low_i64(l, low_number(l, 0)), low_i64(l, from)), 0, hi > 0 ? hi : 0);
-        const Affine *behind = affine_add_constant(l->arena, low_div(l, place, w.stride[i]), 1);
-        Var *v = low_open(l, low_axis_name(3 + i), from, low_number(l, n), 1);
-        stmt_add_limit(l->arena, l->scope->stmt, behind);
-        l->vars.at[v->id] = (VarInfo){0, n > 0 ? n - 1 : 0, l->scope};
-        out[i + 1] = affine_var(l->arena, v);
-        const Affine *k = affine_add(l->arena, place, affine_scale(l->arena, out[i + 1], -w.stride[i]));
-        mine = affine_add(l->arena, affine_scale(l->arena, mine, w.size[i]), k);
-    }
-    Temp *best, *where;
-    window_best(l, op, out, &best, &where, NULL, NULL);
-    Temp *here_first = low_let(l, "first", low_binary(l, OP_eq, low_temp(l, where), expr_index(l->arena, I32, mine)));
-    Expr *more = choose(l, here_first, pull(l, y, out), expr_const(l->arena, elem, 0));
-    low_set(l, acc, low_binary(l, OP_add, low_temp(l, acc), more));
-    low_close_to(l, here);
-    return low_temp(l, acc);
 }
 
 /* ---- all of them ---- */
@@ -567,7 +469,6 @@ static Expr *pull_piece(Lower *l, const Op *op, const Affine *const *index, cons
 }
 
 Expr *pull_reduction(Lower *l, const Op *op, const Affine *const *index) {
-    Temp *best, *picked;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wswitch-enum"
     switch (op->code) {
@@ -577,10 +478,10 @@ Expr *pull_reduction(Lower *l, const Op *op, const Affine *const *index) {
     case OP_prod: return one_chain(l, op, index, NULL, OP_mul, 1);
     case OP_any: return one_chain(l, op, index, NULL, OP_or, 0);
     case OP_all: return one_chain(l, op, index, NULL, OP_and, 1);
-    case OP_window_sum: return pull_window_sum(l, op, index);
-    case OP_window_put: return pull_window_put(l, op, index);
-    case OP_window_max: window_best(l, op, index, &best, NULL, NULL, NULL); return low_temp(l, best);
-    case OP_window_pick: window_best(l, op, index, &best, NULL, op->in[1], &picked); return low_temp(l, picked);
+    case OP_window_sum:
+    case OP_window_put:
+    case OP_window_max:
+    case OP_window_pick: return pull_window(l, op, index);
     default: return pull_extreme(l, op, index);
     }
 #pragma GCC diagnostic pop
@@ -599,7 +500,8 @@ static void chain_range(const Op *op, Range *r) {
 }
 
 int64_t op_pieces(const Lower *l, const Op *op) {
-    if ((op->code != OP_contract && op->code != OP_conv && op->code != OP_sum) || !elem_is_float(op->out[0]->type->elem)) return 0;
+    if ((op->code != OP_contract && op->code != OP_conv && op->code != OP_sum) || !elem_is_float(op->out[0]->type->elem))
+        return 0;
     Range r = {0};
     chain_range(op, &r);
     int64_t n = range_count(l, &r);
@@ -632,7 +534,8 @@ void lower_pieces(Lower *l, const Op *op) {
     const Affine *at[MAX_RANK + 1], *index[MAX_RANK + 1];
     chain_range(op, &r);
     for (int i = 0; i < t->rank; i++) dims[i + 1] = t->dim[i];
-    Buffer *p = step_buffer(l->arena, l->step, intern_printf("%s.pieces", low_value_name(op->out[0])), t->elem, t->rank + 1, dims, op->loc);
+    Buffer *p = step_buffer(l->arena, l->step, intern_printf("%s.pieces", low_value_name(op->out[0])), t->elem, t->rank + 1, dims,
+                            op->loc);
     for (int pass = 0; pass < 2; pass++) {
         kernel_begin(l, pass ? "tree" : "pieces", op->loc);
         Scope *outer = l->scope;

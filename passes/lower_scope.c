@@ -1,5 +1,6 @@
 /*
- * lower_scope.c - the pen that lower writes with: scopes that are open, variables and what is known of their range, index arithmetic.
+ * lower_scope.c - the pen that lower writes with: scopes that are open, variables and what is known of their range, index
+ * arithmetic.
  */
 #include "passes/lower.h"
 
@@ -115,8 +116,10 @@ static bool split(Lower *l, const Affine *x, int64_t by, const Affine **whole, c
     for (int i = 0; i < x->n; i++) {
         const Affine *v = affine_var(l->arena, x->term[i].var);
         int64_t f = x->term[i].factor;
-        if (f % by == 0) q = affine_add(l->arena, q, affine_scale(l->arena, v, f / by));
-        else r = affine_add(l->arena, r, affine_scale(l->arena, v, f));
+        if (f % by == 0)
+            q = affine_add(l->arena, q, affine_scale(l->arena, v, f / by));
+        else
+            r = affine_add(l->arena, r, affine_scale(l->arena, v, f));
     }
     int64_t lo, hi;
     low_range(l, r, &lo, &hi);

@@ -5,10 +5,11 @@
  *                                                  for v in 0..V, d in 0..min(64, D - d0) { %g[v, d0 + d] = 0 }
  *                                                  for b in 0..B {
  *                                                    index i = %i[b] ; check i < V
- *                                                    for d in 0..min(64, D - d0) { %g[i, d0 + d] = add(%g[i, d0 + d], %dy[b, d0 + d]) } } }
+ *                                                    for d in 0..min(64, D - d0) { %g[i, d0 + d] = add(%g[i, d0 + d], %dy[b, d0 +
+ * d]) } } }
  *
- * The order of the index operand stays as it is: only the other axes are shared out. A sort counts for each element how many stand before it: n^2
- * comparisons without a branch, so it is refused beyond SORT_LIMIT elements.
+ * The order of the index operand stays as it is: only the other axes are shared out. A sort counts for each element how many
+ * stand before it: n^2 comparisons without a branch, so it is refused beyond SORT_LIMIT elements.
  */
 #include "passes/lower.h"
 
@@ -25,13 +26,16 @@ bool op_special(const Lower *l, const Op *op) {
 
 static void add_to(Lower *l, const Home *h, const Affine *const *at, Expr *y) {
     const Affine *where[MAX_RANK + 1];
-    home_index(h, at, where);
+    home_index(l, h, at, where);
     home_store(l, h, at, low_binary(l, OP_add, expr_load(l->arena, h->buffer, where), y));
 }
 
-static const Affine *open_axis(Lower *l, int axis, Dim d) { return affine_var(l->arena, low_open_dim(l, low_axis_name(axis), d)); }
+static const Affine *open_axis(Lower *l, int axis, Dim d) {
+    return affine_var(l->arena, low_open_dim(l, low_axis_name(axis), d));
+}
 
-/* y: [o.., j.., r..], i: [j..] -> [o.., n, r..]; the last axis of r goes in blocks, so that an index is loaded once for many elements. */
+/* y: [o.., j.., r..], i: [j..] -> [o.., n, r..]; the last axis of r goes in blocks, so that an index is loaded once for many
+ * elements. */
 static void lower_take_add(Lower *l, const Op *op, const Home *h) {
     const Value *y = op->in[0], *i = op->in[1];
     const Type *t = op->out[0]->type;
@@ -56,8 +60,10 @@ static void lower_take_add(Lower *l, const Op *op, const Home *h) {
         }
         for (int k = 0; k < axis; k++) from[k] = to[k];
         for (int k = axis + 1; k < t->rank; k++) from[k - 1 + n_i] = to[k];
-        if (pass) add_to(l, h, to, pull(l, y, from));
-        else home_store(l, h, to, expr_const(l->arena, t->elem, 0));
+        if (pass)
+            add_to(l, h, to, pull(l, y, from));
+        else
+            home_store(l, h, to, expr_const(l->arena, t->elem, 0));
         low_close_to(l, outer);
     }
 }
@@ -95,7 +101,8 @@ static void lower_sort(Lower *l, const Op *op, Home *const *homes) {
     int axis = falling ? x->type->rank - 1 : (int)op_int(op, A_axis);
     int64_t n = dim_size(x->type->dim[axis], l->step->batch_bound);
     if (n > SORT_LIMIT) {
-        diag_error(l->ctx->diag, op->loc, 801, "`%s` of %" PRId64 " elements is not yet compiled natively; run it with --eval", op_info[op->code].name, n);
+        diag_error(l->ctx->diag, op->loc, 804, "`%s` of %" PRId64 " elements is not yet compiled natively; run it with --eval",
+                   op_info[op->code].name, n);
         l->failed = true;
         return;
     }
@@ -108,7 +115,8 @@ static void lower_sort(Lower *l, const Op *op, Home *const *homes) {
     Scope *outer = l->scope;
     const Affine *other = at[axis] = open_axis(l, axis + 4, x->type->dim[axis]);
     Temp *w = low_let(l, "w", pull(l, x, at));
-    Temp *first = low_let(l, "first", stands_before(l, w, v, falling)), *after = low_let(l, "after", stands_before(l, v, w, falling));
+    Temp *first = low_let(l, "first", stands_before(l, w, v, falling)),
+         *after = low_let(l, "after", stands_before(l, v, w, falling));
     Expr *not_after = low_temp(l, after);
     not_after = expr_op(l->arena, OP_not, BOOL, 1, &not_after);
     Expr *tie[2] = {not_after, low_binary(l, OP_lt, expr_index(l->arena, I32, other), expr_index(l->arena, I32, mine))};
@@ -126,9 +134,12 @@ static void lower_sort(Lower *l, const Op *op, Home *const *homes) {
 void lower_special(Lower *l, const Op *op, Home *const *homes) {
     kernel_begin(l, op_info[op->code].name, op->loc);
     Scope *outer = l->scope;
-    if (op->code == OP_take_add) lower_take_add(l, op, homes[0]);
-    else if (op->code == OP_scatter_add) lower_scatter_add(l, op, homes[0]);
-    else lower_sort(l, op, homes);
+    if (op->code == OP_take_add)
+        lower_take_add(l, op, homes[0]);
+    else if (op->code == OP_scatter_add)
+        lower_scatter_add(l, op, homes[0]);
+    else
+        lower_sort(l, op, homes);
     low_close_to(l, outer);
     kernel_end(l);
 }

@@ -11,7 +11,8 @@ typedef enum Kind { ON_GRAPH, TO_LOOPS, ON_LOOPS } Kind;
 typedef struct Pass {
     const char *name;
     Kind kind;
-    int from, last, to; /* graph passes: Stage; loops passes: LoopsStage. Takes from..last (inclusive); gives max(what it got, to) */
+    int from, last,
+        to; /* graph passes: Stage; loops passes: LoopsStage. Takes from..last (inclusive); gives max(what it got, to) */
     bool (*graph)(PassCtx *c, Module *m);
     LoopsProgram *(*lower)(PassCtx *c, Module *m);
     bool (*loops)(PassCtx *c, LoopsProgram *p);
@@ -22,13 +23,14 @@ typedef struct Pass {
 #define LOWER(name, from, last, to, doc) {#name, TO_LOOPS, from, last, to, NULL, pass_##name, NULL, doc}
 #define LOOPS(name, from, last, to, doc) {#name, ON_LOOPS, from, last, to, NULL, NULL, pass_##name, doc}
 
-/* simplify stands before autodiff, so that less is kept for the way back, and after it, because rules leave plain arithmetic and shapes behind.
- * join stands before autodiff, so that the gradients of what it joins are joined.
- * hoist wants the sums over a scan's turns as autodiff leaves them, and unroll what hoist leaves inside; both leave work for simplify. fuse sees the graph
+/* simplify stands before autodiff, so that less is kept for the way back, and after it, because rules leave plain arithmetic and
+ * shapes behind. join stands before autodiff, so that the gradients of what it joins are joined. hoist wants the sums over a
+ * scan's turns as autodiff leaves them, and unroll what hoist leaves inside; both leave work for simplify. fuse sees the graph
  * once, as it is compiled. tile comes before vectorize and parallelize, which mark the loops that it made. */
 static const Pass table[] = {
     GRAPH(infer, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "types and shapes of every op, by its rule"),
     GRAPH(simplify, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "constants, algebra, shared and dead ops, chains of shape ops"),
+    GRAPH(reciprocal, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "tensors are multiplied by reciprocals, not divided"),
     GRAPH(join, STAGE_FRONT, STAGE_FRONT, STAGE_FRONT, "in loops, products of one value with several weights become one"),
     GRAPH(autodiff, STAGE_FRONT, STAGE_FRONT, STAGE_EXPANDED, "every grad becomes the ops that compute it"),
     GRAPH(simplify, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "(again)"),
@@ -50,7 +52,8 @@ enum { N_PASSES = sizeof table / sizeof *table };
 
 static const char *stage_name(const Pass *p, int stage) {
     static const char *const graph[] = {[STAGE_FRONT] = "front", [STAGE_EXPANDED] = "expanded", [STAGE_FUSED] = "fused"};
-    static const char *const loops[] = {[LOOPS_LOWERED] = "lowered", [LOOPS_TILED] = "tiled", [LOOPS_MARKED] = "marked", [LOOPS_PLANNED] = "planned"};
+    static const char *const loops[] = {
+        [LOOPS_LOWERED] = "lowered", [LOOPS_TILED] = "tiled", [LOOPS_MARKED] = "marked", [LOOPS_PLANNED] = "planned"};
     return p->kind == ON_LOOPS ? loops[stage] : graph[stage];
 }
 
@@ -58,8 +61,13 @@ void pipeline_list(FILE *out) {
     for (int i = 0; i < N_PASSES; i++) {
         const Pass *p = &table[i];
         char takes[64];
-        snprintf(takes, sizeof takes, "%s%s%s", stage_name(p, p->from), p->from == p->last ? "" : " or ", p->from == p->last ? "" : stage_name(p, p->last));
-        fprintf(out, "%-12s %-6s %-18s %s\n", p->name, p->kind == ON_GRAPH ? "graph" : p->kind == ON_LOOPS ? "loops" : "graph>", takes, p->doc);
+        snprintf(takes, sizeof takes, "%s%s%s", stage_name(p, p->from), p->from == p->last ? "" : " or ",
+                 p->from == p->last ? "" : stage_name(p, p->last));
+        fprintf(out, "%-12s %-6s %-18s %s\n", p->name,
+                p->kind == ON_GRAPH   ? "graph"
+                : p->kind == ON_LOOPS ? "loops"
+                                      : "graph>",
+                takes, p->doc);
     }
 }
 
@@ -105,8 +113,10 @@ typedef struct Run {
 
 static const char *program_text(Arena *a, const Program *p) {
     Text t = {0};
-    if (p->loops) loops_print(p->loops, p->loops_stage, NULL, &t, a);
-    else graph_print(p->graph, p->stage, NULL, &t, a);
+    if (p->loops)
+        loops_print(p->loops, p->loops_stage, NULL, &t, a);
+    else
+        graph_print(p->graph, p->stage, NULL, &t, a);
     return text_str(a, &t);
 }
 
@@ -116,8 +126,10 @@ static void check_round_trip(Run *r, const char *pass) {
     Diag *d = diag_new(a);
     const char *text = program_text(a, r->p);
     Program back = {0};
-    if (r->p->loops) back.loops = loops_parse(a, d, "printed", text, strlen(text), &back.loops_stage);
-    else back.graph = graph_parse(a, d, "printed", text, strlen(text), &back.stage);
+    if (r->p->loops)
+        back.loops = loops_parse(a, d, "printed", text, strlen(text), &back.loops_stage);
+    else
+        back.graph = graph_parse(a, d, "printed", text, strlen(text), &back.stage);
     if (!back.graph && !back.loops) {
         diag_print(d, stderr);
         bug("what was printed after `%s` cannot be read back", pass);
@@ -149,8 +161,10 @@ static void show(Run *r, const Pass *pass) {
     if (!o->print_changed) return;
     const char *now = program_text(r->c->arena, r->p);
     Text t = {0};
-    if (text_diff(r->c->arena, r->text, now, &t)) fprintf(r->out, "# %s changed\n%s", pass->name, text_str(r->c->arena, &t));
-    else fprintf(r->out, "# %s changed nothing\n", pass->name);
+    if (text_diff(r->c->arena, r->text, now, &t))
+        fprintf(r->out, "# %s changed\n%s", pass->name, text_str(r->c->arena, &t));
+    else
+        fprintf(r->out, "# %s changed nothing\n", pass->name);
     r->text = now;
 }
 
@@ -205,7 +219,8 @@ static bool names_known(PassCtx *c, const char *option, const char *list) {
             const char *const *names;
             size_t known = pipeline_names(&names);
             const char *near = diag_nearest(name, names, known);
-            diag_error(c->diag, (Loc){0}, 901, "%s: there is no pass `%s`%s%s%s", option, name, near ? "; did you mean `" : "", near ? near : "", near ? "`?" : "");
+            diag_error(c->diag, (Loc){0}, 901, "%s: there is no pass `%s`%s%s%s", option, name, near ? "; did you mean `" : "",
+                       near ? near : "", near ? "`?" : "");
             ok = false;
         }
         s += n + (s[n] == ',');
@@ -218,7 +233,8 @@ static bool run_listed(Run *r) {
         size_t n = strcspn(s, ",");
         const Pass *pass = pass_by_name(intern_n(s, n));
         if (!applies(r->p, pass)) {
-            diag_error(r->c->diag, (Loc){0}, 902, "the pass `%s` does not take a program at the stage this one is in", pass->name);
+            diag_error(r->c->diag, (Loc){0}, 902, "the pass `%s` does not take a program at the stage this one is in",
+                       pass->name);
             return false;
         }
         if (!run_pass(r, pass)) return false;
@@ -240,7 +256,9 @@ static bool run_all(Run *r) {
 
 bool pipeline_run(PassCtx *c, Program *p, const PipelineOptions *o) {
     Run r = {.c = c, .p = p, .o = o, .out = o->out ? o->out : stderr};
-    if (!names_known(c, "--passes", o->passes) | !names_known(c, "--stop-after", o->stop_after) | !names_known(c, "--print-after", o->print_after)) return false;
+    if (!names_known(c, "--passes", o->passes) | !names_known(c, "--stop-after", o->stop_after) |
+        !names_known(c, "--print-after", o->print_after))
+        return false;
     if (o->verify) verify(&r, "reading the program");
     if (o->print_changed) r.text = program_text(c->arena, p);
     if (o->check) o->check(o->check_arg, p, NULL);

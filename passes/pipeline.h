@@ -1,9 +1,9 @@
 /*
  * pipeline.h - the passes and the order in which they run.
  *
- * A pass takes the program from one stage to the same or a later one. The program is a graph (graph.h) until `lower` has made loops (loops.h) of it; both have a
- * text form, so that every pass can be tried alone: `nnc model.graph --passes=a,b,c --emit=graph`. The table of all passes, in order, with
- * what each takes and gives, is at the top of pipeline.c.
+ * A pass takes the program from one stage to the same or a later one. The program is a graph (graph.h) until `lower` has made
+ * loops (loops.h) of it; both have a text form, so that every pass can be tried alone: `nnc model.graph --passes=a,b,c
+ * --emit=graph`. The table of all passes, in order, with what each takes and gives, is at the top of pipeline.c.
  *
  * To add a pass: its file, its line below, its row in pipeline.c (docs/how-to-add-a-pass.md).
  */
@@ -40,6 +40,7 @@ typedef struct Program {
 /* ---- passes over the graph ---- */
 bool pass_infer(PassCtx *c, Module *m);
 bool pass_simplify(PassCtx *c, Module *m);
+bool pass_reciprocal(PassCtx *c, Module *m);
 bool pass_join(PassCtx *c, Module *m);
 bool pass_autodiff(PassCtx *c, Module *m);
 bool pass_hoist(PassCtx *c, Module *m);
@@ -60,15 +61,16 @@ bool pass_barriers(PassCtx *c, LoopsProgram *p); /* after plan: memory that is u
 /* ---- running them ---- */
 
 typedef struct PipelineOptions {
-    const char *passes;      /* "a,b,c": these in this order; NULL: all that apply from the program's stage on, in the table's order */
+    const char *passes; /* "a,b,c": these in this order; NULL: all that apply from the program's stage on, in the table's order */
     const char *stop_after;  /* NULL: to the end */
     const char *print_after; /* "a,b": print the text after each of these */
     bool print_after_all;
     bool print_changed; /* print what each pass changed, as a unified diff of texts */
     bool time_passes;   /* a table of milliseconds at the end */
-    bool verify;        /* verify after each pass; print, parse, print and compare too. On in debug builds (pipeline_verify_default) */
-    /* --verify-passes: called before the first pass with pass == NULL and after each pass with its name. Returns NULL, or what is wrong
-     * (a number that the pass changed), which the pipeline reports as a fault of ours with the pass's name. NULL: not wanted. */
+    bool verify; /* verify after each pass; print, parse, print and compare too. On in debug builds (pipeline_verify_default) */
+    /* --verify-passes: called before the first pass with pass == NULL and after each pass with its name. Returns NULL, or what is
+     * wrong (a number that the pass changed), which the pipeline reports as a fault of ours with the pass's name. NULL: not
+     * wanted. */
     const char *(*check)(void *arg, Program *p, const char *pass);
     void *check_arg;
     FILE *out; /* where texts go; NULL: stderr */
@@ -80,8 +82,8 @@ enum { PIPELINE_VERIFY_DEFAULT = 0 };
 enum { PIPELINE_VERIFY_DEFAULT = 1 };
 #endif
 
-/* Runs the passes. false: errors are in c->diag (unknown names of passes, a pass that does not take the stage, errors of passes). A text that
- * fails to verify is a bug(). */
+/* Runs the passes. false: errors are in c->diag (unknown names of passes, a pass that does not take the stage, errors of passes).
+ * A text that fails to verify is a bug(). */
 bool pipeline_run(PassCtx *c, Program *p, const PipelineOptions *o);
 
 /* Prints the table of passes: name, what it takes and gives, one line of what it does. */
@@ -90,7 +92,8 @@ void pipeline_list(FILE *out);
 /* Names of all passes, for suggestions: returns their number. */
 size_t pipeline_names(const char *const **names);
 
-/* Appends the lines in which `after` differs from `before`, as a unified diff with three lines of context; returns whether there are any. */
+/* Appends the lines in which `after` differs from `before`, as a unified diff with three lines of context; returns whether there
+ * are any. */
 bool text_diff(Arena *a, const char *before, const char *after, Text *out);
 
 #endif

@@ -1,17 +1,17 @@
 /*
  * plan.c - a place in one arena for every buffer of a step, known when compiled.
- * in:  loops after tile, vectorize, parallelize.   out: every buffer lies in the frame, in the batch, in the program, or at an offset of the arena; step->arena
- *      is its size; buffers that nobody uses are gone.
- * keeps: every bit.   spoils: nothing.
+ * in:  loops after tile, vectorize, parallelize.   out: every buffer lies in the frame, in the batch, in the program, or at an
+ * offset of the arena; step->arena is its size; buffers that nobody uses are gone. keeps: every bit.   spoils: nothing.
  *
  *   kernel a: writes %x                x lives 0..1, y 1..2, z 2..3
  *   kernel b: reads %x, writes %y  =>  %x arena 0, %y arena 4096, %z arena 0
  *   kernel c: reads %y, writes %z      or, where b reads each element of x only where it writes it, %y is %x
  *
- * Kernels are counted in the order of the text. A buffer lives from the first kernel that touches it to the last; one that is touched inside a
- * loop of the step and outside of it lives through the whole loop. Places are found for the largest first: the lowest offset (a multiple of 64) where
- * nothing lies that lives at the same time (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020: greedy by size).
- * `barriers` sees the places, and puts a barrier where two buffers that share bytes follow each other.
+ * Kernels are counted in the order of the text. A buffer lives from the first kernel that touches it to the last; one that is
+ * touched inside a loop of the step and outside of it lives through the whole loop. Places are found for the largest first: the
+ * lowest offset (a multiple of 64) where nothing lies that lives at the same time (Pisarchyk and Lee, "Efficient memory
+ * management for deep neural net inference", 2020: greedy by size). `barriers` sees the places, and puts a barrier where two
+ * buffers that share bytes follow each other.
  */
 #include "passes/plan.h"
 
@@ -50,7 +50,8 @@ static void touch_stmt(Stmt *s, void *arg) {
     if (s->kind == STMT_STORE) touch(arg, s->buffer, true);
 }
 
-/* A buffer that was there before the loop, or that is touched after it, or that a turn reads before it writes it, lives through the loop. */
+/* A buffer that was there before the loop, or that is touched after it, or that a turn reads before it writes it, lives through
+ * the loop. */
 static void stretch(Walk *w, int from, int to) {
     for (size_t i = 0; i < w->lives->n; i++) {
         Life *l = &w->lives->at[i];
@@ -112,7 +113,9 @@ typedef struct InPlace {
 } InPlace;
 
 /* Statements outside the loops count as one nest: a kernel that stores there is run by one thread, in order. */
-static const Stmt *top_of(const Stmt *top, const Stmt *s) { return top || s->kind == STMT_FOR || s->kind == STMT_IF ? (top ? top : s) : NULL; }
+static const Stmt *top_of(const Stmt *top, const Stmt *s) {
+    return top || s->kind == STMT_FOR || s->kind == STMT_IF ? (top ? top : s) : NULL;
+}
 
 static void find_store(InPlace *p, const Body *b, const Stmt *top) {
     for (const Stmt *s = b->first; s; s = s->next) {
@@ -181,7 +184,9 @@ static void share_in_place(Arena *a, Step *s, Lives *lives) {
         if (!is_temporary(to) || !born->used || born->first >= (int)kernels.n || !kernels.at[born->first]) continue;
         for (size_t k = 0; k < i; k++) { /* `same` looks back */
             Buffer *from = s->buffers.at[k];
-            if (!is_temporary(from) || !lives->at[k].used || lives->at[k].last != born->first || lives->at[k].first == born->first) continue;
+            if (!is_temporary(from) || !lives->at[k].used || lives->at[k].last != born->first ||
+                lives->at[k].first == born->first)
+                continue;
             if (from->bytes < to->bytes || !plan_in_place(kernels.at[born->first], from, to)) continue;
             to->same = from;
             if (born->last > lives->at[k].last) lives->at[k].last = born->last;
@@ -288,7 +293,9 @@ bool pass_plan(PassCtx *c, LoopsProgram *p) {
         place_views(s);
         drop_unused(s, &lives);
         if (c->max_mem && s->arena > c->max_mem) {
-            diag_error(c->diag, s->func->loc, 802, "@%s needs %" PRId64 " bytes for what is between its inputs and results, more than the %" PRId64 " of --max-mem",
+            diag_error(c->diag, s->func->loc, 805,
+                       "@%s needs %" PRId64 " bytes for what is between its inputs and results, more than the %" PRId64
+                       " of --max-mem",
                        s->func->name, s->arena, c->max_mem);
             ok = false;
         }

@@ -7,8 +7,8 @@
 #include "ir/loops.h"
 #include "passes/pipeline.h"
 
-/* When a buffer lives: from the first to the last kernel (counted in the order of the text, the begin and the end of a loop of the step count as one each)
- * that touches it. Those of views count for the buffer whose memory they share. */
+/* When a buffer lives: from the first to the last kernel (counted in the order of the text, the begin and the end of a loop of
+ * the step count as one each) that touches it. Those of views count for the buffer whose memory they share. */
 typedef struct Life {
     int first, last; /* -1: never */
     bool written_first, used;

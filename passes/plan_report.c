@@ -1,9 +1,10 @@
 /*
- * plan_report.c - what `nnc --plan` prints: for each step the operations, the bytes by kind, the peak of the arena and what is alive at it, and a
- * timeline by source line.
+ * plan_report.c - what `nnc --plan` prints: for each step the operations, the bytes by kind, the peak of the arena and what is
+ * alive at it, and a timeline by source line.
  *
- * Operations are counted on the graph (a product's multiply-add is two, a function one), at the largest batch; bytes of temporaries are those of the plan.
- * A buffer is a gradient if the place that made it says "gradient of ..."; other temporaries are activations.
+ * Operations are counted on the graph (a product's multiply-add is two, a function one), at the largest batch; bytes of
+ * temporaries are those of the plan. A buffer is a gradient if the place that made it says "gradient of ..."; other temporaries
+ * are activations.
  */
 #include "passes/plan.h"
 #include "passes/report.h"
@@ -52,11 +53,13 @@ static double block_operations(const Block *b, int64_t B) {
             sum += inner;
         } else if (op->code == OP_contract || op->code == OP_conv) {
             sum += 2.0 * (double)type_count(op->out[0]->type, B) * (double)reduced(op, B);
-        } else if (op->code == OP_window_max || op->code == OP_window_sum || op->code == OP_window_put || op->code == OP_window_pick) {
+        } else if (op->code == OP_window_max || op->code == OP_window_sum || op->code == OP_window_put ||
+                   op->code == OP_window_pick) {
             sum += (double)type_count(op->out[0]->type, B) * (double)reduced(op, B);
         } else if (op_info[op->code].elementwise && op->code != OP_constant) {
             sum += (double)type_count(op->out[0]->type, B);
-        } else if (op->code == OP_sum || op->code == OP_prod || op->code == OP_reduce_max || op->code == OP_reduce_min || op->code == OP_argmax || op->code == OP_argmin) {
+        } else if (op->code == OP_sum || op->code == OP_prod || op->code == OP_reduce_max || op->code == OP_reduce_min ||
+                   op->code == OP_argmax || op->code == OP_argmin) {
             sum += (double)type_count(op->in[0]->type, B);
         }
     }
@@ -67,7 +70,8 @@ static double block_operations(const Block *b, int64_t B) {
 
 typedef enum Kind { WEIGHTS, OPTIMIZER, FIELDS, OTHER_SLOTS, GRADIENTS, ACTIVATIONS, N_KINDS } Kind;
 
-static const char *const kind_names[N_KINDS] = {"weights", "optimizer state", "batch", "other values kept", "gradients", "activations"};
+static const char *const kind_names[N_KINDS] = {"weights",           "optimizer state", "batch",
+                                                "other values kept", "gradients",       "activations"};
 
 static Kind kind_of(const Buffer *b) {
     if (b->slot) switch (b->slot->kind) {
@@ -127,15 +131,18 @@ static void report_peak(const Step *s, const Lives *lives, Text *out, Arena *a) 
         if (alive_at(s, lives, t) > alive_at(s, lives, peak)) peak = t;
     int count = 0;
     const StepNode *k = node_at(s->nodes.at, s->nodes.n, peak, &count);
-    text_printf(a, out, "  peak              %s bytes alive%s%s%s\n", number(a, alive_at(s, lives, peak)), k && k->name ? " in @" : "", k && k->name ? k->name : "",
+    text_printf(a, out, "  peak              %s bytes alive%s%s%s\n", number(a, alive_at(s, lives, peak)),
+                k && k->name ? " in @" : "", k && k->name ? k->name : "",
                 k && k->loc.file ? arena_printf(a, " (%s)", place_text(a, k->loc)) : "");
     Vec(Buffer *) alive = {0};
     for (size_t i = 0; i < s->buffers.n; i++)
-        if (in_arena(s->buffers.at[i]) && lives->at[i].first <= peak && peak <= lives->at[i].last) vec_push(a, &alive, s->buffers.at[i]);
+        if (in_arena(s->buffers.at[i]) && lives->at[i].first <= peak && peak <= lives->at[i].last)
+            vec_push(a, &alive, s->buffers.at[i]);
     if (alive.n) qsort(alive.at, alive.n, sizeof *alive.at, by_bytes);
     for (size_t i = 0; i < alive.n && i < SHOWN; i++) {
         const Buffer *b = alive.at[i];
-        text_printf(a, out, "    %14s  %%%s: %s  %s\n", number(a, b->bytes), b->name, type_name(type_make(b->elem, b->rank, b->dim)), place_text(a, b->loc));
+        text_printf(a, out, "    %14s  %%%s: %s  %s\n", number(a, b->bytes), b->name,
+                    type_name(type_make(b->elem, b->rank, b->dim)), place_text(a, b->loc));
     }
     if (alive.n > SHOWN) text_printf(a, out, "    and %zu more\n", alive.n - SHOWN);
 }
@@ -185,7 +192,9 @@ void plan_report(const LoopsProgram *p, Text *out, Arena *a) {
     }
     for (size_t i = 0; i < p->steps.n; i++)
         if (p->steps.at[i]->arena > arena) arena = p->steps.at[i]->arena;
-    text_printf(a, out, "parameters          %s\nframe               %s bytes (all that lives between steps)\narena               %s bytes (the largest step)\n\n",
+    text_printf(a, out,
+                "parameters          %s\nframe               %s bytes (all that lives between steps)\narena               %s "
+                "bytes (the largest step)\n\n",
                 number(a, parameters), number(a, frame), number(a, arena));
     for (size_t i = 0; i < p->steps.n; i++) report_step(p->steps.at[i], out, a);
 }

@@ -4,15 +4,22 @@
 #include <string.h>
 
 Scan scan_of(Op *op) {
-    Scan s = {.op = op, .body = op->blocks[0], .carry = op_int(op, A_carry), .trip = op_int(op, A_trip), .reverse = op_int(op, A_reverse)};
+    Scan s = {.op = op,
+              .body = op->blocks[0],
+              .carry = op_int(op, A_carry),
+              .trip = op_int(op, A_trip),
+              .reverse = op_int(op, A_reverse)};
     s.n_xs = op_ints(op, A_axes, &s.axes);
     s.n_ys = op_ints(op, A_yaxes, &s.yaxes);
     s.stacks = true;
     s.turns = (Dim){s.trip, false};
     if (s.trip >= 0) return s;
-    if (s.n_xs) s.turns = op->in[s.carry]->type->dim[s.axes[0]];
-    else if (s.n_ys) s.turns = op->out[s.carry]->type->dim[s.yaxes[0]];
-    else s.stacks = false;
+    if (s.n_xs)
+        s.turns = op->in[s.carry]->type->dim[s.axes[0]];
+    else if (s.n_ys)
+        s.turns = op->out[s.carry]->type->dim[s.yaxes[0]];
+    else
+        s.stacks = false;
     return s;
 }
 

@@ -1,18 +1,19 @@
 /*
- * simplify.c - fold constants, apply identities, share equal ops, shorten chains of shape ops, empty scans of what does not vary, drop dead code.
- * in:  typed graph of any stage before fuse.   out: the same stage; simplifying it again changes nothing.
- * keeps: slots, names where it can, every bit of every result but for what simplify_algebra.c names.   spoils: use counts.
+ * simplify.c - fold constants, apply identities, share equal ops, shorten chains of shape ops, empty scans of what does not vary,
+ * drop dead code. in:  typed graph of any stage before fuse.   out: the same stage; simplifying it again changes nothing. keeps:
+ * slots, names where it can, every bit of every result but for what simplify_algebra.c names.   spoils: use counts.
  *
  *   %a = mul %x, (constant 1) ; %b = add %a, %y ; %c = add %x, %y ; %d = mul %b, %c ; %e = exp %d    (%e unused)
  *   =>  %b = add %x, %y ; %d = mul %b, %b
  *
- * A sweep visits ops in order: operands are first replaced by what stands for them now, then the rules are asked (simplify_fold, _algebra, _shape, _conv, _scan), and
- * what they built in front of the op is visited before going on; then an equal op seen before takes the op's place. A block's ops see those of the
- * blocks around it. Constants are not shared between blocks: each block has its own, so that none is carried into a loop. Then dead
- * ops go (simplify_dead.c), and sweeps are repeated until one changes nothing. Each is linear in the size of the function.
+ * A sweep visits ops in order: operands are first replaced by what stands for them now, then the rules are asked (simplify_fold,
+ * _algebra, _shape, _conv, _scan), and what they built in front of the op is visited before going on; then an equal op seen
+ * before takes the op's place. A block's ops see those of the blocks around it. Constants are not shared between blocks: each
+ * block has its own, so that none is carried into a loop. Then dead ops go (simplify_dead.c), and sweeps are repeated until one
+ * changes nothing. Each is linear in the size of the function.
  */
-#include "pipeline.h"
 #include "simplify.h"
+#include "pipeline.h"
 
 #include <string.h>
 
@@ -82,7 +83,9 @@ static bool same_attr(const Attr *a, const Attr *b) {
     case ATTR_REAL: return memcmp(&a->f, &b->f, sizeof a->f) == 0; /* 0 and -0 differ */
     case ATTR_STR: return a->s == b->s;
     case ATTR_INTS: return same_ints(a->ints.at, a->ints.n, b->ints.at, b->ints.n);
-    case ATTR_REALS: return a->reals.n == b->reals.n && a->reals.n && memcmp(a->reals.at, b->reals.at, (size_t)a->reals.n * sizeof *a->reals.at) == 0;
+    case ATTR_REALS:
+        return a->reals.n == b->reals.n && a->reals.n &&
+               memcmp(a->reals.at, b->reals.at, (size_t)a->reals.n * sizeof *a->reals.at) == 0;
     }
     return false;
 }

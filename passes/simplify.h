@@ -1,6 +1,6 @@
 /*
- * simplify.h - what the files of the pass `simplify` share. A rule looks at one op and gives a value that may take the place of its
- * result, or NULL. It may build ops through s->b, in front of the op; these are looked at next.
+ * simplify.h - what the files of the pass `simplify` share. A rule looks at one op and gives a value that may take the place of
+ * its result, or NULL. It may build ops through s->b, in front of the op; these are looked at next.
  */
 #ifndef NNC_PASSES_SIMPLIFY_H
 #define NNC_PASSES_SIMPLIFY_H
@@ -23,8 +23,8 @@ typedef Value *SimplifyRule(Simplify *s, Op *op);
 
 /* simplify_fold.c: elementwise ops of constants. */
 SimplifyRule simplify_fold;
-/* The result of an elementwise op on numbers of type `elem`, with the bits that the program would compute; false where the run must decide (an integer divided by
- * 0) or the number does not fit a constant. `out` is the element type of the result. */
+/* The result of an elementwise op on numbers of type `elem`, with the bits that the program would compute; false where the run
+ * must decide (an integer divided by 0) or the number does not fit a constant. `out` is the element type of the result. */
 bool fold_scalar(OpCode code, Elem elem, Elem out, const double *in, double *result);
 /* simplify_algebra.c: rows of identities, and what rows cannot say. */
 SimplifyRule simplify_algebra;

@@ -1,17 +1,19 @@
 /*
  * simplify_algebra.c - identities of elementwise ops, as rows: what is found, what takes its place, for which element types.
  *
- * In a row x, y, z, c stand for any value (the same letter: the same value), k for a constant, numbers for constants with this value everywhere; an op's
- * name for itself. add, mul, and, or, eq, ne are matched in both orders of their operands. A row takes a value apart through ops used elsewhere, too: they stay.
+ * In a row x, y, z, c stand for any value (the same letter: the same value), k for a constant, numbers for constants with this
+ * value everywhere; an op's name for itself. add, mul, and, or, eq, ne are matched in both orders of their operands. A row takes
+ * a value apart through ops used elsewhere, too: they stay.
  *
  * Rows keep every bit, but for those that are named here:
- *   sign of zero   x + 0 and x - 0 are x, also where x is -0 (IEEE: -0 + 0 is +0); sums over axes of one element likewise (simplify_shape.c)
- *   NaN            which NaN comes out is not looked at: its sign and payload mean nothing
- *   pow            x^2, x^3, x^4, 1/x, x^-2 are products and quotients, each rounded, and x^0.5, x^-0.5 are square roots; so (-0)^0.5 is -0, (-inf)^0.5 is NaN
- * All of these hold for every machine alike: the graph behind the last pass is what is compiled and what the evaluator computes.
+ *   sign of zero   x + 0 and x - 0 are x, also where x is -0 (IEEE: -0 + 0 is +0); sums over axes of one element likewise
+ * (simplify_shape.c) NaN            which NaN comes out is not looked at: its sign and payload mean nothing pow            x^2,
+ * x^3, x^4, 1/x, x^-2 are products and quotients, each rounded, and x^0.5, x^-0.5 are square roots; so (-0)^0.5 is -0, (-inf)^0.5
+ * is NaN All of these hold for every machine alike: the graph behind the last pass is what is compiled and what the evaluator
+ * computes.
  *
- * Not done: sums and products put in another order, x * 0 for floats (x may be NaN), x - x, a mul and an add made one fma (elementwise work waits for memory,
- * and the text would say less).
+ * Not done: sums and products put in another order, x * 0 for floats (x may be NaN), x - x, a mul and an add made one fma
+ * (elementwise work waits for memory, and the text would say less).
  */
 #include "simplify.h"
 
@@ -112,8 +114,10 @@ static Pattern *read_pattern(Arena *a, const char **s) {
             *s += strspn(*s, " ");
         }
     }
-    if (n == 1 && (*s)[0] >= 'a') p->letter = **s;
-    else p->number = strtod(*s, NULL);
+    if (n == 1 && (*s)[0] >= 'a')
+        p->letter = **s;
+    else
+        p->number = strtod(*s, NULL);
     *s += n;
     return p;
 }
@@ -234,7 +238,8 @@ static bool lossless(Elem from, Elem to) {
     return table[from][to];
 }
 
-/* convert(convert(x)) is one, if the first loses nothing. Integers made floats and then smaller integers saturate where they would wrap: these stay. */
+/* convert(convert(x)) is one, if the first loses nothing. Integers made floats and then smaller integers saturate where they
+ * would wrap: these stay. */
 static Value *converts(Simplify *s, Op *op) {
     Value *x = op->in[0];
     Elem to = op->out[0]->type->elem;
@@ -256,7 +261,8 @@ static bool moved_alike(const Op *x, const Op *y) {
     return same_ints(a, n, b, m);
 }
 
-/* An op on values that were all repeated, or reshaped, alike is done before they are: f(broadcast x, broadcast y, k) = broadcast f(x, y, k). */
+/* An op on values that were all repeated, or reshaped, alike is done before they are: f(broadcast x, broadcast y, k) = broadcast
+ * f(x, y, k). */
 static Value *before_move(Simplify *s, Op *op, OpCode move) {
     Op *first = NULL;
     for (int i = 0; i < op->n_in; i++) {
@@ -271,10 +277,13 @@ static Value *before_move(Simplify *s, Op *op, OpCode move) {
     const Type *small = first->in[0]->type, *t = op->out[0]->type;
     for (int i = 0; i < op->n_in; i++) {
         double k;
-        if (is_constant(op->in[i], &k)) in[i] = g_constant(&s->b, type_with_elem(small, op->in[i]->type->elem), k);
-        else in[i] = op->in[i]->def->in[0];
+        if (is_constant(op->in[i], &k))
+            in[i] = g_constant(&s->b, type_with_elem(small, op->in[i]->type->elem), k);
+        else
+            in[i] = op->in[i]->def->in[0];
     }
-    Value *v = op_make(&s->b, op->code, op->n_in, in, op->n_attrs, op->attrs, op->code == OP_convert ? type_with_elem(small, t->elem) : NULL);
+    Value *v = op_make(&s->b, op->code, op->n_in, in, op->n_attrs, op->attrs,
+                       op->code == OP_convert ? type_with_elem(small, t->elem) : NULL);
     return op_make(&s->b, move, 1, &v, first->n_attrs, first->attrs, t);
 }
 

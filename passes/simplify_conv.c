@@ -27,7 +27,9 @@ static Conv read_conv(const Op *op) {
     return c;
 }
 
-static int axis_of(Conv *c, int part, char label) { return (int)(strchr(spec_part(&c->spec, part), label) - spec_part(&c->spec, part)); }
+static int axis_of(Conv *c, int part, char label) {
+    return (int)(strchr(spec_part(&c->spec, part), label) - spec_part(&c->spec, part));
+}
 
 /* ---- padding ---- */
 

@@ -28,7 +28,8 @@ static void drop_uses(Dead *d, const Op *op) {
 
 /* ---- scans ---- */
 
-/* Which values of the body the living results depend on. A carried value lives if its result is used, or its parameter by what lives. */
+/* Which values of the body the living results depend on. A carried value lives if its result is used, or its parameter by what
+ * lives. */
 static void mark_live(Dead *d, const Op *scan, bool *live, bool *carried) {
     const Block *b = scan->blocks[0];
     int64_t carry = op_int(scan, A_carry);
@@ -69,8 +70,10 @@ static void drop_carried(Dead *d, Op *op, const bool *keep) {
     b->params.n = n;
     renumber(b);
     for (int64_t i = 0; i < op->n_in; i++) {
-        if (i < carry && !keep[i]) d->uses[op->in[i]->id]--;
-        else op->in[in++] = op->in[i];
+        if (i < carry && !keep[i])
+            d->uses[op->in[i]->id]--;
+        else
+            op->in[in++] = op->in[i];
     }
     op->n_in = (int)in;
     n = 0;
@@ -94,7 +97,8 @@ static void drop_carried(Dead *d, Op *op, const bool *keep) {
 static void drop_stacks(Dead *d, Op *op) {
     Block *b = op->blocks[0];
     const int64_t *yaxes;
-    int64_t carry = op_int(op, A_carry), n = op_ints(op, A_yaxes, &yaxes), *left = arena_make_n(d->scratch, int64_t, (size_t)n), m = 0;
+    int64_t carry = op_int(op, A_carry), n = op_ints(op, A_yaxes, &yaxes), *left = arena_make_n(d->scratch, int64_t, (size_t)n),
+            m = 0;
     for (int64_t k = 0; k < n; k++) {
         if (d->uses[op->out[carry + k]->id] == 0) {
             d->uses[b->results.at[carry + k]->id]--;
@@ -113,15 +117,14 @@ static void drop_stacks(Dead *d, Op *op) {
 }
 
 /* Is something sliced or stacked that tells the number of turns of a scan along the batch? Its last such thing stays. */
-static bool needs_length(const Op *op, int64_t left) {
-    return op_int(op, A_trip) < 0 && left == 0;
-}
+static bool needs_length(const Op *op, int64_t left) { return op_int(op, A_trip) < 0 && left == 0; }
 
 /* Takes out slices whose parameter is not used. */
 static void drop_slices(Dead *d, Op *op) {
     Block *b = op->blocks[0];
     const int64_t *axes;
-    int64_t carry = op_int(op, A_carry), n = op_ints(op, A_axes, &axes), *left = arena_make_n(d->scratch, int64_t, (size_t)n), m = 0;
+    int64_t carry = op_int(op, A_carry), n = op_ints(op, A_axes, &axes), *left = arena_make_n(d->scratch, int64_t, (size_t)n),
+            m = 0;
     for (int64_t k = 0; k < n; k++) {
         Value *p = b->params.at[1 + carry + k];
         if (d->uses[p->id] == 0 && !(k == n - 1 && needs_length(op, m))) {
@@ -145,12 +148,14 @@ static void dead_block(Dead *d, Block *b);
 
 static void dead_scan(Dead *d, Op *op) {
     int64_t carry = op_int(op, A_carry);
-    bool *live = arena_make_n(d->scratch, bool, (size_t)d->func->n_values), *carried = arena_make_n(d->scratch, bool, (size_t)carry), all = true;
+    bool *live = arena_make_n(d->scratch, bool, (size_t)d->func->n_values),
+         *carried = arena_make_n(d->scratch, bool, (size_t)carry), all = true;
     drop_stacks(d, op);
     mark_live(d, op, live, carried);
     for (int64_t k = 0; k < carry; k++) all &= carried[k];
     if (!all) {
-        /* what only the dead carried values depend on is made unused first: their results go, then their ops, then their parameters */
+        /* what only the dead carried values depend on is made unused first: their results go, then their ops, then their
+         * parameters */
         drop_carried(d, op, carried);
         d->changed = true;
     }

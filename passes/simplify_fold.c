@@ -1,8 +1,10 @@
 /*
- * simplify_fold.c - elementwise ops whose operands are all constants become constants, with the bits that the program would compute: f32 arithmetic
- * in f32 with the functions of math.def, f64 with the C library's, integers wrapping. This file is compiled without contraction.
+ * simplify_fold.c - elementwise ops whose operands are all constants become constants, with the bits that the program would
+ * compute: f32 arithmetic in f32 with the functions of math.def, f64 with the C library's, integers wrapping. This file is
+ * compiled without contraction.
  *
- * A constant holds a double: i64 results that a double does not hold exactly stay ops, and so does what may stop the program (integers divided by 0).
+ * A constant holds a double: i64 results that a double does not hold exactly stay ops, and so does what may stop the program
+ * (integers divided by 0).
  */
 #include "simplify.h"
 
@@ -10,6 +12,7 @@
 
 #include <math.h>
 
+/* clang-format off: one line an op */
 static bool fold_f32(OpCode code, const float *x, float *r) {
     switch ((int)code) {
     case OP_neg: *r = -x[0]; return true;
@@ -114,6 +117,7 @@ static bool fold_compare(OpCode code, double x, double y, double *r) {
     default: return false;
     }
 }
+/* clang-format on */
 
 /* float -> integer truncates, saturates, NaN is 0; integer -> integer wraps; to bool: != 0 */
 static double fold_convert(Elem from, Elem to, double x) {

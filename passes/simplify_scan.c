@@ -5,8 +5,9 @@
  *   computed of outer values     computed once, in front                       stacked twice alike    one stack
  *   stacked outer values         repeated, outside                             one turn               written out
  *
- * Ops that cost next to nothing (constants, broadcasts, indices) stay inside, where they fuse with their readers, unless something that
- * leaves needs them. Ops that may stop the program (indices, integer division) leave only a scan that surely turns.
+ * Ops that cost next to nothing (constants, broadcasts, indices) stay inside, where they fuse with their readers, unless
+ * something that leaves needs them. Ops that may stop the program (indices, integer division) leave only a scan that surely
+ * turns.
  */
 #include "scan.h"
 #include "simplify.h"
@@ -57,7 +58,9 @@ static bool same_stacks(Simplify *s, Op *op) {
     bool any = false;
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < i; j++) {
-            if (b->results.at[c + i] != b->results.at[c + j] || yaxes[i] != yaxes[j] || simplify_now(s, op->out[c + i]) != op->out[c + i]) continue;
+            if (b->results.at[c + i] != b->results.at[c + j] || yaxes[i] != yaxes[j] ||
+                simplify_now(s, op->out[c + i]) != op->out[c + i])
+                continue;
             simplify_replace(s, op->out[c + i], op->out[c + j]);
             any = true;
             break;
@@ -86,14 +89,21 @@ static bool fixed_stacks(Simplify *s, Op *op) {
 
 static bool may_stop(const Op *op) {
     switch ((int)op->code) {
-    case OP_take: case OP_take_add: case OP_gather: case OP_scatter_add: case OP_dynamic_slice: case OP_dynamic_update: return true;
-    case OP_floor_div: case OP_mod: return elem_is_int(op->out[0]->type->elem);
+    case OP_take:
+    case OP_take_add:
+    case OP_gather:
+    case OP_scatter_add:
+    case OP_dynamic_slice:
+    case OP_dynamic_update: return true;
+    case OP_floor_div:
+    case OP_mod: return elem_is_int(op->out[0]->type->elem);
     default: return op->n_blocks > 0;
     }
 }
 
 static bool is_cheap(OpCode code) {
-    return code == OP_constant || code == OP_iota || code == OP_broadcast || code == OP_batch || code == OP_literal || code == OP_uniform;
+    return code == OP_constant || code == OP_iota || code == OP_broadcast || code == OP_batch || code == OP_literal ||
+           code == OP_uniform;
 }
 
 typedef struct Moves {
@@ -122,7 +132,8 @@ static bool invariants(Simplify *s, Op *scan) {
         if (op->n_blocks) {
             Values captured = op_captures(s->scratch, op);
             for (size_t i = 0; i < captured.n && ok; i++) ok = outer_or_fixed(&m, captured.at[i]);
-            for (size_t i = 0; i < captured.n && ok; i++) ok = !value_inside(scan, captured.at[i]); /* cheap ones would have to be moved for it */
+            for (size_t i = 0; i < captured.n && ok; i++)
+                ok = !value_inside(scan, captured.at[i]); /* cheap ones would have to be moved for it */
         }
         if (!ok) continue;
         for (int i = 0; i < op->n_out; i++) fixed[op->out[i]->id] = true;

@@ -1,13 +1,14 @@
 /*
- * simplify_shape.c - chains of ops that move elements about become one, or none; constants pass through them; products read their operands as they lie.
+ * simplify_shape.c - chains of ops that move elements about become one, or none; constants pass through them; products read their
+ * operands as they lie.
  *
  *   reshape(reshape x)         = reshape x                transpose(transpose x)       = transpose x
- *   broadcast(broadcast x)     = broadcast x              broadcast(reshape x)         = broadcast x, where the reshape only adds or drops axes of one
- *   slice(slice x)             = slice x                  slice(concat ..)             = slice of the part it lies in
- *   pad(..) + pad(..)          = concat of parts that lie side by side (what the slices of a joined product leave behind on the way back)
- *   contract(transpose a, b)   = contract with the labels exchanged; of b only if the order of the summed labels, which is the order of the sum, stays
- *   contract(broadcast a, b)   = contract without the label that a was repeated along, if b has it
- *   sum over axes of one       = reshape                  op(constant)                 = constant
+ *   broadcast(broadcast x)     = broadcast x              broadcast(reshape x)         = broadcast x, where the reshape only adds
+ * or drops axes of one slice(slice x)             = slice x                  slice(concat ..)             = slice of the part it
+ * lies in pad(..) + pad(..)          = concat of parts that lie side by side (what the slices of a joined product leave behind on
+ * the way back) contract(transpose a, b)   = contract with the labels exchanged; of b only if the order of the summed labels,
+ * which is the order of the sum, stays contract(broadcast a, b)   = contract without the label that a was repeated along, if b
+ * has it sum over axes of one       = reshape                  op(constant)                 = constant sum(neg x) = neg(sum x)
  * All keep every bit, but for the sign of zero where zeros were added (see simplify_algebra.c).
  */
 #include "simplify.h"
@@ -60,7 +61,8 @@ static Value *do_transpose(Simplify *s, Op *op) {
     return g_broadcast(&s->b, inner->in[0], t->rank, t->dim, both);
 }
 
-/* Can `from` become `to` by adding and dropping axes of one? Then place[i] is where axis i of `to` comes from, -1 for an axis of one. */
+/* Can `from` become `to` by adding and dropping axes of one? Then place[i] is where axis i of `to` comes from, -1 for an axis of
+ * one. */
 static bool only_ones(const Type *from, const Type *to, int *place) {
     int k = 0;
     for (int i = 0; i < to->rank; i++) {
@@ -125,7 +127,8 @@ static Value *do_reverse(Simplify *s, Op *op) {
 
 static Value *make_pad(Simplify *s, Value *x, Value *value, const int64_t *low, const int64_t *high, const int64_t *interior) {
     int n = x->type->rank;
-    Attr attrs[] = {attr_ints(s->arena, A_low, low, n), attr_ints(s->arena, A_high, high, n), attr_ints(s->arena, A_interior, interior, n)};
+    Attr attrs[] = {attr_ints(s->arena, A_low, low, n), attr_ints(s->arena, A_high, high, n),
+                    attr_ints(s->arena, A_interior, interior, n)};
     return op_make(&s->b, OP_pad, 2, (Value *[]){x, value}, 3, attrs, NULL);
 }
 
@@ -256,7 +259,9 @@ static Value *slices_as_one(Simplify *s, Value *x, Value *y, int64_t axis) {
     for (int i = 0; i < x->type->rank; i++) {
         limit[i] = ints(i == axis ? b : a, A_limit)[i];
         if (ints(a, A_step)[i] != ints(b, A_step)[i] || (i == axis && ints(a, A_step)[i] != 1)) return NULL;
-        if (i == axis ? ints(a, A_limit)[i] != ints(b, A_start)[i] : ints(a, A_start)[i] != ints(b, A_start)[i] || limit[i] != ints(b, A_limit)[i]) return NULL;
+        if (i == axis ? ints(a, A_limit)[i] != ints(b, A_start)[i]
+                      : ints(a, A_start)[i] != ints(b, A_start)[i] || limit[i] != ints(b, A_limit)[i])
+            return NULL;
     }
     return g_slice(&s->b, a->in[0], ints(a, A_start), limit, ints(a, A_step));
 }
@@ -275,7 +280,8 @@ static Value *do_concat(Simplify *s, Op *op) {
         Dim d = op->in[i]->type->dim[axis];
         if (inner && op_int(inner, A_axis) == axis && simplify_single_use(s, op->in[i]))
             for (int j = 0; j < inner->n_in; j++) vec_push(s->scratch, &parts, inner->in[j]);
-        else if (d.n != 0) vec_push(s->scratch, &parts, op->in[i]);
+        else if (d.n != 0)
+            vec_push(s->scratch, &parts, op->in[i]);
     }
     for (size_t i = 0; i + 1 < parts.n;) {
         Value *both = slices_as_one(s, parts.at[i], parts.at[i + 1], axis);
@@ -324,7 +330,8 @@ static bool collect_padded(Simplify *s, Value *v, int64_t axis, Padded *at, int 
         return true;
     }
     Op *add = made_by(v, OP_add);
-    return add && simplify_single_use(s, v) && collect_padded(s, add->in[0], axis, at, n, room) && collect_padded(s, add->in[1], axis, at, n, room);
+    return add && simplify_single_use(s, v) && collect_padded(s, add->in[0], axis, at, n, room) &&
+           collect_padded(s, add->in[1], axis, at, n, room);
 }
 
 enum { MOST_PARTS = 64 };
@@ -366,6 +373,10 @@ static Value *do_reduce(Simplify *s, Op *op) {
     bool ones = true;
     for (int64_t i = 0; i < n; i++) ones &= is_one(x->type->dim[axes[i]]);
     if (ones) return n ? g_reshape(&s->b, x, t->rank, t->dim) : x;
+    Op *inner = op->code == OP_sum && elem_is_float(t->elem) ? made_by(x, OP_neg) : NULL;
+    if (inner)
+        return g_unary(&s->b, OP_neg,
+                       g_reduce(&s->b, OP_sum, inner->in[0], (int)n, axes)); /* rounding does not look at the sign */
     double k;
     if (!is_constant(x, &k)) return NULL;
     if (op->code == OP_sum && k != 0) return NULL; /* the sum of n equal numbers, each added by itself, is for the run */
@@ -408,7 +419,8 @@ static Value *product_of_transpose(Simplify *s, Op *op) {
     return NULL;
 }
 
-/* An operand that was repeated along a new axis whose label the other operand has, too: the label goes, if it is not summed over. */
+/* An operand that was repeated along a new axis whose label the other operand has, too: the label goes, if it is not summed over.
+ */
 static Value *product_of_broadcast(Simplify *s, Op *op) {
     for (int k = 0; k < 2; k++) {
         Op *inner = made_by(op->in[k], OP_broadcast);
@@ -423,7 +435,8 @@ static Value *product_of_broadcast(Simplify *s, Op *op) {
             if (j < x->rank && axes[j] == i) {
                 ok = dim_same(x->dim[j++], wide->dim[i]);
                 spec_part(&q, k)[n++] = label;
-            } else ok = strchr(spec_part(&p, 1 - k), label) && strchr(p.out, label);
+            } else
+                ok = strchr(spec_part(&p, 1 - k), label) && strchr(p.out, label);
         }
         spec_part(&q, k)[n] = 0;
         if (ok) return remake(s, op, &q, k ? op->in[0] : inner->in[0], k ? inner->in[0] : op->in[1]);
@@ -445,13 +458,15 @@ static Value *transpose_of_product(Simplify *s, Op *op) {
 
 /* Ops that only move the elements of their first operand. */
 static bool moves(OpCode code) {
-    return code == OP_broadcast || code == OP_reshape || code == OP_transpose || code == OP_slice || code == OP_reverse || code == OP_dynamic_slice;
+    return code == OP_broadcast || code == OP_reshape || code == OP_transpose || code == OP_slice || code == OP_reverse ||
+           code == OP_dynamic_slice;
 }
 
 Value *simplify_shape(Simplify *s, Op *op) {
     Value *v;
     double k;
-    if (moves(op->code) && op->code != OP_dynamic_slice && is_constant(op->in[0], &k)) return g_constant(&s->b, op->out[0]->type, k);
+    if (moves(op->code) && op->code != OP_dynamic_slice && is_constant(op->in[0], &k))
+        return g_constant(&s->b, op->out[0]->type, k);
     switch ((int)op->code) {
     case OP_reshape: return do_reshape(s, op);
     case OP_transpose: return (v = do_transpose(s, op)) ? v : transpose_of_product(s, op);
@@ -462,7 +477,12 @@ Value *simplify_shape(Simplify *s, Op *op) {
     case OP_pad: return do_pad(s, op);
     case OP_concat: return do_concat(s, op);
     case OP_add: return add_padded(s, op);
-    case OP_sum: case OP_prod: case OP_reduce_max: case OP_reduce_min: case OP_any: case OP_all: return do_reduce(s, op);
+    case OP_sum:
+    case OP_prod:
+    case OP_reduce_max:
+    case OP_reduce_min:
+    case OP_any:
+    case OP_all: return do_reduce(s, op);
     case OP_contract: return (v = product_of_transpose(s, op)) ? v : product_of_broadcast(s, op);
     case OP_conv: return product_of_transpose(s, op);
     default: return NULL;

@@ -53,6 +53,8 @@ typedef struct Tiling {
     Var *panel_var[NEST_MAX]; /* [outer variables that cols sees beside the column..., jj, reduced..., j] */
     int n_panel_var;
     Buffer *row_panel; /* rows of one tile, packed by each thread, [reduced..., i]; NULL: read where they lie */
+    bool row_panels;   /* ... or of all tiles, packed in front, [tile, reduced..., i] */
+    const Affine *row_tile; /* the tile that is being made */
     Vec(Stmt *) top;   /* lets that hang on no outer variable */
     Vec(Stmt *) inner; /* those that do */
 } Tiling;
@@ -429,15 +431,30 @@ static bool worth_packing(const Tiling *t, int64_t readers) {
 
 /*
  * Rows that are neighbours in memory while the reduced index jumps (x' @ dy: %x[k, i]): a tile would fetch a line of memory for each k and use 14 numbers of it, all lines in
- * the same few sets of the cache if the jump is a large power of two. They are packed too, tile by tile, and the tiles of a row of tiles follow each other:
+ * the same few sets of the cache if the jump is a large power of two. They are packed too. If all panels fit the second cache, tile by tile, and the tiles of a row of
+ * tiles follow each other:
  *
  *   for ii parallel { for k, i { %q[k, i] = %x[k, 14 * ii + i] } ; for jj { tile of %q and panel jj } }
+ *
+ * else all rows in front: %q[ii, k, i]; and so are rows that lie along the reduced index, but so far apart that the lines of all of them meet in one set.
  */
-static bool rows_are_slow(const Tiling *t) {
+static bool rows_can_be_packed(const Tiling *t) {
     const Product *p = &t->product;
-    const Stmt *last = p->reduce[p->n_reduce - 1];
-    if (!t->row || p->n_outer != 2 || !affine_is_constant(t->row->limits[0]) || t->lanes == 1 || !plain_load(t->rows, p->acc->temp->elem)) return false;
-    return expr_adjacent(t->rows, t->row->var) && access_stride(t->rows->buffer, t->rows->n_index, t->rows->index, last->var) >= t->lanes;
+    return t->row && p->n_outer == 2 && affine_is_constant(t->row->limits[0]) && t->lanes > 1 && plain_load(t->rows, p->acc->temp->elem);
+}
+
+static int64_t rows_stride(const Tiling *t, const Stmt *loop) { return access_stride(t->rows->buffer, t->rows->n_index, t->rows->index, loop->var); }
+
+static const Stmt *last_reduced(const Tiling *t) { return t->product.reduce[t->product.n_reduce - 1]; }
+
+static bool rows_are_slow(const Tiling *t) {
+    return rows_can_be_packed(t) && expr_adjacent(t->rows, t->row->var) && rows_stride(t, last_reduced(t)) >= t->lanes;
+}
+
+static bool rows_collide(const Tiling *t) {
+    if (!rows_can_be_packed(t) || rows_stride(t, last_reduced(t)) != 1) return false;
+    int64_t bytes = rows_stride(t, t->row) * elem_size(t->rows->elem);
+    return bytes > 0 && bytes % 4096 == 0;
 }
 
 static void make_row_panel(Tiling *t, const StepNode *kernel) {
@@ -448,21 +465,49 @@ static void make_row_panel(Tiling *t, const StepNode *kernel) {
     t->row_panel->place = PLACE_THREAD;
 }
 
-static void fill_rows(Tiling *t, const Rewrite *outer, int mr, const Affine *row, Body *body) {
+/* %q[lead..., reduced..., i] = rows at `row` + i, vectors along what is neighbour in the source. guard: 0 beyond the last row. */
+static void fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, bool guard, Body *body) {
     Product *p = &t->product;
-    const Affine *index[MAX_RANK];
     Rewrite r = *outer;
-    for (int i = 0; i < p->n_reduce; i++) body = loop_over(t, &r, p->reduce[i], MARK_SERIAL, body, &index[i]);
-    Stmt *loop = new_loop(t, "i", affine_constant(t->arena, mr), MARK_VECTOR, t->lanes, &index[p->n_reduce]);
+    bool along = !expr_adjacent(t->rows, t->row->var); /* neighbours along the last reduced index */
+    for (int i = 0; i < p->n_reduce - along; i++) body = loop_over(t, &r, p->reduce[i], MARK_SERIAL, body, &index[lead + i]);
+    Stmt *loop = new_loop(t, "i", affine_constant(t->arena, mr), along ? MARK_SERIAL : MARK_VECTOR, along ? 0 : t->lanes, &index[lead + p->n_reduce]);
     body_add(body, loop);
-    rewrite_var(&r, t->row->var, affine_add(t->arena, row, index[p->n_reduce]));
-    body_add(&loop->body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+    body = &loop->body;
+    rewrite_var(&r, t->row->var, affine_add(t->arena, row, index[lead + p->n_reduce]));
+    if (along) {
+        Stmt *inner = new_loop(t, "k", rewrite_affine(&r, last_reduced(t)->limits[0]), MARK_VECTOR, t->lanes, &index[lead + p->n_reduce - 1]);
+        body_add(body, inner);
+        body = &inner->body;
+        rewrite_var(&r, last_reduced(t)->var, index[lead + p->n_reduce - 1]);
+    }
+    r.guard = guard;
+    body_add(body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+}
+
+static void rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
+    int64_t m = t->row->limits[0]->constant;
+    Dim dims[MAX_RANK] = {{.n = (m + t->mr - 1) / t->mr}};
+    int n = panel_dims(t, 1, dims);
+    dims[n - 1] = (Dim){.n = t->mr};
+    t->row_panel = step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
+    t->row_panels = true;
+    StepNode *node = new_kernel(t, intern_printf("%s.pack_rows", kernel->name), kernel->loc);
+    Rewrite r = rewrite_new(t->arena, t->step);
+    const Affine *index[MAX_RANK];
+    copy_top(t, &r, &node->body);
+    Stmt *loop = new_loop(t, "ii", affine_constant(t->arena, dims[0].n), MARK_PARALLEL, 0, &index[0]);
+    body_add(&node->body, loop);
+    fill_rows(t, &r, 1, index, t->mr, affine_scale(t->arena, index[0], t->mr), m % t->mr != 0, &loop->body);
+    vec_push(t->arena, out, node);
+    add_barrier(t, out, kernel->loc);
 }
 
 static Expr *row_panel_load(Tiling *t, const Rewrite *r, const Affine *i) {
     const Affine *index[MAX_RANK];
     int n = 0;
-    for (; n < t->product.n_reduce; n++) index[n] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[n]->var));
+    if (t->row_panels) index[n++] = t->row_tile;
+    for (int k = 0; k < t->product.n_reduce; k++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[k]->var));
     index[n] = i;
     return expr_load(t->arena, t->row_panel, index);
 }
@@ -626,7 +671,7 @@ static void make_rows(Tiling *t, const Rewrite *outer, const Affine *limit, cons
         for (int i = 0; i < p->n_outer; i++)
             if (p->outer[i] != t->row && p->outer[i] != t->col && !(t->own && expr_uses_var(t->cols, p->outer[i]->var)))
                 at = loop_over(t, &r, p->outer[i], mark, at, &as);
-        const Affine *ii, *row = affine_scale(t->arena, tiles, t->mr);
+        const Affine *ii = NULL, *row = affine_scale(t->arena, tiles, t->mr);
         if (part == 0 || !fixed) {
             Stmt *loop = new_loop(t, "ii", part == 0 ? tiles : limit, mark, 0, &ii);
             if (part == 1) loop->lo = row;
@@ -634,6 +679,7 @@ static void make_rows(Tiling *t, const Rewrite *outer, const Affine *limit, cons
             body_add(at, loop);
             at = &loop->body;
         }
+        t->row_tile = part == 0 ? ii : tiles;
         make_tile(t, &r, part == 0 ? t->mr : rest, nv, row, panel, col, tail, at);
     }
 }
@@ -675,14 +721,14 @@ static void make_tall(Tiling *t, int64_t panels, int64_t rest, Body *top) {
         if (mr == 0 || (part == 0 && tiles == 0)) continue;
         Rewrite r = rewrite_new(t->arena, t->step);
         Body *body = top;
-        const Affine *ii, *row = affine_constant(t->arena, tiles * t->mr), *panel;
+        const Affine *ii, *row = affine_constant(t->arena, tiles * t->mr), *panel, *index[MAX_RANK];
         if (part == 0) {
             Stmt *loop = new_loop(t, "ii", affine_constant(t->arena, tiles), MARK_PARALLEL, 0, &ii);
             row = affine_scale(t->arena, ii, t->mr);
             body_add(body, loop);
             body = &loop->body;
         }
-        fill_rows(t, &r, mr, row, body);
+        fill_rows(t, &r, 0, index, mr, row, false, body);
         Mark mark = part == 0 ? MARK_SERIAL : MARK_PARALLEL;
         for (int tail = 0; tail < 2; tail++) {
             if (tail == 0 ? panels == 0 : rest == 0) continue;
@@ -751,11 +797,13 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     }
     stage_rows(t, kernel, out);
     int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
-    bool tall = rows_are_slow(t) && panels + (rest != 0) >= 2 && worth_packing(t, readers);
+    bool pack = worth_packing(t, readers), slow = rows_are_slow(t) && panels + (rest != 0) >= 2 && pack;
+    bool tall = slow && t->cols->buffer->bytes <= t->machine->l2 / 2;
+    if (!tall && pack && panels >= 4 && (slow || rows_collide(t))) rows_in_front(t, kernel, out);
     if (tall) {
         pack_in_front(t, kernel, out);
         make_row_panel(t, kernel);
-    } else if (worth_packing(t, readers)) {
+    } else if (pack) {
         if (panels >= OWN_PANELS) make_own_panel(t, kernel);
         else pack_in_front(t, kernel, out);
     }

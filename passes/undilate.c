@@ -1,17 +1,18 @@
 /*
- * undilate.c - convolutions of dilated inputs (the input's gradient where the forward convolution has a stride; transposed convolutions) without the zeros.
- * in:  graph, grads expanded.   out: the same, without lhs_dilation where the stride is 1.
+ * undilate.c - convolutions of dilated inputs (the input's gradient where the forward convolution has a stride; transposed
+ * convolutions) without the zeros. in:  graph, grads expanded.   out: the same, without lhs_dilation where the stride is 1.
  * keeps: types, slots.   leaves: slices of kernels, joins and reshapes for simplify.
  *
  *   %y = conv "nxc,xcd->nxd" %a, %b stride 1 low 1 lhs_dilation 2          (every second element of the dilated %a is zero)
  *   =>  %even = conv %a, (slice 1::2 of %b) ; %odd = conv %a, (slice 0::2 of %b) ; %y = %even and %odd, interleaved
  *
- * For a label with  A p + low = o + R k  (A dilation of the input, R of the kernel, p, o, k indices of input, result, kernel): the results o = A q + r of one
- * class r meet only those k with R k = low - r (mod A), that is k = A j + c, and  p = q + R j + (r + R c - low) / A:  a convolution of the undilated input with
- * every A-th element of the kernel. One label at a time; two labels of stride 2 give four convolutions, each a quarter of the work.
+ * For a label with  A p + low = o + R k  (A dilation of the input, R of the kernel, p, o, k indices of input, result, kernel):
+ * the results o = A q + r of one class r meet only those k with R k = low - r (mod A), that is k = A j + c, and  p = q + R j + (r
+ * + R c - low) / A:  a convolution of the undilated input with every A-th element of the kernel. One label at a time; two labels
+ * of stride 2 give four convolutions, each a quarter of the work.
  *
- * Bits: products with the zeros between elements are left out, so that a chain longer than SUM_CHAIN is cut at other products, and an infinite kernel element makes
- * no NaN there; the same on every machine.
+ * Bits: products with the zeros between elements are left out, so that a chain longer than SUM_CHAIN is cut at other products,
+ * and an infinite kernel element makes no NaN there; the same on every machine.
  *
  * Not done: strides beside the dilation, and R that has a factor in common with A: nothing in the language makes them.
  */
@@ -20,9 +21,9 @@
 #include <string.h>
 
 typedef struct Label {
-    int w;                     /* place in the window's lists */
-    int in, kernel, out;       /* its axis in each */
-    int64_t A, R, low, m, k;   /* dilations, padding, sizes of result and kernel */
+    int w;                   /* place in the window's lists */
+    int in, kernel, out;     /* its axis in each */
+    int64_t A, R, low, m, k; /* dilations, padding, sizes of result and kernel */
 } Label;
 
 static const int64_t *ints(const Op *op, AttrKey key) {

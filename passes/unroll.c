@@ -6,8 +6,8 @@
  *   %h, %y = scan %h0, %x carry 1 axes [0] yaxes [0] trip 2 { (%t, %c, %x_t) %n = mul %c, %x_t ; yield %n, %n }
  *   =>  %n0 = mul %h0, (slice 0 of %x) ; %n1 = mul %n0, (slice 1 of %x) ; %h = %n1 ; %y = concat %n0, %n1
  *
- * Not done: unrolling long scans by a factor. Their turns are separated by products that each need the one before, and pointwise work between two products
- * is one kernel already, so a longer body would only be more code.
+ * Not done: unrolling long scans by a factor. Their turns are separated by products that each need the one before, and pointwise
+ * work between two products is one kernel already, so a longer body would only be more code.
  */
 #include "pipeline.h"
 #include "scan.h"
@@ -44,7 +44,8 @@ static Value *place(Builder *b, Value *x, int64_t axis, int64_t t, const Type *t
 
 /* One turn at place t, with carried values c; leaves the next in c and what is stacked in y. */
 static void turn(Arena *scratch, Builder *b, const Scan *s, int64_t t, Value **c, Value **y) {
-    Value **map = arena_make_n(scratch, Value *, (size_t)b->func->n_values + 1), **next = arena_make_n(scratch, Value *, (size_t)s->carry);
+    Value **map = arena_make_n(scratch, Value *, (size_t)b->func->n_values + 1),
+          **next = arena_make_n(scratch, Value *, (size_t)s->carry);
     int n = b->func->n_values;
     map[s->body->params.at[0]->id] = g_constant(b, type_scalar(I32), (double)t);
     for (int64_t k = 0; k < s->carry; k++) map[s->body->params.at[k + 1]->id] = c[k];
@@ -59,8 +60,10 @@ static void turn(Arena *scratch, Builder *b, const Scan *s, int64_t t, Value **c
     for (int64_t k = 0; k < s->carry + s->n_ys; k++) {
         Value *v = s->body->results.at[k];
         v = v->id < n && wide[v->id] ? wide[v->id] : v;
-        if (k < s->carry) next[k] = v;
-        else y[k - s->carry] = v;
+        if (k < s->carry)
+            next[k] = v;
+        else
+            y[k - s->carry] = v;
     }
     for (int64_t k = 0; k < s->carry; k++) c[k] = next[k];
 }

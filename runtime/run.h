@@ -77,7 +77,7 @@ struct nn_run {
     int64_t saved_computed;
 
     struct nn_pace *paces; /* by function */
-    double *func_seconds; /* --profile: by function */
+    double *func_seconds;  /* --profile: by function */
     int64_t *func_calls;
 };
 

@@ -312,7 +312,7 @@ static bool take(struct nn_env *env, struct nn_settings *s, enum key key, const 
     case KEY_THREADS:
         return read_count(env, "threads", value, &s->threads) &&
                (s->threads <= 4096 || nn_fail(env, NN_BAD_INPUT, "--threads=%s: at most 4096", value));
-    case KEY_SEED: s->seed_given = true; return read_seed(env, value, &s->seed);
+    case KEY_SEED: return read_seed(env, value, &s->seed);
     case KEY_WEIGHTS: s->weights = value; return true;
     case KEY_INIT: s->init = value; return true;
     case KEY_SAVE_INIT: s->save_init = value; return true;

@@ -23,7 +23,6 @@ struct nn_settings {
     bool resume, no_shuffle, profile, guard;
     int64_t threads, batches, turns; /* 0: not given */
     uint64_t seed;
-    bool seed_given;
     enum nn_progress progress;
     const char **inputs;       /* the value of each input of the command */
     const char **outputs;      /* the file of each output, NULL: none was named */

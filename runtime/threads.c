@@ -58,8 +58,8 @@ void nn_threads_step(const struct nn_call *call, int64_t threads) {
     }
 }
 
-/* A period: TRIAL steps on many threads, TRIAL on one, the rest on what was faster. Periods grow, so that trials cost less and less, to some thousands
- * of steps, so that a machine that has become quiet is noticed. */
+/* A period: TRIAL steps on many threads, TRIAL on one, the rest on what was faster. Periods grow, so that trials cost less and
+ * less, to some thousands of steps, so that a machine that has become quiet is noticed. */
 enum { TRIAL = 6, FIRST_PERIOD = 120, LAST_PERIOD = 4000 };
 
 int64_t nn_pace_threads(const struct nn_pace *p, int64_t most) {
@@ -70,8 +70,10 @@ int64_t nn_pace_threads(const struct nn_pace *p, int64_t most) {
 
 void nn_pace_note(struct nn_pace *p, double seconds) {
     bool first = p->calls == 0 || p->calls == TRIAL; /* wakes threads, warms caches: not counted */
-    if (first) p->now = 0;
-    else p->now += seconds;
+    if (first)
+        p->now = 0;
+    else
+        p->now += seconds;
     p->calls++;
     if (p->calls == TRIAL) p->seconds[1] = p->now;
     if (p->calls == 2 * TRIAL) p->seconds[0] = p->now;

@@ -17,9 +17,9 @@ int64_t nn_threads_default(void);
  * here. */
 void nn_threads_step(const struct nn_call *call, int64_t threads);
 
-/* How a function's steps have fared on one thread and on many. A step is planned for as many threads as are worth it on a quiet machine; where others
- * want the cores, threads that wait for each other lose more than they gain. So both are timed now and then, and the faster is used. The
- * bits are the same. Zero at first. */
+/* How a function's steps have fared on one thread and on many. A step is planned for as many threads as are worth it on a quiet
+ * machine; where others want the cores, threads that wait for each other lose more than they gain. So both are timed now and
+ * then, and the faster is used. The bits are the same. Zero at first. */
 struct nn_pace {
     double seconds[2]; /* the last trial of one thread; of many */
     double now;        /* the trial under way */

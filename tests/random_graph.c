@@ -152,30 +152,30 @@ static Value *make_while(Gen *g) {
 static Value *make(Gen *g, OpCode code) {
     switch (code) {
     case OP_neg: case OP_abs: case OP_sign: case OP_exp: case OP_expm1: case OP_log: case OP_log1p: case OP_sqrt: case OP_sin: case OP_cos: case OP_tanh:
-    case OP_erf: case OP_floor: case OP_ceil: case OP_round: case OP_not: return make_unary(g, code);
-    case OP_convert: return make_convert(g);
+    case OP_erf: case OP_floor: case OP_ceil: case OP_round: case OP_not: return gen_make_unary(g, code);
+    case OP_convert: return gen_make_convert(g);
     case OP_add: case OP_sub: case OP_mul: case OP_div: case OP_floor_div: case OP_mod: case OP_pow: case OP_max: case OP_min: case OP_eq: case OP_ne: case OP_lt:
-    case OP_le: case OP_gt: case OP_ge: case OP_and: case OP_or: case OP_mix: return make_binary(g, code);
-    case OP_fma: return make_fma(g);
-    case OP_select: return make_select(g);
+    case OP_le: case OP_gt: case OP_ge: case OP_and: case OP_or: case OP_mix: return gen_make_binary(g, code);
+    case OP_fma: return gen_make_fma(g);
+    case OP_select: return gen_make_select(g);
     case OP_constant: case OP_literal: case OP_iota: return gen_fresh(g, gen_type(g, g->o->smooth ? F32 : (Elem)gen_below(g, ELEM_COUNT), 0));
     case OP_batch: return g_batch(&g->b);
     case OP_uniform: return gen_drawn(g, gen_type(g, F32, 0));
-    case OP_broadcast: return make_broadcast(g);
-    case OP_reshape: return make_reshape(g);
-    case OP_transpose: return make_transpose(g);
-    case OP_slice: return make_slice(g);
-    case OP_pad: return make_pad(g);
-    case OP_concat: return make_concat(g);
-    case OP_reverse: return make_reverse(g);
-    case OP_take: case OP_take_add: return make_take(g, code);
-    case OP_gather: case OP_scatter_add: return make_gather(g, code);
-    case OP_dynamic_slice: case OP_dynamic_update: return make_dynamic(g, code);
-    case OP_contract: return make_contract(g);
-    case OP_conv: return make_conv(g);
-    case OP_sum: case OP_prod: case OP_reduce_max: case OP_reduce_min: case OP_any: case OP_all: return make_reduce(g, code);
-    case OP_argmax: case OP_argmin: case OP_sort: case OP_top_k: return make_along(g, code);
-    case OP_window_max: case OP_window_sum: case OP_window_put: case OP_window_pick: return make_window(g, code);
+    case OP_broadcast: return gen_make_broadcast(g);
+    case OP_reshape: return gen_make_reshape(g);
+    case OP_transpose: return gen_make_transpose(g);
+    case OP_slice: return gen_make_slice(g);
+    case OP_pad: return gen_make_pad(g);
+    case OP_concat: return gen_make_concat(g);
+    case OP_reverse: return gen_make_reverse(g);
+    case OP_take: case OP_take_add: return gen_make_take(g, code);
+    case OP_gather: case OP_scatter_add: return gen_make_gather(g, code);
+    case OP_dynamic_slice: case OP_dynamic_update: return gen_make_dynamic(g, code);
+    case OP_contract: return gen_make_contract(g);
+    case OP_conv: return gen_make_conv(g);
+    case OP_sum: case OP_prod: case OP_reduce_max: case OP_reduce_min: case OP_any: case OP_all: return gen_make_reduce(g, code);
+    case OP_argmax: case OP_argmin: case OP_sort: case OP_top_k: return gen_make_along(g, code);
+    case OP_window_max: case OP_window_sum: case OP_window_put: case OP_window_pick: return gen_make_window(g, code);
     case OP_scan: return g->depth < MOST_DEPTH ? make_scan(g) : NULL;
     case OP_while: return g->depth < MOST_DEPTH ? make_while(g) : NULL;
     case OP_stop_gradient: return gen_unary(g, code, gen_some(g, gen_is_anything, 0));

@@ -59,25 +59,25 @@ bool gen_is_integer(Elem e);
 
 /* ---- random_ops.c: one op each, on operands of the pool; NULL if it did not come off ---- */
 
-Value *make_unary(Gen *g, OpCode code);
-Value *make_convert(Gen *g);
-Value *make_binary(Gen *g, OpCode code);
-Value *make_fma(Gen *g);
-Value *make_select(Gen *g);
-Value *make_broadcast(Gen *g);
-Value *make_reshape(Gen *g);
-Value *make_transpose(Gen *g);
-Value *make_slice(Gen *g);
-Value *make_pad(Gen *g);
-Value *make_concat(Gen *g);
-Value *make_reverse(Gen *g);
-Value *make_take(Gen *g, OpCode code);
-Value *make_gather(Gen *g, OpCode code);
-Value *make_dynamic(Gen *g, OpCode code);
-Value *make_contract(Gen *g);
-Value *make_conv(Gen *g);
-Value *make_reduce(Gen *g, OpCode code);
-Value *make_along(Gen *g, OpCode code);
-Value *make_window(Gen *g, OpCode code);
+Value *gen_make_unary(Gen *g, OpCode code);
+Value *gen_make_convert(Gen *g);
+Value *gen_make_binary(Gen *g, OpCode code);
+Value *gen_make_fma(Gen *g);
+Value *gen_make_select(Gen *g);
+Value *gen_make_broadcast(Gen *g);
+Value *gen_make_reshape(Gen *g);
+Value *gen_make_transpose(Gen *g);
+Value *gen_make_slice(Gen *g);
+Value *gen_make_pad(Gen *g);
+Value *gen_make_concat(Gen *g);
+Value *gen_make_reverse(Gen *g);
+Value *gen_make_take(Gen *g, OpCode code);
+Value *gen_make_gather(Gen *g, OpCode code);
+Value *gen_make_dynamic(Gen *g, OpCode code);
+Value *gen_make_contract(Gen *g);
+Value *gen_make_conv(Gen *g);
+Value *gen_make_reduce(Gen *g, OpCode code);
+Value *gen_make_along(Gen *g, OpCode code);
+Value *gen_make_window(Gen *g, OpCode code);
 
 #endif

@@ -8,7 +8,7 @@
 
 /* ---- elementwise ---- */
 
-Value *make_unary(Gen *g, OpCode code) {
+Value *gen_make_unary(Gen *g, OpCode code) {
     if (code == OP_not) return gen_unary(g, code, gen_some(g, gen_is_bool, 0));
     bool any_number = code == OP_neg || code == OP_abs || code == OP_sign;
     Value *x = gen_some(g, any_number ? gen_is_number : elem_is_float, 0);
@@ -17,13 +17,13 @@ Value *make_unary(Gen *g, OpCode code) {
     return gen_unary(g, code, x);
 }
 
-Value *make_convert(Gen *g) {
+Value *gen_make_convert(Gen *g) {
     Value *x = gen_some(g, g->o->smooth ? elem_is_float : gen_is_anything, 0);
     Elem to = g->o->smooth ? (gen_chance(g, 2) ? F32 : F64) : (Elem)gen_below(g, ELEM_COUNT);
     return x->type->elem == to ? NULL : g_convert(&g->b, x, to);
 }
 
-Value *make_binary(Gen *g, OpCode code) {
+Value *gen_make_binary(Gen *g, OpCode code) {
     bool logic = code == OP_and || code == OP_or, equal = code == OP_eq || code == OP_ne;
     bool real = code == OP_div || code == OP_pow;
     if (code == OP_mix) {
@@ -46,12 +46,12 @@ Value *make_binary(Gen *g, OpCode code) {
     return code == OP_mul || code == OP_pow || code == OP_div ? gen_tame(g, r) : r;
 }
 
-Value *make_fma(Gen *g) {
+Value *gen_make_fma(Gen *g) {
     Value *x = gen_some(g, elem_is_float, 0);
     return gen_tame(g, gen_try_op(g, OP_fma, 3, (Value *[]){x, gen_of_type(g, x->type), gen_of_type(g, x->type)}, 0, NULL, NULL));
 }
 
-Value *make_select(Gen *g) {
+Value *gen_make_select(Gen *g) {
     Value *x = gen_some(g, gen_is_anything, 0);
     return gen_try_op(g, OP_select, 3, (Value *[]){gen_of_type(g, type_with_elem(x->type, BOOL)), x, gen_of_type(g, x->type)}, 0,
                       NULL, NULL);
@@ -71,7 +71,7 @@ static Value *gen_index_below(Gen *g, const Type *t, Dim d) {
     return gen_binary(g, OP_mod, gen_of_type(g, t), t->rank ? gen_splat(g, limit, t) : limit);
 }
 
-Value *make_broadcast(Gen *g) {
+Value *gen_make_broadcast(Gen *g) {
     Value *x = gen_some(g, gen_is_anything, 0);
     Dim dims[MAX_RANK];
     int64_t axes[MAX_RANK];
@@ -94,7 +94,7 @@ Value *make_broadcast(Gen *g) {
 }
 
 /* Joins two neighbouring axes, splits one, or adds or drops an axis of 1. */
-Value *make_reshape(Gen *g) {
+Value *gen_make_reshape(Gen *g) {
     Value *x = gen_some(g, gen_is_anything, 0);
     const Type *t = x->type;
     Dim dims[MAX_RANK];
@@ -115,7 +115,7 @@ Value *make_reshape(Gen *g) {
     return gen_try_op(g, OP_reshape, 1, &x, 0, NULL, type_make(t->elem, rank, dims));
 }
 
-Value *make_transpose(Gen *g) {
+Value *gen_make_transpose(Gen *g) {
     Value *x = gen_some(g, gen_is_anything, 2);
     int64_t perm[MAX_RANK];
     for (int i = 0; i < x->type->rank; i++) {
@@ -127,7 +127,7 @@ Value *make_transpose(Gen *g) {
     return gen_try_op(g, OP_transpose, 1, &x, 1, &a, NULL);
 }
 
-Value *make_slice(Gen *g) {
+Value *gen_make_slice(Gen *g) {
     Value *x = gen_some(g, gen_is_anything, 1);
     int64_t start[MAX_RANK], limit[MAX_RANK], step[MAX_RANK];
     int rank = x->type->rank;
@@ -143,7 +143,7 @@ Value *make_slice(Gen *g) {
     return gen_try_op(g, OP_slice, 1, &x, 3, a, NULL);
 }
 
-Value *make_pad(Gen *g) {
+Value *gen_make_pad(Gen *g) {
     Value *x = gen_some(g, gen_is_anything, 1);
     int64_t low[MAX_RANK] = {0}, high[MAX_RANK] = {0}, interior[MAX_RANK] = {0};
     int rank = x->type->rank;
@@ -158,7 +158,7 @@ Value *make_pad(Gen *g) {
     return gen_try_op(g, OP_pad, 2, (Value *[]){x, gen_of_type(g, type_scalar(x->type->elem))}, 3, a, NULL);
 }
 
-Value *make_concat(Gen *g) {
+Value *gen_make_concat(Gen *g) {
     Value *x = gen_some(g, gen_is_anything, 1), *in[4] = {x};
     int n = 1 + gen_below(g, 3), axis = gen_below(g, x->type->rank);
     if (axis && x->type->dim[axis].batch && gen_differentiable(g)) return NULL; /* no gradient passes through that */
@@ -181,14 +181,14 @@ static int64_t gen_axes(Gen *g, int rank, int64_t *axes) {
     return n;
 }
 
-Value *make_reverse(Gen *g) {
+Value *gen_make_reverse(Gen *g) {
     Value *x = gen_some(g, gen_is_anything, 1);
     int64_t axes[MAX_RANK], n = gen_axes(g, x->type->rank, axes);
     Attr a = attr_ints(g->arena, A_axes, axes, n);
     return gen_try_op(g, OP_reverse, 1, &x, 1, &a, NULL);
 }
 
-Value *make_take(Gen *g, OpCode code) {
+Value *gen_make_take(Gen *g, OpCode code) {
     bool adds = code == OP_take_add;
     Value *x = gen_some(g, adds ? gen_is_number : gen_is_anything, 1); /* or, for take_add, a value of the result's type */
     int axis = gen_below(g, x->type->rank);
@@ -206,7 +206,7 @@ Value *make_take(Gen *g, OpCode code) {
     return gen_small_enough(g, t) ? gen_tame(g, gen_try_op(g, code, 2, (Value *[]){gen_of_type(g, t), i}, 1, &a, x->type)) : NULL;
 }
 
-Value *make_gather(Gen *g, OpCode code) {
+Value *gen_make_gather(Gen *g, OpCode code) {
     bool adds = code == OP_scatter_add;
     Value *x = gen_some(g, adds ? gen_is_number : gen_is_anything, 1);
     int axis = gen_below(g, x->type->rank);
@@ -220,7 +220,7 @@ Value *make_gather(Gen *g, OpCode code) {
     return gen_tame(g, gen_try_op(g, code, 2, (Value *[]){gen_of_type(g, t), i}, 1, &a, x->type));
 }
 
-Value *make_dynamic(Gen *g, OpCode code) {
+Value *gen_make_dynamic(Gen *g, OpCode code) {
     Value *x = gen_some(g, gen_is_anything, 1), *in[2 + MAX_RANK] = {x};
     Dim dims[MAX_RANK];
     int64_t axes[MAX_RANK], sizes[MAX_RANK], n = gen_axes(g, x->type->rank, axes);
@@ -252,7 +252,7 @@ static void shuffle_labels(Gen *g, char *s, Dim *dims, int n) {
     }
 }
 
-Value *make_contract(Gen *g) {
+Value *gen_make_contract(Gen *g) {
     bool large = g->o->large; /* a matrix product, or a batch of them */
     Value *x = gen_some(g, large ? elem_is_float : gen_is_number, large ? 2 : 0);
     char a[8] = "", b[8] = "", c[12] = "";
@@ -280,7 +280,7 @@ Value *make_contract(Gen *g) {
     return gen_tame(g, gen_try_op(g, OP_contract, 2, (Value *[]){swap ? y : x, swap ? x : y}, 1, &spec, NULL));
 }
 
-Value *make_conv(Gen *g) {
+Value *gen_make_conv(Gen *g) {
     int n = 1 + gen_below(g, 2), groups = gen_below(g, 2), ra = 0, rb = 0;
     Dim a[8], b[8], batch = gen_chance(g, 2) ? (Dim){1, true} : (Dim){1 + gen_below(g, 2), false},
                     channels = {1 + gen_below(g, 3), false}, group = {1 + gen_below(g, 2), false};
@@ -310,7 +310,7 @@ Value *make_conv(Gen *g) {
                                   attrs, NULL));
 }
 
-Value *make_reduce(Gen *g, OpCode code) {
+Value *gen_make_reduce(Gen *g, OpCode code) {
     bool truth = code == OP_any || code == OP_all;
     Value *x = gen_some(g, truth ? gen_is_bool : gen_is_number, 1);
     int64_t axes[MAX_RANK], n = gen_axes(g, x->type->rank, axes);
@@ -320,14 +320,14 @@ Value *make_reduce(Gen *g, OpCode code) {
     return gen_tame(g, gen_try_op(g, code, 1, &x, 1, &a, NULL));
 }
 
-Value *make_along(Gen *g, OpCode code) {
+Value *gen_make_along(Gen *g, OpCode code) {
     Value *x = gen_some(g, gen_is_number, 1);
     int last = (int)x->type->dim[x->type->rank - 1].n;
     Attr a = code == OP_top_k ? attr_i(A_k, gen_below(g, last + 1)) : attr_i(A_axis, gen_below(g, x->type->rank));
     return gen_try_op(g, code, 1, &x, 1, &a, NULL);
 }
 
-Value *make_window(Gen *g, OpCode code) {
+Value *gen_make_window(Gen *g, OpCode code) {
     Dim dims[4], out[4];
     int n = 1 + gen_below(g, 2), rank = 0;
     int64_t size[2], stride[2], low[2], high[2];

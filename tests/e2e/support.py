@@ -15,7 +15,7 @@ class Skip(Exception):
 class Case:
     def __init__(self, nnc, folder, cache):
         self.nnc, self.folder, self.cache = os.path.abspath(nnc), folder, cache
-        self.root = ROOT
+        self.root, self.in_memory = ROOT, None
 
     def shared(self, name):
         """The folder of a data set that lies outside the project."""
@@ -24,6 +24,17 @@ class Case:
         return path
 
     def path(self, name): return os.path.join(self.folder, name)
+
+    def memory(self, name):
+        """A place for files that are synced often: in memory, where the system has that (no programs: such a place may forbid to run them)."""
+        if not self.in_memory:
+            shm = "/dev/shm"
+            fits = os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 64 << 20
+            self.in_memory = tempfile.mkdtemp(prefix="nnc-test-", dir=shm) if fits else self.folder
+        return os.path.join(self.in_memory, name)
+
+    def clean(self):
+        for folder in {self.folder, self.in_memory or self.folder}: shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, name, text):
         with open(self.path(name), "w", encoding="utf-8") as f: f.write(text)
@@ -86,9 +97,9 @@ def run_all(nnc, tests, only=""):
             module = importlib.import_module(os.path.basename(file)[:-3])
             for name, test in inspect.getmembers(module, inspect.isfunction):
                 if not name.startswith("test_") or test.__module__ != module.__name__ or only not in f"{module.__name__}.{name}": continue
-                folder, start = tempfile.mkdtemp(prefix="nnc-test-"), time.time()
+                case, start = Case(nnc, tempfile.mkdtemp(prefix="nnc-test-"), cache), time.time()
                 try:
-                    test(Case(nnc, folder, cache))
+                    test(case)
                     passed += 1
                     word = "ok"
                 except Skip as why:
@@ -97,7 +108,7 @@ def run_all(nnc, tests, only=""):
                 except Exception:
                     failed += 1
                     word = "FAILED\n" + traceback.format_exc()
-                finally: shutil.rmtree(folder, ignore_errors=True)
+                finally: case.clean()
                 print(f"{module.__name__[5:]}.{name[5:]}: {word} ({time.time() - start:.1f} s)", flush=True)
     finally: shutil.rmtree(cache, ignore_errors=True)
     return passed, failed, skipped

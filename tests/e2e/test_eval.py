@@ -63,7 +63,7 @@ def test_flags_of_the_program(t):
     digits = source(t, "digits")
     out = t.run(t.nnc, digits, "--eval", "train", "--help").stdout
     assert "--lr" in out and "--checkpoint" in out
-    for args, word in [(["trian"], "train"), (["train", "--lrr=1"], "--lr"), (["train", "--threads=0"], "threads"), (["predict"], "train")]:
+    for args, word in [(["trian"], "train"), (["train", "--lrr=1"], "--lr"), (["train", "--threads=0"], "threads"), (["predict"], "--x")]:
         done = t.run(t.nnc, digits, "--eval", *args, status=2)
         assert word in done.stderr, done.stderr
     with open(digits, encoding="utf-8") as f: alone = t.write("alone.nn", f.read())

@@ -114,7 +114,7 @@ class Stopped:
 
 
 def fresh(t, name="run"):
-    folder = t.path(name)
+    folder = t.memory(name)
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder)
     return folder

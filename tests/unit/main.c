@@ -9,6 +9,7 @@
     X(backend)    \
     X(simplify)   \
     X(elaborate)  \
+    X(errors)     \
     X(eval)       \
     X(gradients)  \
     X(plan) \
@@ -22,7 +23,8 @@
     X(runtime)    \
     X(runtime_checkpoint) \
     X(runtime_data) \
-    X(syntax)
+    X(syntax) \
+    X(tile)
 
 #define X(name) Suite *name##_suite(void);
 SUITES(X)

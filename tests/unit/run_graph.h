@@ -20,7 +20,9 @@ static inline uint64_t draw(uint64_t *state) {
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
 }
-static inline double draw_real(uint64_t *state, double low, double high) { return low + (high - low) * (double)(draw(state) >> 11) * 0x1p-53; }
+static inline double draw_real(uint64_t *state, double low, double high) {
+    return low + (high - low) * (double)(draw(state) >> 11) * 0x1p-53;
+}
 
 typedef struct TestGraph {
     Arena *a;
@@ -63,9 +65,12 @@ static inline Tensor *test_draw(EvalType type, const Type *t, int64_t B, uint64_
     Tensor *x = tensor_new(type, t, B);
     ck_assert_ptr_nonnull(x);
     for (int64_t i = 0; i < x->count; i++) {
-        if (elem_is_float(t->elem)) tensor_set(x, i, draw_real(seed, low, high));
-        else if (t->elem == BOOL) tensor_set(x, i, (double)(draw(seed) & 1));
-        else tensor_set(x, i, (double)(draw(seed) % (uint64_t)below));
+        if (elem_is_float(t->elem))
+            tensor_set(x, i, draw_real(seed, low, high));
+        else if (t->elem == BOOL)
+            tensor_set(x, i, (double)(draw(seed) & 1));
+        else
+            tensor_set(x, i, (double)(draw(seed) % (uint64_t)below));
     }
     return x;
 }

@@ -1,5 +1,6 @@
 /*
- * run_loops.h - what tests of lower, fuse and plan share: a step run by the loops evaluator on tensors, and its results as tensors.
+ * run_loops.h - what tests of lower, fuse and plan share: a step run by the loops evaluator on tensors, and its results as
+ * tensors.
  */
 #ifndef NNC_TESTS_RUN_LOOPS_H
 #define NNC_TESTS_RUN_LOOPS_H
@@ -31,7 +32,8 @@ static inline void copy_tensor(const Tensor *x, const Buffer *b, char *memory, b
     }
 }
 
-/* Runs the step on inputs[i] for parameter i of its function; results as the function has them (the caller releases them), in EVAL_F32's form. */
+/* Runs the step on inputs[i] for parameter i of its function; results as the function has them (the caller releases them), in
+ * EVAL_F32's form. */
 static inline bool run_step(Arena *a, const Step *s, int64_t batch, Tensor *const *inputs, Tensor **outputs) {
     const Func *f = s->func;
     void **memory = arena_make_n(a, void *, s->buffers.n + 1);
@@ -54,7 +56,8 @@ static inline bool run_step(Arena *a, const Step *s, int64_t batch, Tensor *cons
         if (b) copy_tensor(outputs[i], b, memory[b->id], true);
         /* a result that is its own parameter unchanged may not be touched at all */
         for (size_t k = 0; k < f->body->params.n && !b; k++)
-            if (f->in_slots.at[k] == f->out_slots.at[i]) memcpy(outputs[i]->data, inputs[k]->data, (size_t)inputs[k]->count * (size_t)elem_size(inputs[k]->elem));
+            if (f->in_slots.at[k] == f->out_slots.at[i])
+                memcpy(outputs[i]->data, inputs[k]->data, (size_t)inputs[k]->count * (size_t)elem_size(inputs[k]->elem));
     }
     return true;
 }

@@ -87,7 +87,7 @@ static Native *native_build(Arena *a, LoopsProgram *loops, const BackendTarget *
 }
 
 /* cpu: NULL for this machine. */
-static Native *native_load(const char *text, const char *cpu, bool keep) {
+static inline Native *native_load(const char *text, const char *cpu, bool keep) {
     Arena *a = arena_new();
     Diag *d = diag_new(a);
     LoopsProgram *loops = native_parse(a, text);
@@ -96,7 +96,7 @@ static Native *native_load(const char *text, const char *cpu, bool keep) {
     return loops && target ? native_build(a, loops, target, keep) : NULL;
 }
 
-static void native_free(Native *n) {
+static inline void native_free(Native *n) {
     if (!n) return;
     dlclose(n->handle);
     arena_free(n->arena);
@@ -108,7 +108,7 @@ static int native_func(const Native *n, const char *name) {
     return -1;
 }
 
-static Step *native_step(const Native *n, const char *name) {
+static inline Step *native_step(const Native *n, const char *name) {
     for (size_t i = 0; i < n->loops->steps.n; i++)
         if (!strcmp(n->loops->steps.at[i]->func->name, name)) return n->loops->steps.at[i];
     return NULL;

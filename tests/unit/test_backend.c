@@ -177,6 +177,51 @@ START_TEST(every_op) {
 }
 END_TEST
 
+/* The f32 functions over all signs and exponents, in vectors, against the rows of math.def in scalar C. */
+START_TEST(every_exponent) {
+    enum { N = 1 << 16 };
+    static const struct {
+        const char *name;
+        float (*f)(float);
+    } rows[] = {{"exp", math_exp}, {"expm1", math_expm1}, {"log", math_log},   {"log1p", math_log1p},
+                {"sin", math_sin}, {"cos", math_cos},     {"tanh", math_tanh}, {"erf", math_erf}};
+    enum { N_ROWS = sizeof rows / sizeof *rows };
+    Arena *a = arena_new();
+    Text t = {0};
+    text_add(a, &t, HEAD);
+    for (int i = 0; i < N_ROWS; i++)
+        text_printf(a, &t, "step @%s {\n  buffer %%x: f32[%d]\n  buffer %%y: f32[%d]\n  kernel @k {\n    for i in 0..%d vector 16 { %%y[i] = %s(%%x[i]) }\n  }\n}\n",
+                    rows[i].name, N, N, N, rows[i].name);
+    text_printf(a, &t, "step @pow {\n  buffer %%x: f32[%d]\n  buffer %%y: f32[%d]\n  buffer %%z: f32[%d]\n  kernel @k {\n"
+                       "    for i in 0..%d vector 16 { %%y[i] = pow(%%x[i], %%z[i]) }\n  }\n}\n", N, N, N, N);
+    for (size_t c = 0; c < sizeof cpus / sizeof *cpus; c++) {
+        Native *n = native_load(text_str(a, &t), cpus[c], false);
+        ck_assert_ptr_nonnull(n);
+        for (int i = 0; i <= N_ROWS; i++) {
+            const char *name = i < N_ROWS ? rows[i].name : "pow";
+            const Step *s = native_step(n, name);
+            NativeRun r = native_memory_new(n, name);
+            float *x = native_memory(n, &r, s->buffers.at[0]), *y = native_memory(n, &r, s->buffers.at[1]);
+            float *z = i < N_ROWS ? NULL : native_memory(n, &r, s->buffers.at[2]);
+            state = 5 + (uint64_t)i;
+            for (uint32_t j = 0; j < N; j++) {
+                uint32_t bits = j << 16 | (draw() & 0xffff);
+                memcpy(&x[j], &bits, 4);
+                if (z) z[j] = (float)awkward();
+            }
+            native_call(n, &r, name, 1, 1);
+            for (int j = 0; j < N; j++) {
+                float want = z ? math_pow(x[j], z[j]) : rows[i].f(x[j]);
+                ck_assert_msg(!memcmp(&want, &y[j], 4) || (isnan(want) && isnan(y[j])), "%s(%a) is %a, math.def says %a", name, x[j], y[j], want);
+            }
+            native_memory_free(n, &r);
+        }
+        native_free(n);
+    }
+    arena_free(a);
+}
+END_TEST
+
 /* Division of integers: rounded down; by zero a fault and 0 in compiled code. */
 START_TEST(int_division) {
     Arena *a = arena_new();
@@ -408,6 +453,16 @@ static const char statements[] = HEAD
     "    for x in 0..B vector 8 { %a[x, 0] = add(%a[x, 0], uniform(5, 8, i64(x))) }\n"
     "  }\n"
     "}\n"
+    "step @across {\n"
+    "  buffer %w: f32[40, 37]\n"
+    "  buffer %p: f32[37, 40]\n"
+    "  buffer %u: u8[40, 37]\n"
+    "  buffer %q: u8[37, 40]\n"
+    "  kernel @k {\n"
+    "    for b in 0..2, k in 0..16 unroll, j in 0..32 vector 16 { %p[k + 16*b, j] = %w[j, k + 16*b] }\n"
+    "    for k in 0..8 unroll, j in 0..40 vector 8 { %q[k + 3, j] = %u[j, k + 3] }\n"
+    "  }\n"
+    "}\n"
     "step @loops.tame batch B<=6 {\n"
     "  buffer %x: f32[5, B, 4]\n"
     "  buffer %h: f32[B, 4]\n"
@@ -488,7 +543,10 @@ static const char statements[] = HEAD
     "  buffer %flat: f32[B, 2, 5] same %x\n"
     "  buffer %y: f32[B, 10]\n"
     "  kernel @k {\n"
-    "    for i in 0..B, j in 0..10 vector 4 { %x[i, j] = add(%x[i, j], f32 1) }\n"
+    "    for i in 0..B {\n"
+    "      prefetch %x[i + 1, 0]\n"
+    "      for j in 0..10 vector 4 { %x[i, j] = add(%x[i, j], f32 1) }\n"
+    "    }\n"
     "    for i in 0..B, j in 0..5, p in 0..2 { %y[i, j + 5*p] = %flat[i, p, j] }\n"
     "  }\n"
     "}\n";
@@ -580,11 +638,13 @@ START_TEST(targets) {
 }
 END_TEST
 
+Suite *backend_suite(void);
 Suite *backend_suite(void) {
     Suite *s = suite_create("backend");
     TCase *t = tcase_create("backend");
     tcase_set_timeout(t, 120);
     tcase_add_test(t, every_op);
+    tcase_add_test(t, every_exponent);
     tcase_add_test(t, int_division);
     tcase_add_test(t, lengths);
     tcase_add_test(t, every_statement);

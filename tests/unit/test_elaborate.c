@@ -477,6 +477,9 @@ START_TEST(L4_versions) {
     ck_assert_double_eq(g[0], 5);
     result_of("param w: f32 = 3\ncommand c {\n    w <- w + 1\n    result = w + 0\n    print result\n}\n", g, 1);
     ck_assert_double_eq(g[0], 4);
+    /* a loop carries what it writes, and losses in it see that: w <- w - 0.1 * 2 w, three times */
+    result_of("param w: f32 = 1\ncommand c {\n    repeat 3 { minimize w^2 over w using sgd[0.1] }\n    result = w + 0\n    print result\n}\n", g, 1);
+    ck_assert_double_eq_tol(g[0], 0.512, 1e-7);
     ck_errors("param w: f32 = 3\nfn f() { w <- f32(1) }\ncommand c { f() }\n", "2:10 E0304");
 }
 END_TEST

@@ -1,5 +1,6 @@
 /*
- * test_loops.c - the loops IR: affine arithmetic, text there and back, messages for wrong texts, the verifier, and the loops evaluator on nests by hand.
+ * test_loops.c - the loops IR: affine arithmetic, text there and back, messages for wrong texts, the verifier, and the loops
+ * evaluator on nests by hand.
  */
 #include "ir/loops.h"
 
@@ -117,7 +118,8 @@ START_TEST(names_are_made_unique) {
     StepNode *k = arena_make(a, StepNode);
     s->func = func_new(m, "f", (Loc){0});
     k->name = "k";
-    Buffer *b = step_buffer(a, s, "a b", F32, 1, &(Dim){9, false}, (Loc){0}), *c = step_buffer(a, s, "a b", F32, 1, &(Dim){9, false}, (Loc){0});
+    Buffer *b = step_buffer(a, s, "a b", F32, 1, &(Dim){9, false}, (Loc){0}),
+           *c = step_buffer(a, s, "a b", F32, 1, &(Dim){9, false}, (Loc){0});
     for (int n = 0; n < 2; n++) {
         Var *i = step_var(a, s, VAR_LOOP, "i"), *j = step_var(a, s, VAR_LOOP, "i");
         const Affine *at = affine_add_constant(a, affine_add(a, affine_var(a, j), affine_scale(a, affine_var(a, i), 2)), -1);
@@ -133,7 +135,10 @@ START_TEST(names_are_made_unique) {
     vec_push(a, &p.steps, s);
     const char *text = print(&p);
     ck_assert_msg(strstr(text, "buffer %a_b: f32[9]\n  buffer %a_b.1: f32[9]\n"), "%s", text);
-    ck_assert_msg(strstr(text, "for i in 0..4, i.1 in 0..4 {\n      let _max: f32 = %a_b[2*i + i.1 - 1]\n      %a_b.1[2*i + i.1 - 1] = _max\n"), "%s", text);
+    ck_assert_msg(
+        strstr(text,
+               "for i in 0..4, i.1 in 0..4 {\n      let _max: f32 = %a_b[2*i + i.1 - 1]\n      %a_b.1[2*i + i.1 - 1] = _max\n"),
+        "%s", text);
     ck_assert_str_eq(print(parse_well(text)), text);
 }
 END_TEST
@@ -156,7 +161,9 @@ END_TEST
 
 static void check_wrong(const char *kernel, int code, const char *words) {
     Diag *d;
-    const char *text = arena_printf(a, "loops lowered\nstep @f batch B<=4 {\n  buffer %%a: f32[B, 4]\n  buffer %%u: u8[4]\n  kernel @k {\n    %s\n  }\n}\n", kernel);
+    const char *text = arena_printf(
+        a, "loops lowered\nstep @f batch B<=4 {\n  buffer %%a: f32[B, 4]\n  buffer %%u: u8[4]\n  kernel @k {\n    %s\n  }\n}\n",
+        kernel);
     LoopsProgram *p = parse(text, &d);
     ck_assert_msg(!p && diag_errors(d) == 1, "%s: %d errors", kernel, diag_errors(d));
     char *out = NULL;
@@ -164,7 +171,9 @@ static void check_wrong(const char *kernel, int code, const char *words) {
     FILE *f = open_memstream(&out, &n);
     diag_print(d, f);
     fclose(f);
-    ck_assert_msg(strstr(out, arena_printf(a, "test.loops:6:")) && strstr(out, arena_printf(a, "error[E%04d]", code)) && strstr(out, words), "%s gives: %s", kernel, out);
+    ck_assert_msg(strstr(out, arena_printf(a, "test.loops:6:")) && strstr(out, arena_printf(a, "error[E%04d]", code)) &&
+                      strstr(out, words),
+                  "%s gives: %s", kernel, out);
     free(out);
 }
 
@@ -196,15 +205,19 @@ START_TEST(spoilt_texts_end_in_messages) {
         for (int k = 0; k < 1 + turn % 3; k++) {
             state = state * 6364136223846793005u + 1442695040888963407u;
             size_t at = (state >> 33) % n;
-            if (turn % 2) text[at] = (char)(" %@{}[]()=.,0123xyz\n\"#-*"[(state >> 20) % 24]);
-            else memmove(text + at, text + at + 1, strlen(text + at + 1) + 1);
+            if (turn % 2)
+                text[at] = (char)(" %@{}[]()=.,0123xyz\n\"#-*"[(state >> 20) % 24]);
+            else
+                memmove(text + at, text + at + 1, strlen(text + at + 1) + 1);
         }
         Arena *keep = a;
         a = arena_new();
         Diag *d;
         LoopsProgram *p = parse(text, &d);
-        if (p) print(p);
-        else ck_assert_int_gt(diag_errors(d), 0);
+        if (p)
+            print(p);
+        else
+            ck_assert_int_gt(diag_errors(d), 0);
         arena_free(a);
         a = keep;
         free(text);
@@ -246,9 +259,10 @@ END_TEST
 /* ---- the evaluator ---- */
 
 START_TEST(a_product_by_hand) {
-    LoopsProgram *p = parse_well("loops lowered\nstep @f batch B<=4 {\n  buffer %x: u8[B, 3]\n  buffer %w: f32[3, 2]\n  buffer %y: f32[B, 2]\n"
-                                 "  kernel @k {\n    for i in 0..B, j in 0..2 {\n      acc s: f32 = 0\n"
-                                 "      for k in 0..3 { s = fma(convert(%x[i, k]), %w[k, j], s) }\n      %y[i, j] = max(0, s)\n    }\n  }\n}\n");
+    LoopsProgram *p = parse_well(
+        "loops lowered\nstep @f batch B<=4 {\n  buffer %x: u8[B, 3]\n  buffer %w: f32[3, 2]\n  buffer %y: f32[B, 2]\n"
+        "  kernel @k {\n    for i in 0..B, j in 0..2 {\n      acc s: f32 = 0\n"
+        "      for k in 0..3 { s = fma(convert(%x[i, k]), %w[k, j], s) }\n      %y[i, j] = max(0, s)\n    }\n  }\n}\n");
     unsigned char x[4][3] = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}, {0, 0, 0}};
     float w[3][2] = {{1, -1}, {0.5f, 2}, {-1, 0.25f}}, y[4][2];
     memset(y, 0x7f, sizeof y);
@@ -266,8 +280,9 @@ START_TEST(a_product_by_hand) {
 END_TEST
 
 START_TEST(lanes_are_added_as_a_tree) {
-    LoopsProgram *p = parse_well("loops lowered\nstep @f {\n  buffer %x: f32[16]\n  buffer %y: f32\n  kernel @k {\n    acc v: f32[16] = 0\n"
-                                 "    for l in 0..16 { v[l] = %x[l] }\n    %y = tree(add, v)\n  }\n}\n");
+    LoopsProgram *p =
+        parse_well("loops lowered\nstep @f {\n  buffer %x: f32[16]\n  buffer %y: f32\n  kernel @k {\n    acc v: f32[16] = 0\n"
+                   "    for l in 0..16 { v[l] = %x[l] }\n    %y = tree(add, v)\n  }\n}\n");
     float x[16], y, t[16];
     for (int i = 0; i < 16; i++) t[i] = x[i] = (float)(1 << i) + 1.0f / (float)(i + 3);
     for (int half = 8; half; half /= 2)
@@ -279,7 +294,8 @@ START_TEST(lanes_are_added_as_a_tree) {
 END_TEST
 
 START_TEST(an_index_outside_is_a_fault) {
-    LoopsProgram *p = parse_well("loops lowered\nstep @f {\n  buffer %i: i32[3]\n  buffer %x: f32[5]\n  buffer %y: f32[3]\n  kernel @k {\n    for k in 0..3 {\n"
+    LoopsProgram *p = parse_well("loops lowered\nstep @f {\n  buffer %i: i32[3]\n  buffer %x: f32[5]\n  buffer %y: f32[3]\n  "
+                                 "kernel @k {\n    for k in 0..3 {\n"
                                  "      index v = %i[k]\n      check v < 5\n      %y[k] = %x[v]\n    }\n  }\n}\n");
     int32_t good[3] = {4, 0, 2}, bad[3] = {1, 5, -1};
     float x[5] = {10, 11, 12, 13, 14}, y[3];
@@ -293,9 +309,11 @@ START_TEST(an_index_outside_is_a_fault) {
 END_TEST
 
 START_TEST(loops_of_a_step_run) {
-    LoopsProgram *p = parse_well("loops lowered\nstep @f {\n  buffer %n: i32\n  buffer %s: i32\n  buffer %go: bool\n  kernel @a {\n    %s = 0\n    %n = 4\n    %go = lt(%s, i32 20)\n  }\n"
+    LoopsProgram *p = parse_well("loops lowered\nstep @f {\n  buffer %n: i32\n  buffer %s: i32\n  buffer %go: bool\n  kernel @a "
+                                 "{\n    %s = 0\n    %n = 4\n    %go = lt(%s, i32 20)\n  }\n"
                                  "  loop t in 0..%n {\n    kernel @b {\n      %s = add(%s, i32(t))\n    }\n    barrier\n  }\n"
-                                 "  while %go max 100 {\n    kernel @c {\n      %s = add(%s, 5)\n      %go = lt(%s, i32 20)\n    }\n    barrier\n  }\n}\n");
+                                 "  while %go max 100 {\n    kernel @c {\n      %s = add(%s, 5)\n      %go = lt(%s, i32 20)\n    "
+                                 "}\n    barrier\n  }\n}\n");
     int32_t n, s;
     unsigned char go;
     void *memory[3] = {&n, &s, &go};

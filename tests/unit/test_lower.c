@@ -1,6 +1,7 @@
 /*
- * test_lower.c - lower, alone and behind fuse, held to the evaluator bit for bit: every op by hand (tests/golden/lower/ops.graph), control, results that change
- * places, and random graphs; for the largest batch, one sample, and a short batch.
+ * test_lower.c - lower, alone and behind fuse, held to the evaluator bit for bit: every op by hand
+ * (tests/golden/lower/ops.graph), control, results that change places, and random graphs; for the largest batch, one sample, and
+ * a short batch.
  */
 #include "../random_property.h"
 #include "run_graph.h"
@@ -24,7 +25,8 @@ static const char *differs(Arena *a, Module *m, How how, uint64_t seed, const Ra
             in[i] = random_inputs(a, f, EVAL_F32, batches[i], seed + (uint64_t)i, random->smooth);
         } else {
             in[i] = arena_make_n(a, Tensor *, f->body->params.n + 1);
-            for (size_t k = 0; k < f->body->params.n; k++) in[i][k] = test_draw(EVAL_F32, f->body->params.at[k]->type, batches[i], &seed, -1, 1, 3);
+            for (size_t k = 0; k < f->body->params.n; k++)
+                in[i][k] = test_draw(EVAL_F32, f->body->params.at[k]->type, batches[i], &seed, -1, 1, 3);
         }
         ran[i] = eval_func(a, f, EVAL_F32, batches[i], in[i], want[i], &fault);
     }
@@ -41,12 +43,14 @@ static const char *differs(Arena *a, Module *m, How how, uint64_t seed, const Ra
         Tensor **have = arena_make_n(a, Tensor *, f->body->results.n + 1);
         bool ok = run_step(a, p->steps.at[0], batches[i], in[i], have);
         /* what nobody needs does not run behind fuse, so a fault there goes */
-        if (ok != ran[i] && (ran[i] || how == PLAIN)) return arena_printf(a, "B = %d: the evaluator %s, the loops %s", (int)batches[i], ran[i] ? "ran" : "stopped", ok ? "ran" : "stopped");
+        if (ok != ran[i] && (ran[i] || how == PLAIN))
+            return arena_printf(a, "B = %d: the evaluator %s, the loops %s", (int)batches[i], ran[i] ? "ran" : "stopped",
+                                ok ? "ran" : "stopped");
         for (size_t k = 0; k < f->body->results.n && ok && ran[i]; k++) {
             int64_t at;
             if (!tensor_same(want[i][k], have[k], &at))
-                return arena_printf(a, "B = %d, result %zu, element %" PRId64 ": %.9g, not %.9g", (int)batches[i], k, at, at < 0 ? 0 : tensor_get(have[k], at),
-                                    at < 0 ? 0 : tensor_get(want[i][k], at));
+                return arena_printf(a, "B = %d, result %zu, element %" PRId64 ": %.9g, not %.9g", (int)batches[i], k, at,
+                                    at < 0 ? 0 : tensor_get(have[k], at), at < 0 ? 0 : tensor_get(want[i][k], at));
             tensor_release(want[i][k]);
             tensor_release(have[k]);
         }
@@ -83,13 +87,13 @@ END_TEST
 
 /* ---- results that overwrite parameters ---- */
 
-#define SLOTS                        \
-    "graph expanded\n"               \
-    "param %a: f32[4, 3] = 0\n"      \
-    "param %b: f32[4, 3] = 0\n"      \
-    "param %s: f32 = 0\n"            \
-    "var %v: f32[3, 4] of @c\n"      \
-    "var %w: f32 of @c\n"            \
+#define SLOTS                                                                                                                    \
+    "graph expanded\n"                                                                                                           \
+    "param %a: f32[4, 3] = 0\n"                                                                                                  \
+    "param %b: f32[4, 3] = 0\n"                                                                                                  \
+    "param %s: f32 = 0\n"                                                                                                        \
+    "var %v: f32[3, 4] of @c\n"                                                                                                  \
+    "var %w: f32 of @c\n"                                                                                                        \
     "command @c() {\n}\n"
 
 START_TEST(parameters_change_places) {
@@ -99,9 +103,10 @@ END_TEST
 
 START_TEST(an_old_value_is_read_after_it_was_replaced) {
     /* b' = a + b is there before a' = 2 a ... and v reads both old ones at other places than they are written */
-    check_text(SLOTS "func @f(%a: f32[4, 3], %b: f32[4, 3]) -> (%a: f32[4, 3], %b: f32[4, 3], %v: f32[3, 4]) {\n"
-                     "  %x = add %a, %b : f32[4, 3]\n  %y = mul %a, %x : f32[4, 3]\n  %t = transpose %a, perm=[1, 0] : f32[3, 4]\n"
-                     "  %u = transpose %b, perm=[1, 0] : f32[3, 4]\n  %v = mul %t, %u : f32[3, 4]\n  return %y, %x, %v\n}\n");
+    check_text(SLOTS
+               "func @f(%a: f32[4, 3], %b: f32[4, 3]) -> (%a: f32[4, 3], %b: f32[4, 3], %v: f32[3, 4]) {\n"
+               "  %x = add %a, %b : f32[4, 3]\n  %y = mul %a, %x : f32[4, 3]\n  %t = transpose %a, perm=[1, 0] : f32[3, 4]\n"
+               "  %u = transpose %b, perm=[1, 0] : f32[3, 4]\n  %v = mul %t, %u : f32[3, 4]\n  return %y, %x, %v\n}\n");
 }
 END_TEST
 
@@ -112,7 +117,8 @@ END_TEST
 
 START_TEST(one_value_goes_to_two_slots) {
     check_text(SLOTS "func @f(%a: f32[4, 3], %s: f32) -> (%a: f32[4, 3], %b: f32[4, 3], %s: f32, %w: f32) {\n"
-                     "  %c = broadcast %s, axes=[] : f32[4, 3]\n  %x = mul %a, %c : f32[4, 3]\n  %two = constant 2 : f32\n  return %x, %x, %two, %s\n}\n");
+                     "  %c = broadcast %s, axes=[] : f32[4, 3]\n  %x = mul %a, %c : f32[4, 3]\n  %two = constant 2 : f32\n  "
+                     "return %x, %x, %two, %s\n}\n");
 }
 END_TEST
 
@@ -121,13 +127,16 @@ END_TEST
 START_TEST(a_scan_runs_both_ways) {
     for (int reverse = 0; reverse < 2; reverse++) {
         char text[2000];
-        snprintf(text, sizeof text,
-                 "graph expanded\nparam %%x: f32[5, 3] = 0\nparam %%h: f32[3] = 0\nvar %%ys: f32[3, 5] of @c\nvar %%ts: i32[5] of @c\ncommand @c() {\n}\n"
-                 "func @f(%%x: f32[5, 3], %%h: f32[3]) -> (%%h: f32[3], %%ys: f32[3, 5], %%ts: i32[5]) {\n"
-                 "  %%r, %%y, %%t = scan %%h, %%x, carry=1, axes=[0], yaxes=[1, 0], reverse=%s, trip=5 : f32[3], f32[3, 5], i32[5] {\n"
-                 "    block (%%i: i32, %%c: f32[3], %%xt: f32[3])\n    %%n = fma %%c, %%xt, %%xt : f32[3]\n    %%m = reverse %%n, axes=[0] : f32[3]\n    yield %%m, %%n, %%i\n  }\n"
-                 "  return %%r, %%y, %%t\n}\n",
-                 reverse ? "true" : "false");
+        snprintf(
+            text, sizeof text,
+            "graph expanded\nparam %%x: f32[5, 3] = 0\nparam %%h: f32[3] = 0\nvar %%ys: f32[3, 5] of @c\nvar %%ts: i32[5] of "
+            "@c\ncommand @c() {\n}\n"
+            "func @f(%%x: f32[5, 3], %%h: f32[3]) -> (%%h: f32[3], %%ys: f32[3, 5], %%ts: i32[5]) {\n"
+            "  %%r, %%y, %%t = scan %%h, %%x, carry=1, axes=[0], yaxes=[1, 0], reverse=%s, trip=5 : f32[3], f32[3, 5], i32[5] {\n"
+            "    block (%%i: i32, %%c: f32[3], %%xt: f32[3])\n    %%n = fma %%c, %%xt, %%xt : f32[3]\n    %%m = reverse %%n, "
+            "axes=[0] : f32[3]\n    yield %%m, %%n, %%i\n  }\n"
+            "  return %%r, %%y, %%t\n}\n",
+            reverse ? "true" : "false");
         check_text(text);
     }
 }
@@ -137,8 +146,10 @@ START_TEST(a_while_stops) {
     check_text("graph expanded\nparam %x: f32[3] = 0\nvar %n: i32 of @c\ncommand @c() {\n}\n"
                "func @f(%x: f32[3]) -> (%x: f32[3], %n: i32) {\n  %zero = constant 0 : i32\n"
                "  %y, %k = while %x, %zero, max=20 : f32[3], i32 {\n"
-               "    block (%a: f32[3], %i: i32)\n    %m = reduce_max %a, axes=[0] : f32\n    %lim = constant 9 : f32\n    %go = lt %m, %lim : bool\n    yield %go\n"
-               "    block (%a2: f32[3], %i2: i32)\n    %b = add %a2, %a2 : f32[3]\n    %one = constant 1 : f32[3]\n    %d = add %b, %one : f32[3]\n"
+               "    block (%a: f32[3], %i: i32)\n    %m = reduce_max %a, axes=[0] : f32\n    %lim = constant 9 : f32\n    %go = "
+               "lt %m, %lim : bool\n    yield %go\n"
+               "    block (%a2: f32[3], %i2: i32)\n    %b = add %a2, %a2 : f32[3]\n    %one = constant 1 : f32[3]\n    %d = add "
+               "%b, %one : f32[3]\n"
                "    %c1 = constant 1 : i32\n    %j = add %i2, %c1 : i32\n    yield %d, %j\n  }\n  return %y, %k\n}\n");
 }
 END_TEST
@@ -146,22 +157,26 @@ END_TEST
 /* ---- long sums ---- */
 
 START_TEST(chains_are_cut_into_pieces) {
-    check_text("graph expanded\nfield %x: f32[B<=9000, 3] of @c\nfield %y: f32[B<=9000, 2] of @c\nparam %w: f32[3, 2] = 0\nvar %s: f32[3] of @c\nvar %t: f32 of @c\ncommand @c() {\n}\n"
+    check_text("graph expanded\nfield %x: f32[B<=9000, 3] of @c\nfield %y: f32[B<=9000, 2] of @c\nparam %w: f32[3, 2] = 0\nvar "
+               "%s: f32[3] of @c\nvar %t: f32 of @c\ncommand @c() {\n}\n"
                "func @f(%x: f32[B<=9000, 3], %y: f32[B<=9000, 2], %w: f32[3, 2]) -> (%w: f32[3, 2], %s: f32[3], %t: f32) {\n"
-               "  %g = contract \"bi,bo->io\" %x, %y : f32[3, 2]\n  %u = sub %w, %g : f32[3, 2]\n  %s = sum %x, axes=[0] : f32[3]\n  %t = sum %y, axes=[0, 1] : f32\n"
+               "  %g = contract \"bi,bo->io\" %x, %y : f32[3, 2]\n  %u = sub %w, %g : f32[3, 2]\n  %s = sum %x, axes=[0] : "
+               "f32[3]\n  %t = sum %y, axes=[0, 1] : f32\n"
                "  return %u, %s, %t\n}\n");
 }
 END_TEST
 
 START_TEST(pieces_begin_in_the_middle_of_rows) {
-    check_text("graph expanded\nparam %x: f32[70, 61, 3] = 0\nparam %y: f32[70, 61, 2] = 0\nvar %g: f32[3, 2] of @c\nvar %s: f32[3] of @c\ncommand @c() {\n}\n"
+    check_text("graph expanded\nparam %x: f32[70, 61, 3] = 0\nparam %y: f32[70, 61, 2] = 0\nvar %g: f32[3, 2] of @c\nvar %s: "
+               "f32[3] of @c\ncommand @c() {\n}\n"
                "func @f(%x: f32[70, 61, 3], %y: f32[70, 61, 2]) -> (%g: f32[3, 2], %s: f32[3]) {\n"
                "  %g = contract \"tbi,tbo->io\" %x, %y : f32[3, 2]\n  %s = sum %x, axes=[0, 1] : f32[3]\n  return %g, %s\n}\n");
 }
 END_TEST
 
 START_TEST(pieces_over_a_batch_behind_another_axis) {
-    check_text("graph expanded\nfield %x: f32[70, B<=61, 3] of @c\nfield %y: f32[70, B<=61, 2] of @c\nvar %g: f32[3, 2] of @c\nvar %s: f32[3] of @c\ncommand @c() {\n}\n"
+    check_text("graph expanded\nfield %x: f32[70, B<=61, 3] of @c\nfield %y: f32[70, B<=61, 2] of @c\nvar %g: f32[3, 2] of "
+               "@c\nvar %s: f32[3] of @c\ncommand @c() {\n}\n"
                "func @f(%x: f32[70, B<=61, 3], %y: f32[70, B<=61, 2]) -> (%g: f32[3, 2], %s: f32[3]) {\n"
                "  %g = contract \"tbi,tbo->io\" %x, %y : f32[3, 2]\n  %s = sum %x, axes=[0, 1] : f32[3]\n  return %g, %s\n}\n");
 }
@@ -192,7 +207,8 @@ END_TEST
 
 START_TEST(a_very_long_sort_is_refused) {
     TestGraph g = test_read("graph expanded\nparam %x: f32[20000] = 0\nvar %p: i32[20000] of @c\ncommand @c() {\n}\n"
-                            "func @f(%x: f32[20000]) -> (%x: f32[20000], %p: i32[20000]) {\n  %v, %i = sort %x, axis=0 : f32[20000], i32[20000]\n  return %v, %i\n}\n");
+                            "func @f(%x: f32[20000]) -> (%x: f32[20000], %p: i32[20000]) {\n  %v, %i = sort %x, axis=0 : "
+                            "f32[20000], i32[20000]\n  return %v, %i\n}\n");
     ck_assert_ptr_null(pass_lower(&g.c, g.m));
     ck_assert_int_eq(diag_errors(g.d), 1);
     arena_free(g.a);

@@ -1,6 +1,6 @@
 /*
- * test_plan.c - the planner, held to a liveness that is computed again here: by running the step's tree as a list of events, loops twice, and asking for each byte
- * of the arena who wrote it last when somebody reads it.
+ * test_plan.c - the planner, held to a liveness that is computed again here: by running the step's tree as a list of events,
+ * loops twice, and asking for each byte of the arena who wrote it last when somebody reads it.
  */
 #include "../random_property.h"
 #include "passes/report.h"
@@ -41,7 +41,8 @@ static bool planned(const Buffer *b) { return !b->same && (b->place == PLACE_ARE
 
 static bool overlap(const Step *s, const Buffer *a, const Buffer *b) {
     int64_t n = s->threads > 1 ? s->threads : 1;
-    int64_t end_a = a->offset + a->bytes * (a->place == PLACE_THREAD ? n : 1), end_b = b->offset + b->bytes * (b->place == PLACE_THREAD ? n : 1);
+    int64_t end_a = a->offset + a->bytes * (a->place == PLACE_THREAD ? n : 1),
+            end_b = b->offset + b->bytes * (b->place == PLACE_THREAD ? n : 1);
     return a->offset < end_b && b->offset < end_a;
 }
 
@@ -54,11 +55,13 @@ static const char *clash(Arena *a, Step *s) {
     for (size_t i = 0; i < t.n; i++) {
         at[i].read = arena_make_n(a, bool, n + 1);
         at[i].written = arena_make_n(a, bool, n + 1);
-        if (t.at[i]->kind == STEP_KERNEL) body_walk(&t.at[i]->body, note_stmt, &at[i]);
-        else if (t.at[i]->count) at[i].read[buffer_root(t.at[i]->count)->id] = true;
+        if (t.at[i]->kind == STEP_KERNEL)
+            body_walk(&t.at[i]->body, note_stmt, &at[i]);
+        else if (t.at[i]->count)
+            at[i].read[buffer_root(t.at[i]->count)->id] = true;
     }
-    /* x lives at i if it has been written at or before i and is read at or after i before it is written anew; parts may be written by several kernels, so a
-     * write only ends a life if nothing reads before it */
+    /* x lives at i if it has been written at or before i and is read at or after i before it is written anew; parts may be
+     * written by several kernels, so a write only ends a life if nothing reads before it */
     for (size_t x = 0; x < n; x++) {
         const Buffer *b = s->buffers.at[x];
         if (!planned(b)) continue;
@@ -77,7 +80,8 @@ static const char *clash(Arena *a, Step *s) {
             for (size_t y = 0; y < n; y++) {
                 const Buffer *c = s->buffers.at[y];
                 if (y == x || !planned(c) || !overlap(s, b, c)) continue;
-                if (at[i].written[y]) return arena_printf(a, "@%s: %%%s is written where %%%s still lives", s->func->name, c->name, b->name);
+                if (at[i].written[y])
+                    return arena_printf(a, "@%s: %%%s is written where %%%s still lives", s->func->name, c->name, b->name);
             }
         }
     }
@@ -138,12 +142,13 @@ static Buffer *buffer_named(const Step *s, const char *name) {
     return NULL;
 }
 
-#define CHAIN(mul)                                                                                            \
-    "loops marked\nparam %p: f32[1000] = 0\ncommand @c() {\n}\n"                                             \
-    "step @f {\n  buffer %p: f32[1000] slot \"p\"\n  buffer %x: f32[1000]\n  buffer %y: f32[1000]\n  buffer %z: f32[1000]\n  buffer %nobody: f32[7]\n" \
-    "  kernel @a {\n    for i in 0..1000 { %x[i] = neg(%p[i]) }\n  }\n  barrier\n"                           \
-    "  kernel @b {\n    for i in 0..1000 { %y[i] = " mul " }\n  }\n  barrier\n"                              \
-    "  kernel @c {\n    for i in 0..1000 { %z[i] = neg(%y[-i + 999]) }\n  }\n  barrier\n"                      \
+#define CHAIN(mul)                                                                                                               \
+    "loops marked\nparam %p: f32[1000] = 0\ncommand @c() {\n}\n"                                                                 \
+    "step @f {\n  buffer %p: f32[1000] slot \"p\"\n  buffer %x: f32[1000]\n  buffer %y: f32[1000]\n  buffer %z: f32[1000]\n  "   \
+    "buffer %nobody: f32[7]\n"                                                                                                   \
+    "  kernel @a {\n    for i in 0..1000 { %x[i] = neg(%p[i]) }\n  }\n  barrier\n"                                               \
+    "  kernel @b {\n    for i in 0..1000 { %y[i] = " mul " }\n  }\n  barrier\n"                                                  \
+    "  kernel @c {\n    for i in 0..1000 { %z[i] = neg(%y[-i + 999]) }\n  }\n  barrier\n"                                        \
     "  kernel @d {\n    for i in 0..1000 { %p[i] = %z[i] }\n  }\n}\n"
 
 START_TEST(an_elementwise_kernel_works_in_place) {
@@ -175,12 +180,13 @@ END_TEST
 
 START_TEST(what_a_loop_needs_lives_through_it) {
     Arena *a = arena_new();
-    LoopsProgram *p = read_loops(a, "loops marked\nparam %p: f32[1000] = 0\ncommand @c() {\n}\n"
-                                    "step @f {\n  buffer %p: f32[1000] slot \"p\"\n  buffer %x: f32[1000]\n  buffer %y: f32[1000]\n"
-                                    "  kernel @a {\n    for i in 0..1000 { %x[i] = neg(%p[i]) }\n  }\n  barrier\n"
-                                    "  loop t in 0..5 {\n    kernel @b {\n      for i in 0..1000 { %p[i] = %x[-i + 999] }\n    }\n    barrier\n"
-                                    "    kernel @c {\n      for i in 0..1000 { %y[i] = neg(%p[i]) }\n    }\n    barrier\n"
-                                    "    kernel @d {\n      for i in 0..1000 { %p[i] = %y[-i + 999] }\n    }\n    barrier\n  }\n}\n");
+    LoopsProgram *p =
+        read_loops(a, "loops marked\nparam %p: f32[1000] = 0\ncommand @c() {\n}\n"
+                      "step @f {\n  buffer %p: f32[1000] slot \"p\"\n  buffer %x: f32[1000]\n  buffer %y: f32[1000]\n"
+                      "  kernel @a {\n    for i in 0..1000 { %x[i] = neg(%p[i]) }\n  }\n  barrier\n"
+                      "  loop t in 0..5 {\n    kernel @b {\n      for i in 0..1000 { %p[i] = %x[-i + 999] }\n    }\n    barrier\n"
+                      "    kernel @c {\n      for i in 0..1000 { %y[i] = neg(%p[i]) }\n    }\n    barrier\n"
+                      "    kernel @d {\n      for i in 0..1000 { %p[i] = %y[-i + 999] }\n    }\n    barrier\n  }\n}\n");
     PassCtx c = {.arena = a, .diag = diag_new(a)};
     ck_assert(pass_plan(&c, p));
     Step *s = p->steps.at[0];
@@ -213,7 +219,8 @@ START_TEST(memory_has_a_limit) {
 END_TEST
 
 START_TEST(the_report_counts) {
-    TestGraph g = test_read("graph expanded\nfield %x: f32[B<=10, 20] of @c\nparam %w: f32[20, 30] = 0\nvar %y: f32[B<=10, 30] of @c\ncommand @c() {\n}\n"
+    TestGraph g = test_read("graph expanded\nfield %x: f32[B<=10, 20] of @c\nparam %w: f32[20, 30] = 0\nvar %y: f32[B<=10, 30] "
+                            "of @c\ncommand @c() {\n}\n"
                             "func @f(%x: f32[B<=10, 20], %w: f32[20, 30]) -> (%y: f32[B<=10, 30]) {\n"
                             "  %z = contract \"bi,io->bo\" %x, %w : f32[B, 30]\n  %y = tanh %z : f32[B, 30]\n  return %y\n}\n");
     LoopsProgram *p = pass_lower(&g.c, g.m);

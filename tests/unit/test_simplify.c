@@ -1,6 +1,6 @@
 /*
- * test_simplify.c - simplify keeps every bit (in f32, by the evaluator; zeros may change their sign where simplify_algebra.c says so), twice is once, and
- * what it is for is done: on random graphs, and on small ones whose ops are counted.
+ * test_simplify.c - simplify keeps every bit (in f32, by the evaluator; zeros may change their sign where simplify_algebra.c says
+ * so), twice is once, and what it is for is done: on random graphs, and on small ones whose ops are counted.
  */
 #include "run_graph.h"
 
@@ -41,13 +41,15 @@ static Value *or_constant(Gen *r, Value *v, const Type *t) {
 }
 
 static Value *random_arithmetic(Gen *r) {
-    static const OpCode unary[] = {OP_neg, OP_abs, OP_sign, OP_exp, OP_tanh, OP_floor, OP_sqrt, OP_round, OP_expm1, OP_neg, OP_stop_gradient};
+    static const OpCode unary[] = {OP_neg,  OP_abs,   OP_sign,  OP_exp, OP_tanh,         OP_floor,
+                                   OP_sqrt, OP_round, OP_expm1, OP_neg, OP_stop_gradient};
     static const OpCode binary[] = {OP_add, OP_sub, OP_mul, OP_div, OP_max, OP_min, OP_add, OP_mul, OP_sub, OP_mod};
     Value *x = pick(r, F32, NULL);
     if (!x) return NULL;
     if (below(r, 3) == 0) return op_make(&r->b, unary[below(r, 11)], 1, &x, 0, NULL, NULL);
     Value *y = or_constant(r, pick(r, F32, x->type), x->type);
-    if (below(r, 8) == 0) return op_make(&r->b, OP_fma, 3, (Value *[]){x, y, or_constant(r, pick(r, F32, x->type), x->type)}, 0, NULL, NULL);
+    if (below(r, 8) == 0)
+        return op_make(&r->b, OP_fma, 3, (Value *[]){x, y, or_constant(r, pick(r, F32, x->type), x->type)}, 0, NULL, NULL);
     return below(r, 2) ? g_binary(&r->b, binary[below(r, 10)], x, y) : g_binary(&r->b, binary[below(r, 10)], y, x);
 }
 
@@ -80,15 +82,19 @@ static Value *random_reshape(Gen *r, Value *x) {
     int n = 0;
     int64_t batch = 0, rest = 1;
     for (int i = 0; i < x->type->rank; i++) {
-        if (x->type->dim[i].batch) batch = x->type->dim[i].n;
-        else rest *= x->type->dim[i].n;
+        if (x->type->dim[i].batch)
+            batch = x->type->dim[i].n;
+        else
+            rest *= x->type->dim[i].n;
     }
     if (batch && x->type->rank && !x->type->dim[0].batch) return NULL;
     if (batch) d[n++] = (Dim){batch, true};
     if (below(r, 2)) d[n++] = (Dim){1, false};
     if (rest % 2 == 0 && below(r, 2)) d[n++] = (Dim){2, false}, rest /= 2;
-    if (n < 3) d[n++] = (Dim){rest, false};
-    else d[n - 1].n *= rest;
+    if (n < 3)
+        d[n++] = (Dim){rest, false};
+    else
+        d[n - 1].n *= rest;
     return g_reshape(&r->b, x, n, d);
 }
 
@@ -114,7 +120,8 @@ static Value *random_pad(Gen *r, Value *x) {
         interior[i] = below(r, 4) == 0;
     }
     int n = x->type->rank;
-    Attr attrs[] = {attr_ints(r->g.a, A_low, low, n), attr_ints(r->g.a, A_high, high, n), attr_ints(r->g.a, A_interior, interior, n)};
+    Attr attrs[] = {attr_ints(r->g.a, A_low, low, n), attr_ints(r->g.a, A_high, high, n),
+                    attr_ints(r->g.a, A_interior, interior, n)};
     Value *zero = g_constant(&r->b, type_scalar(x->type->elem), below(r, 3) ? 0 : 1);
     return op_make(&r->b, OP_pad, 2, (Value *[]){x, zero}, 3, attrs, NULL);
 }
@@ -170,8 +177,8 @@ static Value *random_shape(Gen *r) {
     }
     default: {
         Value *y = pick(r, F32, NULL);
-        if (!y || n != 2 || y->type->rank != 2 || !dim_same(x->type->dim[1], y->type->dim[0]) || (y->type->dim[1].batch && x->type->dim[0].batch) ||
-            (y->type->dim[1].batch && y->type->dim[1].n > 1))
+        if (!y || n != 2 || y->type->rank != 2 || !dim_same(x->type->dim[1], y->type->dim[0]) ||
+            (y->type->dim[1].batch && x->type->dim[0].batch) || (y->type->dim[1].batch && y->type->dim[1].n > 1))
             return NULL;
         return g_contract(&r->b, "ij,jk->ik", x, y);
     }
@@ -181,16 +188,23 @@ static Value *random_shape(Gen *r) {
 /* A function of some inputs with about `ops` ops; everything nobody uses is a result. */
 static Gen random_graph(uint64_t seed, int ops) {
     Gen r = {.seed = seed};
-    r.g = test_read("graph front\nvar %x: f32[3, 4] of @c\nvar %z: f32[4] of @c\nvar %i: i32[3, 4] of @c\nfield %f: f32[B<=4, 4] of @c\nvar %w: f32[4, 4] of @c\nvar %s: f32 of @c\n"
-                    "command @c() {\n}\nfunc @f(%x: f32[3, 4], %z: f32[4], %i: i32[3, 4], %f: f32[B<=4, 4], %w: f32[4, 4], %s: f32) -> () {\nreturn\n}\n");
+    r.g = test_read("graph front\nvar %x: f32[3, 4] of @c\nvar %z: f32[4] of @c\nvar %i: i32[3, 4] of @c\nfield %f: f32[B<=4, 4] "
+                    "of @c\nvar %w: f32[4, 4] of @c\nvar %s: f32 of @c\n"
+                    "command @c() {\n}\nfunc @f(%x: f32[3, 4], %z: f32[4], %i: i32[3, 4], %f: f32[B<=4, 4], %w: f32[4, 4], %s: "
+                    "f32) -> () {\nreturn\n}\n");
     r.b = builder_at_end(r.g.f);
     for (size_t i = 0; i < r.g.f->body->params.n; i++) r.pool[r.n++] = r.g.f->body->params.at[i];
     for (int i = 0; i < ops; i++) {
         uint64_t kind = below(&r, 8);
-        Value *v = kind < 3 ? random_arithmetic(&r) : kind == 3 ? random_logic(&r) : kind == 4 ? random_integers(&r) : random_shape(&r);
+        Value *v = kind < 3    ? random_arithmetic(&r)
+                   : kind == 3 ? random_logic(&r)
+                   : kind == 4 ? random_integers(&r)
+                               : random_shape(&r);
         if (!v || type_count(v->type, BATCH) > 2000) continue;
-        if (r.n < POOL) r.pool[r.n++] = v;
-        else r.pool[below(&r, POOL)] = v;
+        if (r.n < POOL)
+            r.pool[r.n++] = v;
+        else
+            r.pool[below(&r, POOL)] = v;
     }
     for (int i = 0; i < r.n; i++) {
         if (!r.pool[i]->def) continue;
@@ -225,15 +239,17 @@ static void check_random(uint64_t seed, int ops) {
     for (size_t i = 0; i < n_out; i++) {
         int64_t at;
         if (!same_numbers(before[i], after[i], &at))
-            ck_abort_msg("seed %" PRIu64 ": result %s differs at %" PRId64 ": %.9g before, %.9g after\n%s=>\n%s", r.seed, r.g.f->out_slots.at[i]->name, at,
-                         tensor_get(before[i], at), tensor_get(after[i], at), text, test_text(&r.g));
+            ck_abort_msg("seed %" PRIu64 ": result %s differs at %" PRId64 ": %.9g before, %.9g after\n%s=>\n%s", r.seed,
+                         r.g.f->out_slots.at[i]->name, at, tensor_get(before[i], at), tensor_get(after[i], at), text,
+                         test_text(&r.g));
         tensor_release(before[i]);
         tensor_release(after[i]);
     }
     for (size_t i = 0; i < n_in; i++) tensor_release(in[i]);
     const char *once = test_text(&r.g);
     ck_assert(pass_simplify(&r.g.c, r.g.m));
-    ck_assert_msg(strcmp(once, test_text(&r.g)) == 0, "seed %" PRIu64 ": a second simplify changed\n%s=>\n%s", r.seed, once, test_text(&r.g));
+    ck_assert_msg(strcmp(once, test_text(&r.g)) == 0, "seed %" PRIu64 ": a second simplify changed\n%s=>\n%s", r.seed, once,
+                  test_text(&r.g));
     arena_free(r.g.a);
 }
 
@@ -266,22 +282,32 @@ static const Count counts[] = {
     {"%a = transpose %x, perm=[1, 0] : f32[4, 3]\n%y = transpose %a, perm=[1, 0] : f32[3, 4]", "f32[3, 4]", ""},
     {"%a = reshape %v : f32[1, 4]\n%y = broadcast %a, axes=[0, 1] : f32[3, 4]", "f32[3, 4]", "broadcast 1"},
     {"%a = transpose %z, perm=[1, 0] : f32[4, 3]\n%y = contract \"ij,jk->ik\" %x, %a : f32[3, 3]", "f32[3, 3]", "contract 1"},
-    {"%a = transpose %x, perm=[1, 0] : f32[4, 3]\n%b = contract \"ij,jk->ik\" %a, %z : f32[4, 4]\n%y = transpose %b, perm=[1, 0] : f32[4, 4]", "f32[4, 4]", "contract 1"},
-    {"%a = slice %x, start=[0, 0], limit=[3, 2], step=[1, 1] : f32[3, 2]\n%b = slice %z, start=[0, 2], limit=[3, 4], step=[1, 1] : f32[3, 2]\n%o = constant 0 : f32\n"
-     "%p = pad %b, %o, low=[0, 2], high=[0, 0], interior=[0, 0] : f32[3, 4]\n%q = pad %a, %o, low=[0, 0], high=[0, 2], interior=[0, 0] : f32[3, 4]\n%y = add %p, %q : f32[3, 4]",
+    {"%a = transpose %x, perm=[1, 0] : f32[4, 3]\n%b = contract \"ij,jk->ik\" %a, %z : f32[4, 4]\n%y = transpose %b, perm=[1, 0] "
+     ": f32[4, 4]",
+     "f32[4, 4]", "contract 1"},
+    {"%a = slice %x, start=[0, 0], limit=[3, 2], step=[1, 1] : f32[3, 2]\n%b = slice %z, start=[0, 2], limit=[3, 4], step=[1, 1] "
+     ": f32[3, 2]\n%o = constant 0 : f32\n"
+     "%p = pad %b, %o, low=[0, 2], high=[0, 0], interior=[0, 0] : f32[3, 4]\n%q = pad %a, %o, low=[0, 0], high=[0, 2], "
+     "interior=[0, 0] : f32[3, 4]\n%y = add %p, %q : f32[3, 4]",
      "f32[3, 4]", "slice 2, concat 1"},
-    {"%a = neg %x : f32[3, 4]\n%k = constant 0.1 : f32[3, 4]\n%b = mul %a, %k : f32[3, 4]\n%y = sub %z, %b : f32[3, 4]", "f32[3, 4]", "constant 1, mul 1, add 1"},
-    {"%b = broadcast %v, axes=[1] : f32[3, 4]\n%k = constant 2 : f32[3, 4]\n%c = mul %b, %k : f32[3, 4]\n%y = exp %c : f32[3, 4]", "f32[3, 4]", "constant 1, mul 1, exp 1, broadcast 1"},
+    {"%a = neg %x : f32[3, 4]\n%k = constant 0.1 : f32[3, 4]\n%b = mul %a, %k : f32[3, 4]\n%y = sub %z, %b : f32[3, 4]",
+     "f32[3, 4]", "constant 1, mul 1, add 1"},
+    {"%b = broadcast %v, axes=[1] : f32[3, 4]\n%k = constant 2 : f32[3, 4]\n%c = mul %b, %k : f32[3, 4]\n%y = exp %c : f32[3, 4]",
+     "f32[3, 4]", "constant 1, mul 1, exp 1, broadcast 1"},
     /* scans */
-    {"%h, %w = scan %x, %z, carry=2, axes=[], yaxes=[], reverse=false, trip=5 : f32[3, 4], f32[3, 4] {\nblock (%t: i32, %c: f32[3, 4], %d: f32[3, 4])\n%e = exp %z : f32[3, 4]\n%n = mul %c, %e : f32[3, 4]\n"
+    {"%h, %w = scan %x, %z, carry=2, axes=[], yaxes=[], reverse=false, trip=5 : f32[3, 4], f32[3, 4] {\nblock (%t: i32, %c: "
+     "f32[3, 4], %d: f32[3, 4])\n%e = exp %z : f32[3, 4]\n%n = mul %c, %e : f32[3, 4]\n"
      "%u = add %d, %c : f32[3, 4]\nyield %n, %u\n}\n%y = add %h, %x : f32[3, 4]",
      "f32[3, 4]", "exp 1, scan 1, mul 1, add 1"},
-    {"%h, %w = scan %x, %z, carry=2, axes=[], yaxes=[], reverse=false, trip=5 : f32[3, 4], f32[3, 4] {\nblock (%t: i32, %c: f32[3, 4], %d: f32[3, 4])\n%n = mul %c, %d : f32[3, 4]\nyield %n, %d\n}\n"
+    {"%h, %w = scan %x, %z, carry=2, axes=[], yaxes=[], reverse=false, trip=5 : f32[3, 4], f32[3, 4] {\nblock (%t: i32, %c: "
+     "f32[3, 4], %d: f32[3, 4])\n%n = mul %c, %d : f32[3, 4]\nyield %n, %d\n}\n"
      "%y = add %h, %w : f32[3, 4]",
      "f32[3, 4]", "scan 1, mul 1, add 1"},
-    {"%h, %ys = scan %v, %x, carry=1, axes=[1], yaxes=[1], reverse=false, trip=4 : f32[4], f32[3, 4] {\nblock (%t: i32, %c: f32[4], %s: f32[3])\n%n = sin %c : f32[4]\nyield %n, %s\n}\n%y = exp %h : f32[4]",
+    {"%h, %ys = scan %v, %x, carry=1, axes=[1], yaxes=[1], reverse=false, trip=4 : f32[4], f32[3, 4] {\nblock (%t: i32, %c: "
+     "f32[4], %s: f32[3])\n%n = sin %c : f32[4]\nyield %n, %s\n}\n%y = exp %h : f32[4]",
      "f32[4]", "scan 1, sin 1, exp 1"},
-    {"%h, %ys = scan %v, %r, carry=1, axes=[0], yaxes=[0], reverse=false, trip=1 : f32[4], f32[1, 4] {\nblock (%t: i32, %c: f32[4], %s: f32[4])\n%n = mul %c, %s : f32[4]\nyield %n, %n\n}\n%y = exp %h : f32[4]",
+    {"%h, %ys = scan %v, %r, carry=1, axes=[0], yaxes=[0], reverse=false, trip=1 : f32[4], f32[1, 4] {\nblock (%t: i32, %c: "
+     "f32[4], %s: f32[4])\n%n = mul %c, %s : f32[4]\nyield %n, %n\n}\n%y = exp %h : f32[4]",
      "f32[4]", "reshape 1, mul 1, exp 1"},
 };
 enum { N_COUNTS = sizeof counts / sizeof *counts };
@@ -291,10 +317,12 @@ static void count_op(Op *op, void *arg) { ((int *)arg)[op->code]++; }
 START_TEST(what_is_left) {
     const Count *c = &counts[_i];
     Arena *a = arena_new();
-    TestGraph g = test_read(arena_printf(a,
-                                         "graph expanded\nvar %%x: f32[3, 4] of @c\nvar %%z: f32[3, 4] of @c\nvar %%v: f32[4] of @c\nvar %%r: f32[1, 4] of @c\nvar %%y: %s of @c\ncommand @c() {\n}\n"
-                                         "func @f(%%x: f32[3, 4], %%z: f32[3, 4], %%v: f32[4], %%r: f32[1, 4]) -> (%%y: %s) {\n%s\nreturn %%y\n}\n",
-                                         c->type, c->type, c->body));
+    TestGraph g = test_read(
+        arena_printf(a,
+                     "graph expanded\nvar %%x: f32[3, 4] of @c\nvar %%z: f32[3, 4] of @c\nvar %%v: f32[4] of @c\nvar %%r: f32[1, "
+                     "4] of @c\nvar %%y: %s of @c\ncommand @c() {\n}\n"
+                     "func @f(%%x: f32[3, 4], %%z: f32[3, 4], %%v: f32[4], %%r: f32[1, 4]) -> (%%y: %s) {\n%s\nreturn %%y\n}\n",
+                     c->type, c->type, c->body));
     ck_assert(pass_simplify(&g.c, g.m));
     test_verify(&g, "simplify");
     int found[OP_COUNT] = {0};
@@ -317,10 +345,12 @@ END_TEST
 
 /* A hundred thousand ops take no longer than they should: the pass is linear. */
 START_TEST(large) {
-    TestGraph g = test_read("graph expanded\nvar %x: f32[4] of @c\nvar %y: f32[4] of @c\ncommand @c() {\n}\nfunc @f(%x: f32[4]) -> (%y: f32[4]) {\n%y = neg %x : f32[4]\nreturn %y\n}\n");
+    TestGraph g = test_read("graph expanded\nvar %x: f32[4] of @c\nvar %y: f32[4] of @c\ncommand @c() {\n}\nfunc @f(%x: f32[4]) "
+                            "-> (%y: f32[4]) {\n%y = neg %x : f32[4]\nreturn %y\n}\n");
     Builder b = builder_at_end(g.f);
     Value *v = g.f->body->results.at[0], *x = g.f->body->params.at[0];
-    for (int i = 0; i < 50000; i++) v = g_binary(&b, i % 3 ? OP_mul : OP_sub, g_binary(&b, OP_add, v, g_constant(&b, v->type, i % 7)), x);
+    for (int i = 0; i < 50000; i++)
+        v = g_binary(&b, i % 3 ? OP_mul : OP_sub, g_binary(&b, OP_add, v, g_constant(&b, v->type, i % 7)), x);
     g.f->body->results.at[0] = v;
     ck_assert(pass_simplify(&g.c, g.m));
     test_verify(&g, "simplify");

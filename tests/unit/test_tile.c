@@ -15,6 +15,7 @@
 static const Machine machines[] = {
     {.vector_bytes = 64, .vector_registers = 32, .masked = true, .l1 = 32768, .l2 = 1 << 20},
     {.vector_bytes = 32, .vector_registers = 16, .masked = false, .l1 = 32768, .l2 = 1 << 18},
+    {.vector_bytes = 64, .vector_registers = 32, .masked = true, .l1 = 1 << 12, .l2 = 1 << 14},
     {.vector_bytes = 4, .vector_registers = 16, .masked = false, .l1 = 1024, .l2 = 4096},
 };
 enum { N_MACHINES = sizeof machines / sizeof *machines };
@@ -125,6 +126,18 @@ START_TEST(rows_that_are_neighbours) {
 }
 END_TEST
 
+/* Rows that lie 4096 bytes apart are packed in front. */
+START_TEST(rows_that_collide) {
+    Arena *a = arena_new();
+    int m = _i % 2 ? 45 : 56, n = _i / 2 ? 200 : 192;
+    const char *buffers = arena_printf(a, "  buffer %%x: f32[%d, 53] stride [1024, 1]\n  buffer %%w: f32[53, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
+    const char *kernel = arena_printf(a, "    for i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n      for k in 0..53 { s = fma(%%x[i, k], %%w[k, j], s) }\n"
+                                         "      %%y[i, j] = s\n    }\n", m, n);
+    compare(step_text(a, buffers, kernel, 0), 1, true);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(short_batches) {
     Arena *a = arena_new();
     const char *buffers = "  buffer %in: u8[B, 30]\n  buffer %w: f32[30, 40]\n  buffer %y: f32[B, 40]\n";
@@ -223,6 +236,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, products, 0, 36);
     tcase_add_loop_test(t, short_batches, 1, 38);
     tcase_add_loop_test(t, rows_that_are_neighbours, 0, 4);
+    tcase_add_loop_test(t, rows_that_collide, 0, 4);
     tcase_add_loop_test(t, weight_update_in_the_epilogue, 1, 20);
     tcase_add_test(t, batched_product_with_odd_names);
     tcase_add_loop_test(t, convolution_is_a_nest_of_seven, 1, 6);
