@@ -189,6 +189,8 @@ static int read_count(const char *what, const char *text, int64_t *value) {
 static int read_define(Arena *a, Options *o, const char *text) {
     const char *eq = strchr(text, '=');
     if (!eq || eq == text) return usage_error("-D takes NAME=VALUE, not `%s`", text);
+    for (size_t i = 0; i < o->defines.n; i++)
+        if (o->defines.at[i].name == intern_n(text, (size_t)(eq - text))) return usage_error("-D %s is given twice", o->defines.at[i].name);
     vec_push(a, &o->defines, ((Define){intern_n(text, (size_t)(eq - text)), eq + 1}));
     return OK;
 }
@@ -256,6 +258,37 @@ static int find_command(int argc, char **argv, bool run) {
     return argc;
 }
 
+/* A list of passes, as of --print-after: every name must be one. */
+static int check_passes(const char *flag, const char *list) {
+    const char *const *names;
+    size_t n = pipeline_names(&names);
+    for (const char *s = list; s && *s;) {
+        size_t k = strcspn(s, ","), i = 0;
+        const char *name = intern_n(s, k);
+        while (i < n && strcmp(names[i], name) != 0) i++;
+        if (i == n) {
+            const char *near = diag_nearest(name, names, n);
+            return usage_error("--%s: there is no pass `%s`%s%s%s", flag, name, near ? "; did you mean `" : "", near ? near : "", near ? "`?" : "; --list-passes lists them");
+        }
+        s += k + (s[k] == ',');
+    }
+    return OK;
+}
+
+/* One run does one thing. */
+static int check_purpose(const Options *o) {
+    const char *asked[8];
+    int n = 0;
+    if (o->run) asked[n++] = "run";
+    if (o->eval && !o->gradcheck) asked[n++] = "--eval"; /* --gradcheck of what one command asks for */
+    if (o->emit) asked[n++] = "--emit";
+    if (o->summary) asked[n++] = "--summary";
+    if (o->plan) asked[n++] = "--plan";
+    if (o->gradcheck) asked[n++] = "--gradcheck";
+    if (n > 1) return usage_error("%s and %s: one thing at a time", asked[0], asked[1]);
+    return OK;
+}
+
 static int read_command_line(Arena *a, int argc, char **argv, Options *o) {
     o->passes.verify = PIPELINE_VERIFY_DEFAULT && getenv("NNC_VERIFY");
     o->run = argc > 1 && strcmp(argv[1], "run") == 0;
@@ -277,10 +310,14 @@ static int read_command_line(Arena *a, int argc, char **argv, Options *o) {
         argv++;
         end--;
     }
+    argv[0] = "nnc"; /* getopt's messages begin with it */
     for (int flag; (flag = getopt_long(end, argv, "D:o:g", flags, NULL)) != -1;) {
         int status = read_flag(a, o, flag, optarg);
         if (status >= 0) return status == OK ? -2 : status; /* -2: done, nothing to compile */
     }
+    if (o->passes.stop_after && strchr(o->passes.stop_after, ',')) return usage_error("--stop-after takes one pass, not `%s`", o->passes.stop_after);
+    if (check_passes("print-after", o->passes.print_after) != OK || check_purpose(o) != OK) return WRONG;
+    if (o->out && !*o->out) return usage_error("-o takes the name of a file");
     if (optind >= end) {
         print_help(stderr);
         return WRONG;
@@ -533,7 +570,13 @@ static int check_gradients(Compilation *c) {
     if (c->program.loops) return usage_error("--gradcheck: %s holds loops; gradients belong to graphs", c->options->file);
     if (c->program.stage != STAGE_FRONT) return usage_error("--gradcheck: in %s the gradients are expanded already", c->options->file);
     GradCheck *check = gradcheck_begin(c->arena, c->program.graph);
-    if (!run_passes(c, "autodiff")) return WRONG;
+    Options plain = *c->options; /* simplify would make one value of what stop_gradient holds back and what moves */
+    const Options *given = c->options;
+    if (!plain.passes.passes) plain.passes.passes = "infer,autodiff";
+    c->options = &plain;
+    bool expanded = run_passes(c, NULL);
+    c->options = given;
+    if (!expanded) return WRONG;
     ProgramTexts texts = program_texts(c);
     struct nn_program *program = program_make(c->arena, c->program.graph, NULL, &texts);
     Worst worst = {0};
@@ -615,7 +658,7 @@ static int run_cached(Compilation *c) {
         if (status != OK) return status;
     }
     char **argv = arena_make_n(c->arena, char *, (size_t)c->options->n_command + 2);
-    argv[0] = arena_printf(c->arena, "%s", program);
+    argv[0] = arena_printf(c->arena, "%s", default_out(c)); /* what its messages and its help call it */
     for (int i = 0; i < c->options->n_command; i++) argv[i + 1] = c->options->command[i];
     fflush(NULL);
     execv(program, argv);
@@ -624,8 +667,15 @@ static int run_cached(Compilation *c) {
 
 /* ---- the whole way ---- */
 
+/* Nobody means to write over the program itself. */
+static bool same_file(const char *a, const char *b) {
+    struct stat s, t;
+    return stat(a, &s) == 0 && stat(b, &t) == 0 && s.st_dev == t.st_dev && s.st_ino == t.st_ino;
+}
+
 static int compile(Compilation *c) {
     const Options *o = c->options;
+    if (o->out && same_file(o->out, o->file)) return usage_error("-o %s would write over the program itself", o->out);
     int status = read_program(c);
     if (status >= 0) return status;
     if (!choose_target(c)) return WRONG;

@@ -13,6 +13,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,9 +58,16 @@ static bool reads_pictures(const struct nn_program *p) {
     return false;
 }
 
+/* A file name that ends in something else than .png; one that ends in a value may end in anything. */
+static bool no_picture(const struct nn_node *write) {
+    const char *end = write->n_pieces ? write->pieces[write->n_pieces - 1].text : NULL;
+    size_t n = end ? strlen(end) : 0;
+    return n >= 4 && end[n - 4] == '.' && strcasecmp(end + n - 4, ".png") != 0;
+}
+
 static bool writes_in(const struct nn_program *p, const struct nn_node *at, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        if (at[i].kind == NN_WRITE && at[i].slot >= 0 && p->slots[at[i].slot].n_dims >= 2) return true;
+        if (at[i].kind == NN_WRITE && at[i].slot >= 0 && p->slots[at[i].slot].n_dims >= 2 && !no_picture(&at[i])) return true;
         if (writes_in(p, at[i].body, at[i].n_body)) return true;
     }
     return false;

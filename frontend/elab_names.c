@@ -68,6 +68,7 @@ static void check_defines(Elab *e) {
         Loc at = d ? d->node->loc : (Loc){0};
         if (d) {
             elab_error(e, at, 112, "-D %s: `%s` is not a `const`", def->name, def->name);
+            if (d->node->kind == AST_OPTION) elab_note(e, (Loc){0}, "an option is chosen when the program runs: --%s=%s", def->name, def->value);
             continue;
         }
         Vec(const char *) known = {0};

@@ -351,7 +351,8 @@ static bool slip_juxtaposed(Slip *s) {
         return true;
     }
     if (i == s->first && is_element_type(s, i)) {
-        diag_error(p->diag, token_loc(p, before), 16, "a name is bound without its type: `%s = ...`", token_text(s, s->token));
+        diag_error(p->diag, token_loc(p, before), 16, "a type stands behind its name: `%s: %s = ...`", token_text(s, s->token),
+                   token_text(s, before));
         return true;
     }
     if (i == s->first && is_declaration_word(before->kind, NULL)) {

@@ -66,21 +66,35 @@ static void split_row(Nest *nest) {
     nest->row_b = nest->out.b[last];
 }
 
+/* Where the operands' elements of each step are, from those of an output on. */
+typedef struct Steps {
+    int64_t n, *a, *b;
+} Steps;
+
+static bool steps_of(const Loops *reduced, Steps *s) {
+    int64_t index[MAX_LABELS] = {0};
+    s->n = loops_count(reduced);
+    s->a = malloc((size_t)(2 * s->n + 1) * sizeof *s->a);
+    s->b = s->a + s->n;
+    for (int64_t k = 0; k < s->n && s->a; k++) {
+        s->a[k] = dot_index(reduced->n, index, reduced->a);
+        s->b[k] = dot_index(reduced->n, index, reduced->b);
+        index_next(reduced->n, reduced->dim, index);
+    }
+    return s->a != NULL;
+}
+
 /* One row of the result, from a and b at their first elements: pieces of SUM_CHAIN steps in room for all of them, then the tree.
  * Result: row 0 of `pieces`. */
-static void row_chains(const Nest *nest, Elem elem, const char *a, const char *b, void *pieces) {
-    int64_t index[MAX_LABELS] = {0}, steps = loops_count(&nest->reduced), size = elem_size(elem), n = nest->row;
-    int64_t count = steps <= SUM_CHAIN ? 1 : (steps + SUM_CHAIN - 1) / SUM_CHAIN;
-    memset(pieces, 0, (size_t)(count * n * size));
-    for (int64_t k = 0; k < steps; k++) {
-        const char *ak = a + size * dot_index(nest->reduced.n, index, nest->reduced.a),
-                   *bk = b + size * dot_index(nest->reduced.n, index, nest->reduced.b);
-        char *acc = (char *)pieces + k / SUM_CHAIN * n * size;
+static void row_chains(const Nest *nest, const Steps *s, Elem elem, const void *a, const void *b, void *pieces) {
+    int64_t n = nest->row, count = s->n <= SUM_CHAIN ? 1 : (s->n + SUM_CHAIN - 1) / SUM_CHAIN;
+    memset(pieces, 0, (size_t)(count * n * elem_size(elem)));
+    for (int64_t p = 0; p < count; p++) {
+        int64_t first = p * SUM_CHAIN, steps = s->n - first < SUM_CHAIN ? s->n - first : SUM_CHAIN;
         if (elem == F32)
-            fma_row_f32(n, (const void *)ak, nest->row_a, (const void *)bk, nest->row_b, (void *)acc);
+            chain_f32(n, steps, a, s->a + first, nest->row_a, b, s->b + first, nest->row_b, (float *)pieces + p * n);
         else
-            fma_row_f64(n, (const void *)ak, nest->row_a, (const void *)bk, nest->row_b, (void *)acc);
-        index_next(nest->reduced.n, nest->reduced.dim, index);
+            chain_f64(n, steps, a, s->a + first, nest->row_a, b, s->b + first, nest->row_b, (double *)pieces + p * n);
     }
     if (elem == F32)
         tree_f32(count, n, pieces);
@@ -89,18 +103,19 @@ static void row_chains(const Nest *nest, Elem elem, const char *a, const char *b
 }
 
 static bool run_real(Eval *e, const Op *op, const Nest *nest, const Tensor *a, const Tensor *b, Tensor *r) {
-    int64_t index[MAX_LABELS] = {0}, steps = loops_count(&nest->reduced), size = elem_size(r->elem),
-            rows = loops_count(&nest->out);
-    void *pieces = malloc((size_t)((steps / SUM_CHAIN + 1) * nest->row * size) + 1);
-    if (!pieces) return eval_fault(e, op, 0, "there is no memory for a chain of %" PRId64 " products", steps);
-    for (int64_t i = 0; i < rows && nest->row > 0; i++) {
-        row_chains(nest, r->elem, (const char *)a->data + size * dot_index(nest->out.n, index, nest->out.a),
-                   (const char *)b->data + size * dot_index(nest->out.n, index, nest->out.b), pieces);
+    int64_t index[MAX_LABELS] = {0}, size = elem_size(r->elem), rows = loops_count(&nest->out);
+    Steps s;
+    void *pieces = NULL;
+    bool ok = steps_of(&nest->reduced, &s) && (pieces = malloc((size_t)((s.n / SUM_CHAIN + 1) * nest->row * size) + 1));
+    for (int64_t i = 0; i < rows && nest->row > 0 && ok; i++) {
+        const char *at_a = (const char *)a->data + size * dot_index(nest->out.n, index, nest->out.a);
+        row_chains(nest, &s, r->elem, at_a, (const char *)b->data + size * dot_index(nest->out.n, index, nest->out.b), pieces);
         memcpy((char *)r->data + i * nest->row * size, pieces, (size_t)(nest->row * size));
         index_next(nest->out.n, nest->out.dim, index);
     }
     free(pieces);
-    return true;
+    free(s.a);
+    return ok || eval_fault(e, op, 0, "there is no memory for a chain of %" PRId64 " products", s.n);
 }
 
 static void run_int(const Nest *nest, const Tensor *a, const Tensor *b, Tensor *r) {

@@ -6,9 +6,9 @@
  * and lets the C compiler use vectors. Rows of partial sums stand one after the other in `pieces`.
  */
 
-/* acc[j] = a[j * sa] * b[j * sb] + acc[j], rounded once. */
-static inline __attribute__((always_inline)) void ROWS(fma_body)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb,
-                                                                 REAL *restrict acc) {
+/* One step of n chains: acc[j] = a[j * sa] * b[j * sb] + acc[j], rounded once. */
+static inline __attribute__((always_inline)) void ROWS(fma_row)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb,
+                                                                REAL *restrict acc) {
     if (sa == 0 && sb == 1) {
         REAL a0 = *a;
         for (int64_t j = 0; j < n; j++) acc[j] = FMA(a0, b[j], acc[j]);
@@ -20,22 +20,32 @@ static inline __attribute__((always_inline)) void ROWS(fma_body)(int64_t n, cons
     }
 }
 
+/* A piece of n chains: `steps` of them, step k from a[at_a[k]] and b[at_b[k]] on. */
+static inline __attribute__((always_inline)) void ROWS(chain_body)(int64_t n, int64_t steps, const REAL *a, const int64_t *at_a,
+                                                                   int64_t sa, const REAL *b, const int64_t *at_b, int64_t sb,
+                                                                   REAL *restrict acc) {
+    for (int64_t k = 0; k < steps; k++) ROWS(fma_row)(n, a + at_a[k], sa, b + at_b[k], sb, acc);
+}
+
 #if defined(__x86_64__) && defined(__GNUC__)
 /* The same operations; with the instruction the compiler writes them as vectors, without it FMA is a call. */
-__attribute__((target("avx2,fma"), optimize("O3"))) static void ROWS(fma_fast)(int64_t n, const REAL *a, int64_t sa,
-                                                                               const REAL *b, int64_t sb, REAL *restrict acc) {
-    ROWS(fma_body)(n, a, sa, b, sb, acc);
+__attribute__((target("avx2,fma"), optimize("O3"))) static void ROWS(chain_fast)(int64_t n, int64_t steps, const REAL *a,
+                                                                                 const int64_t *at_a, int64_t sa, const REAL *b,
+                                                                                 const int64_t *at_b, int64_t sb,
+                                                                                 REAL *restrict acc) {
+    ROWS(chain_body)(n, steps, a, at_a, sa, b, at_b, sb, acc);
 }
 #endif
 
-static void ROWS(fma_row)(int64_t n, const REAL *a, int64_t sa, const REAL *b, int64_t sb, REAL *restrict acc) {
+static void ROWS(chain)(int64_t n, int64_t steps, const REAL *a, const int64_t *at_a, int64_t sa, const REAL *b,
+                        const int64_t *at_b, int64_t sb, REAL *restrict acc) {
 #if defined(__x86_64__) && defined(__GNUC__)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        ROWS(fma_fast)(n, a, sa, b, sb, acc);
+        ROWS(chain_fast)(n, steps, a, at_a, sa, b, at_b, sb, acc);
         return;
     }
 #endif
-    ROWS(fma_body)(n, a, sa, b, sb, acc);
+    ROWS(chain_body)(n, steps, a, at_a, sa, b, at_b, sb, acc);
 }
 
 static void ROWS(add_row)(int64_t n, const REAL *x, REAL *restrict acc) {

@@ -12,12 +12,13 @@
  *   place  := "arena" n | "thread" n | "slot" string | "field" string | "data [" number... "]"
  *   node   := "kernel @" name "{" stmt... "}" | "barrier" | "loop" var "in 0.." (affine | "%" name) "{" node... "}"
  *           | "while %" name "max" n "{" node... "}"
- *   stmt   := "for" range, ... "{" stmt... "}"      range := var "in" affine ".." (affine | "min(" affine, ... ")") ["by" n]
- * [mark] | "let" t ":" elem "=" expr | "acc" t ":" elem ["[" n... "]"] "=" expr | t ["[" affine... "]"] "=" expr | "%" name ["["
- * affine... "]"] "=" expr | "index" v "=" ("(" affine ")" ("/" | "mod") n | expr) | "check" v "<" affine | "if 0 <=" affine "{"
- * stmt... "}" mark   := "parallel" | "vector" n | "unroll" [n] expr   := [elem] (number | "convert(" expr ")") | "%" name ["["
- * affine... "]" ["else" number]] | t ["[" affine... "]"] | elem "(" affine ")" | op "(" expr, ... ")" | "uniform(" n "," expr ","
- * expr ")" | "tree(" op "," t ")"
+ *   stmt   := "for" range, ... "{" stmt... "}" | "if 0 <=" affine "{" stmt... "}" | "check" v "<" affine
+ *           | "let" t ":" elem "=" expr | "acc" t ":" elem ["[" n... "]"] "=" expr | t ["[" affine... "]"] "=" expr
+ *           | "%" name ["[" affine... "]"] "=" expr | "index" v "=" ("(" affine ")" ("/" | "mod") n | expr)
+ *   range  := var "in" affine ".." (affine | "min(" affine, ... ")") ["by" n] [mark]
+ *   mark   := "parallel" | "vector" n | "unroll" [n]
+ *   expr   := [elem] (number | "convert(" expr ")") | "%" name ["[" affine... "]" ["else" number]] | t ["[" affine... "]"]
+ *           | elem "(" affine ")" | op "(" expr, ... ")" | "uniform(" n "," expr "," expr ")" | "tree(" op "," t ")"
  */
 #include "loops_text.h"
 

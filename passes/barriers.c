@@ -15,63 +15,62 @@
 
 typedef struct Touch {
     const Buffer *buffer;
+    int64_t end;        /* ARENA, THREAD: behind its last byte in the arena, of all threads' copies */
     bool store, shared; /* shared: by all threads; else by the first alone */
 } Touch;
 
 typedef Vec(Touch) Touches;
 typedef Vec(StepNode *) StepNodes;
 
-static bool overlap(const Buffer *x, const Buffer *y) {
-    if (buffer_memory(x) == buffer_memory(y)) return true;
-    x = buffer_memory(x);
-    y = buffer_memory(y);
-    if (x->place != y->place) return false;
-    switch (x->place) {
-    case PLACE_ARENA: return x->offset < y->offset + y->bytes && y->offset < x->offset + x->bytes;
-    case PLACE_SLOT:
-    case PLACE_FIELD: return x->slot == y->slot;
-    case PLACE_NONE:
-    case PLACE_THREAD:
-    case PLACE_DATA: return false;
-    }
-    return false;
+static bool in_arena(const Buffer *b) { return b->place == PLACE_ARENA || b->place == PLACE_THREAD; }
+
+/* Threads' own copies do not meet, as long as it is the same thread that has the bytes. */
+static bool overlap(const Touch *x, const Touch *y) {
+    const Buffer *a = buffer_memory(x->buffer), *b = buffer_memory(y->buffer);
+    if (a->place == PLACE_THREAD && b->place == PLACE_THREAD && a->offset == b->offset && a->bytes == b->bytes) return false;
+    if (a == b) return true;
+    if (in_arena(a) && in_arena(b)) return a->offset < y->end && b->offset < x->end;
+    if (a->place != b->place) return false;
+    return (a->place == PLACE_SLOT || a->place == PLACE_FIELD) && a->slot == b->slot;
 }
 
 static bool meet(const Touches *before, const Touches *now) {
     for (size_t i = 0; i < before->n; i++)
         for (size_t k = 0; k < now->n; k++) {
             const Touch *x = &before->at[i], *y = &now->at[k];
-            if ((x->store || y->store) && (x->shared || y->shared) && overlap(x->buffer, y->buffer)) return true;
+            if ((x->store || y->store) && (x->shared || y->shared) && overlap(x, y)) return true;
         }
     return false;
 }
 
-static void add_touch(Arena *a, Touches *t, const Buffer *b, bool store, bool shared) {
-    if (b->place == PLACE_THREAD || b->place == PLACE_DATA) return;
+static void add_touch(Arena *a, Touches *t, const Step *step, const Buffer *b, bool store, bool shared) {
+    if (b->place == PLACE_DATA) return;
     for (size_t i = 0; i < t->n; i++)
         if (t->at[i].buffer == b && t->at[i].store == store && t->at[i].shared == shared) return;
-    vec_push(a, t, ((Touch){b, store, shared}));
+    const Buffer *memory = buffer_memory(b);
+    int64_t copies = memory->place == PLACE_THREAD && step->threads > 1 ? step->threads : 1;
+    vec_push(a, t, ((Touch){b, memory->offset + memory->bytes * copies, store, shared}));
 }
 
-static void touch_expr(Arena *a, Touches *t, const Expr *e, bool shared) {
+static void touch_expr(Arena *a, Touches *t, const Step *step, const Expr *e, bool shared) {
     if (!e) return;
-    if (e->kind == EXPR_LOAD) add_touch(a, t, e->buffer, false, shared);
-    for (int i = 0; i < e->n_args; i++) touch_expr(a, t, e->args[i], shared);
+    if (e->kind == EXPR_LOAD) add_touch(a, t, step, e->buffer, false, shared);
+    for (int i = 0; i < e->n_args; i++) touch_expr(a, t, step, e->args[i], shared);
 }
 
-static void touch_body(Arena *a, Touches *t, const Body *body, bool shared) {
+static void touch_body(Arena *a, Touches *t, const Step *step, const Body *body, bool shared) {
     for (const Stmt *s = body->first; s; s = s->next) {
-        touch_expr(a, t, s->value, shared);
-        if (s->kind == STMT_STORE) add_touch(a, t, s->buffer, true, shared);
-        touch_body(a, t, &s->body, shared);
+        touch_expr(a, t, step, s->value, shared);
+        if (s->kind == STMT_STORE) add_touch(a, t, step, s->buffer, true, shared);
+        touch_body(a, t, step, &s->body, shared);
     }
 }
 
-static Touches kernel_touches(Arena *a, const StepNode *kernel) {
+static Touches kernel_touches(Arena *a, const Step *step, const StepNode *kernel) {
     Touches t = {0};
     bool shared = false;
     for (const Stmt *s = kernel->body.first; s; s = s->next) shared |= stmt_has_mark(s, MARK_PARALLEL);
-    touch_body(a, &t, &kernel->body, shared);
+    touch_body(a, &t, step, &kernel->body, shared);
     return t;
 }
 
@@ -84,21 +83,21 @@ static void add_barrier(Arena *a, StepNodes *out, Touches *pending, Loc loc) {
 }
 
 /* pending: what was touched since the last barrier. */
-static void place_barriers(Arena *a, StepNode *const *nodes, size_t n, Touches *pending, StepNodes *out) {
+static void place_barriers(Arena *a, const Step *step, StepNode *const *nodes, size_t n, Touches *pending, StepNodes *out) {
     for (size_t i = 0; i < n; i++) {
         StepNode *node = nodes[i];
         if (node->kind == STEP_BARRIER) continue;
         if (node->kind == STEP_KERNEL) {
-            Touches now = kernel_touches(a, node);
+            Touches now = kernel_touches(a, step, node);
             if (meet(pending, &now)) add_barrier(a, out, pending, node->loc);
-            for (size_t k = 0; k < now.n; k++) add_touch(a, pending, now.at[k].buffer, now.at[k].store, now.at[k].shared);
+            for (size_t k = 0; k < now.n; k++) add_touch(a, pending, step, now.at[k].buffer, now.at[k].store, now.at[k].shared);
             vec_push(a, out, node);
             continue;
         }
         /* a loop of the step: all threads must agree on its count or condition, and each turn follows the one before */
         if (pending->n) add_barrier(a, out, pending, node->loc);
         StepNodes inner = {0};
-        place_barriers(a, node->nodes.at, node->nodes.n, pending, &inner);
+        place_barriers(a, step, node->nodes.at, node->nodes.n, pending, &inner);
         if (pending->n) add_barrier(a, &inner, pending, node->loc);
         node->nodes.at = inner.at;
         node->nodes.n = inner.n;
@@ -112,7 +111,7 @@ bool pass_barriers(PassCtx *c, LoopsProgram *p) {
         Step *step = p->steps.at[i];
         StepNodes out = {0};
         Touches pending = {0};
-        place_barriers(c->arena, step->nodes.at, step->nodes.n, &pending, &out);
+        place_barriers(c->arena, step, step->nodes.at, step->nodes.n, &pending, &out);
         step->nodes.at = out.at;
         step->nodes.n = out.n;
         step->nodes.cap = out.cap;

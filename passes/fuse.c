@@ -1,7 +1,8 @@
 /*
  * fuse.c - groups ops into kernels, so that nothing is written to memory only to be read once.
- * in:  typed graph, grads expanded.   out: stage fused: every op stands in a `kernel`, but for control, constants and reshapes of
- * what lies in memory. keeps: every bit (nothing is reassociated), types, places.   spoils: use counts.
+ * in:    typed graph, grads expanded.
+ * out:   stage fused: every op stands in a `kernel`, but for control, constants and reshapes of what lies in memory.
+ * keeps: every bit (nothing is reassociated), types, places.   spoils: use counts.
  *
  *   %z = contract "bi,io->bo" %x, %w           %h = kernel {
  *   %bb = broadcast %b, axes=[1]                  %z = contract "bi,io->bo" %x, %w
@@ -12,13 +13,14 @@
  * A group has a point: the axes that run outside, which all its members share as their first ones. An op joins the group of one
  * of its operands if it reads the group's values in their own rows only (see step_keeps_rows) and no other operand waits for that
  * group:
+ *
  *   - behind a product or a window, elementwise ops of its shape (bias, activation, mask, the update of a weight);
  *   - elementwise ops, gathers, and reductions over trailing axes make a group of rows (softmax with its loss and its gradient:
- * the point is the sample). Then what only one later group uses moves there, if that makes less to write (1 - h moves to where dh
- * * h * (1 - h) is). At last groups without products and without a path between them share a kernel: the updates of many small
- * parameters, the tracked scalars.
+ *     the point is the sample).
  *
- * Groups that begin apart and work on the same rows are joined.
+ * Groups that begin apart and work on the same rows are joined. Then what only one later group uses moves there, if that makes
+ * less to write: 1 - h moves to where dh (h (1 - h)) is computed. At last groups without products and without a path between them
+ * share a kernel: the updates of many small parameters, the tracked scalars.
  *
  * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each
  * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them.

@@ -1,8 +1,8 @@
 /*
  * lower.c - from the graph to loops: every function becomes a step.
- * in:  a graph after autodiff; fused (a kernel op is a kernel) or not (then each op is one).   out: loops in stage `lowered`:
- * obvious nests, all loops serial, a barrier behind every kernel, buffers without places. keeps: the bits of every result, the
- * order of sums as graph.h states it, places in the source.
+ * in:    a graph after autodiff; fused (a kernel op is a kernel) or not (then each op is one).
+ * out:   loops in stage `lowered`: obvious nests, all loops serial, a barrier behind every kernel, buffers without places.
+ * keeps: the bits of every result, the order of sums as graph.h states it, places in the source.
  *
  *   %h = contract "bi,io->bo" %x, %w : f32[B, 64]         kernel @dense.1 {
  *                                                   =>      for b in 0..B, o in 0..64 {

@@ -34,6 +34,7 @@ static const Pass table[] = {
     GRAPH(join, STAGE_FRONT, STAGE_FRONT, STAGE_FRONT, "in loops, products of one value with several weights become one"),
     GRAPH(autodiff, STAGE_FRONT, STAGE_FRONT, STAGE_EXPANDED, "every grad becomes the ops that compute it"),
     GRAPH(simplify, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "(again)"),
+    GRAPH(reciprocal, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "(again)"),
     GRAPH(hoist, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "products leave scans that do not need them turn by turn"),
     GRAPH(undilate, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "convolutions of dilated inputs are done without the zeros"),
     GRAPH(unroll, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "short scans are written out"),

@@ -1,7 +1,9 @@
 /*
  * plan.c - a place in one arena for every buffer of a step, known when compiled.
- * in:  loops after tile, vectorize, parallelize.   out: every buffer lies in the frame, in the batch, in the program, or at an
- * offset of the arena; step->arena is its size; buffers that nobody uses are gone. keeps: every bit.   spoils: nothing.
+ * in:    loops after tile, vectorize, parallelize.
+ * out:   every buffer lies in the frame, in the batch, in the program, or at an offset of the arena; step->arena is its size;
+ *        buffers that nobody uses are gone.
+ * keeps: every bit.   spoils: nothing.
  *
  *   kernel a: writes %x                x lives 0..1, y 1..2, z 2..3
  *   kernel b: reads %x, writes %y  =>  %x arena 0, %y arena 4096, %z arena 0

@@ -61,7 +61,9 @@ def test_the_program_explains_itself(t):
     fails(t, program, "train", "--threads=0", words=["threads"])
     fails(t, program, "train", "--seed=-1", words=["seed"])
     fails(t, program, "predict", words=["--x"])
-    fails(t, program, "predict", f"--x={t.write('x.csv', ','.join('0' * 64))}", words=["train", "digits.safetensors"])
+    with open(os.path.join(t.root, "samples", "digits.nn"), encoding="utf-8") as f: alone = t.write("alone.nn", f.read())  # beside the sample somebody may have trained
+    t.run(t.nnc, alone, "-o", t.path("alone"))
+    fails(t, t.path("alone"), "predict", f"--x={t.write('x.csv', ','.join('0' * 64))}", words=["train", "digits.safetensors"])
 
 
 def test_run_keeps_nothing_beside_the_source(t):

@@ -18,6 +18,7 @@
     X(loops) \
     X(graph)      \
     X(math)       \
+    X(mutate)     \
     X(random)     \
     X(random_loops) \
     X(runtime)    \

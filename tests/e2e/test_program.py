@@ -1,0 +1,52 @@
+"""The finished program as a file: small, needing no library but libc, libm and the OpenMP runtime, saying what it is and what it plans."""
+import os, re, shutil
+
+from support import Skip
+
+SAMPLES = ["digits", "perceptron", "delta", "hebb", "mlp", "optimizers", "multitask"]
+MAY_NEED = ("linux-vdso", "libc.so", "libm.so", "libgomp.so", "ld-linux")
+
+
+def test_size(t):
+    """300 KB; 1 MB for mlp, which can be shown pictures. activations, six networks in one, is let off."""
+    for name in SAMPLES:
+        size = os.path.getsize(t.compile(name))
+        assert size < (1_000_000 if name == "mlp" else 300_000), f"{name} has {size} bytes"
+
+
+def test_libraries(t):
+    if not shutil.which("ldd"): raise Skip("needs ldd")
+    for name in SAMPLES:
+        out = t.run("ldd", t.compile(name)).stdout
+        names = [os.path.basename(line.split()[0]) for line in out.splitlines() if line.strip()]
+        assert len(names) >= 3, out
+        for library in names: assert library.startswith(MAY_NEED), f"{name} needs {library}"
+
+
+def test_pictures_are_linked_where_they_are_asked_for(t):
+    t.write("plain.nn", "command a { write ones([2, 2]) to \"x.csv\" }\n")
+    t.write("picture.nn", "command a { write ones([2, 2]) to \"x.png\" }\n")
+    for name in ("plain", "picture"):
+        t.run(t.nnc, t.path(name + ".nn"), "-o", t.path(name))
+        t.run(t.path(name), "a")
+        out = t.run("ldd", t.path(name)).stdout if shutil.which("ldd") else ""
+        assert "png" not in out and "jpeg" not in out, out
+    plain, picture = os.path.getsize(t.path("plain")), os.path.getsize(t.path("picture"))
+    assert plain < 300_000 and picture < 1_000_000, (plain, picture)
+    assert os.path.getsize(t.path("x.png")) > 50
+
+
+def test_summary_and_plan(t):
+    program = t.compile("mlp")
+    assert t.run(program, "--summary").stdout == t.run(t.nnc, "--summary", os.path.join(t.root, "samples", "mlp.nn")).stdout
+    summary = t.run(program, "--summary").stdout
+    assert re.search(r"net\.neurons_1\.W +f32\[784, 300\] +235,200 +20 +neurons", summary) and "238,510 parameters" in summary, summary
+    plan = t.run(program, "--plan").stdout
+    step = plan.split("step @train.step")[1].split("\nstep ")[0]
+    number = lambda word: int(re.search(rf"^ +{word} +([\d,]+)", step, re.M)[1].replace(",", ""))
+    # forward, gradient of both weights, gradient of the hidden layer; and what is not a product is little beside
+    products = 2 * 10 * (784 * 300 * 2 + 300 * 10 * 3)
+    assert products <= number("operations") <= 1.2 * products, (products, number("operations"))
+    assert number("weights") == 4 * 238510, step
+    frame = int(re.search(r"^frame +([\d,]+)", plan, re.M)[1].replace(",", ""))
+    assert 4 * 238510 <= frame <= 4 * 238510 + 4096, plan
