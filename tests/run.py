@@ -4,7 +4,7 @@
     unit      the Check program of tests/unit
     golden    texts and what must become of them (golden.py)
     e2e       whole programs, compiled and run (e2e/test_*.py)
-    sanitize  unit and golden again, with address and undefined-behaviour sanitizers
+    sanitize  most of unit, and golden, again with address and undefined-behaviour sanitizers
 
 Tests that need data from outside the project (a folder `shared/data` beside it) are skipped where there is none, counted and named.
 """
@@ -13,6 +13,11 @@ import os, re, subprocess, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "e2e")]
 import golden, support
+
+
+# The suites that read what people write and files hold, and change what passes share. The others (numbers against numbers) take minutes with sanitizers:
+# `build-sanitize/tests/unit_tests` runs them all.
+SANITIZED = "graph syntax elaborate errors loops lower fuse plan tile simplify runtime runtime_checkpoint runtime_data".split()
 
 
 class Count:
@@ -49,7 +54,7 @@ def main():
     nnc = os.path.join(build, "nnc")
     count.add(*golden.run(nnc, os.path.join(HERE, "golden"), "golden"))
     if everything and os.path.exists(os.path.join(sanitized, "nnc")):
-        run_unit(sanitized, count, "unit, sanitized")
+        run_unit(sanitized, count, "unit, sanitized", SANITIZED)
         count.add(*golden.run(os.path.join(sanitized, "nnc"), os.path.join(HERE, "golden"), "golden, sanitized"))
     count.add(*support.run_all(nnc, HERE))
     print(f"{count.passed} passed, {count.failed} failed" + (f", {count.skipped} skipped" if count.skipped else ""))
