@@ -107,12 +107,14 @@ def test_gradcheck(t):
 def test_gradcheck_of_what_is_stopped(t):
     """What stop_gradient holds back does not move in the differences either, even where it is the parameter itself."""
     for term, gradient in (("w * stop_gradient(w)", 2), ("w * w * stop_gradient(w)", 8), ("w * stop_gradient(w * w)", 4), ("stop_gradient(w)", 0)):
-        t.write("cut.nn", f"param w: f32[3] = 2\ncommand train {{\n    for i in 0..2 {{ minimize sum({term}) over w using sgd[0.1] }}\n}}\n")
+        t.write("cut.nn", f"param w: f32[3] = 2\ncommand train {{\n    for i in 0..2 {{ minimize sum({term}) over w using sgd[0.1] }}\n    print w\n}}\n")
         done = t.run(t.nnc, "--gradcheck", t.path("cut.nn"))
         # the line shows the worst comparison, along a direction or at an element, where the gradient is the number itself
         found = re.search(r"w: gradient (\S+), central difference (\S+), error", done.stdout)
         assert found and abs(float(found[1]) - float(found[2])) < 1e-6, f"{term}: {done.stdout}"
         assert ", 0 beyond their bounds" in done.stdout and (gradient == 0) == (", 0 of gradients" in done.stdout), f"{term}: {done.stdout}"
+        moved = [float(x) for x in re.findall(r"[\d.]+", t.run(t.nnc, t.path("cut.nn"), "--eval", "train", "--turns=1").stdout)]
+        assert len(moved) == 3 and all(abs(x - (2 - 0.1 * gradient)) < 1e-6 for x in moved), f"{term}: {moved}"
 
 
 def test_verify_passes(t):
