@@ -1,14 +1,20 @@
 /*
  * checkpoint.c - a run written to a file, and gone on from: see checkpoint.h.
  *
- * A safetensors file. Tensors: parameters, states, optimizer states under their names, and what a `keep` remembers under
- * "best.N.NAME". The metadata are texts: program   the program's hash            command, seed, options ("lr=0.01 epochs=5
- * --batches=3") data      samples of each set           phase     where it is: the item that comes next, and
- * "item:turn:turns:lo:samples:batch:seconds" of every loop around, from the outside epoch, batch, step, computed counters, for
- * readers; step and computed are read back carried   slots of the command in the order of the program, bytes in hexadecimal:
- * carried values, averages sums      of each `track`: weight and sums          stops    of each `keep` and `stop`: best and turns
- * without a better one log       bytes                         checksum  over all of the file Reals are hexadecimal floats:
- * exact.
+ * A safetensors file. Tensors: parameters, states, optimizer states under their names, and what a `keep` remembers, under
+ * "best.N.NAME". The metadata are texts; reals are hexadecimal floats, so exact:
+ *
+ *   - program: the program's hash
+ *   - command, seed, options: "lr=0.01 epochs=5 --batches=3"
+ *   - data: samples of each set
+ *   - phase: where it is: the item that comes next, and "item:turn:turns:lo:samples:batch:seconds" of every loop around, from
+ *     the outside
+ *   - epoch, batch, step, computed: counters, for readers; step and computed are read back
+ *   - carried: slots of the command in the order of the program (carried values, averages), bytes in hexadecimal
+ *   - sums: of each `track`: weight and sums
+ *   - stops: of each `keep` and `stop`: best, and turns without a better one
+ *   - log: bytes
+ *   - checksum: over all of the file
  */
 #include "checkpoint.h"
 #include "file.h"

@@ -1,10 +1,12 @@
 /*
  * input.c - the inputs of a command, from files or from the command line itself.
  *
- * --image=one.png,two.png   several files, one behind the other     --image=batch.npy   a batch     --digit=7,3   numbers, where
- * a sample is one number and there is no file of that name     --prompt="ROMEO:"   the text itself, where the source names a
- * loader of text. The number of samples is the batch: the same for every input, and within the bound that the program was
- * compiled for.
+ *   - --image=one.png,two.png: several files, one behind the other
+ *   - --image=batch.npy: a batch
+ *   - --digit=7,3: numbers, where a sample is one number and there is no file of that name
+ *   - --prompt="ROMEO:": the text itself, where the source names a loader of text
+ *
+ * The number of samples is the batch: the same for every input, and within the bound that the program was compiled for.
  */
 #include "run.h"
 #include <inttypes.h>

@@ -1,8 +1,11 @@
 /*
  * load_trees.c - parse trees, one a line: trees(file, part="word"|"left"|"right"|"label", nodes=N, vocab=). A sample has N
- * numbers, one a node; children come before their parent, the root is the last node that there is. word    number of the word at
- * a leaf, 0 at inner nodes     left, right   place of the children, 0 at leaves label   the node's label past the end  0, and
- * label -1
+ * numbers, one a node; children come before their parent, the root is the last node that there is.
+ *
+ *   - word: number of the word at a leaf, 0 at inner nodes
+ *   - left, right: place of the children, 0 at leaves
+ *   - label: the node's label
+ *   - past the end: 0, and label -1
  */
 #include "data.h"
 #include "file.h"
