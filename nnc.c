@@ -41,8 +41,9 @@ typedef struct Options {
     const char *only;         /* --fn */
     const char *cpu, *target; /* NULL: native */
     int64_t max_batch, max_mem;
-    bool summary, plan, debug_lines, keep_temps, static_link, time_passes, verify_passes, gradcheck, allow_no_fma;
+    bool summary, plan, debug_lines, keep_temps, static_link, time_passes, verify_passes, gradcheck, no_fma;
     EvalType eval_type;
+    bool eval_type_given;
     int n_command; /* what is to be run: the command and its flags */
     char **command;
     bool eval, run;
@@ -88,6 +89,7 @@ enum Flag {
     F_CPU,
     F_TARGET,
     F_MAX_BATCH,
+    F_NO_FMA,
     F_TIME_PASSES,
     F_KEEP_TEMPS,
     F_STATIC,
@@ -116,6 +118,7 @@ static const struct option flags[] = {
     {"cpu", required_argument, NULL, F_CPU},
     {"target", required_argument, NULL, F_TARGET},
     {"max-batch", required_argument, NULL, F_MAX_BATCH},
+    {"no-fma", no_argument, NULL, F_NO_FMA},
     {"time-passes", no_argument, NULL, F_TIME_PASSES},
     {"keep-temps", no_argument, NULL, F_KEEP_TEMPS},
     {"static", no_argument, NULL, F_STATIC},
@@ -144,6 +147,7 @@ static void print_help(FILE *out) {
           "  --gradcheck           every gradient against central differences\n"
           "  --summary --plan      parameters by name, shape and line; memory and operations\n"
           "  --cpu=NAME --target=TRIPLE   what the code may use (default native)\n"
+          "  --no-fma              products rounded before they are added, for CPUs without fused multiply-add: other bits\n"
           "  --max-batch=N         largest batch of commands with inputs (default 256)\n"
           "  -g --time-passes --keep-temps --static --max-mem=BYTES\n"
           "  --explain CODE        what an error means\n"
@@ -181,7 +185,8 @@ static int read_count(const char *what, const char *text, int64_t *value) {
     char *end;
     errno = 0;
     long long v = strtoll(text, &end, 10);
-    if (errno || end == text || *end || v < 1) return usage_error("--%s takes a whole number of at least 1, not `%s`", what, text);
+    if (errno || end == text || *end || v < 1)
+        return usage_error("--%s takes a whole number of at least 1, not `%s`", what, text);
     *value = v;
     return OK;
 }
@@ -190,7 +195,8 @@ static int read_define(Arena *a, Options *o, const char *text) {
     const char *eq = strchr(text, '=');
     if (!eq || eq == text) return usage_error("-D takes NAME=VALUE, not `%s`", text);
     for (size_t i = 0; i < o->defines.n; i++)
-        if (o->defines.at[i].name == intern_n(text, (size_t)(eq - text))) return usage_error("-D %s is given twice", o->defines.at[i].name);
+        if (o->defines.at[i].name == intern_n(text, (size_t)(eq - text)))
+            return usage_error("-D %s is given twice", o->defines.at[i].name);
     vec_push(a, &o->defines, ((Define){intern_n(text, (size_t)(eq - text)), eq + 1}));
     return OK;
 }
@@ -202,8 +208,8 @@ static int read_emit(Options *o, const char *text) {
             return OK;
         }
     const char *near = diag_nearest(text, stages, N_STAGES);
-    return usage_error("--emit takes ast, graph, dot, loops, llvm, asm, obj or exe, not `%s`%s%s%s", text, near ? "; did you mean " : "",
-                       near ? near : "", near ? "?" : "");
+    return usage_error("--emit takes ast, graph, dot, loops, llvm, asm, obj or exe, not `%s`%s%s%s", text,
+                       near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 /* -1: go on; else the exit status. */
@@ -234,12 +240,14 @@ static int read_flag(Arena *a, Options *o, int flag, const char *arg) {
     case F_PLAN: o->plan = true; return -1;
     case F_CPU: o->cpu = arg; return -1;
     case F_TARGET: o->target = arg; return -1;
+    case F_NO_FMA: o->no_fma = true; return -1;
     case F_TIME_PASSES: o->time_passes = o->passes.time_passes = true; return -1;
     case F_KEEP_TEMPS: o->keep_temps = true; return -1;
     case F_STATIC: o->static_link = true; return -1;
     case F_EVAL_TYPE:
         if (strcmp(arg, "f32") && strcmp(arg, "f64")) return usage_error("--eval-type takes f64 or f32, not `%s`", arg);
         o->eval_type = strcmp(arg, "f32") == 0 ? EVAL_F32 : EVAL_F64;
+        o->eval_type_given = true;
         return -1;
     default: return WRONG; /* getopt has said why */
     }
@@ -252,8 +260,10 @@ static int find_command(int argc, char **argv, bool run) {
         if (strncmp(argv[i], "--eval=", 7) == 0 || strcmp(argv[i], "--eval") == 0) return i;
         if (!run) continue;
         if (file) return i;
-        if (strcmp(argv[i], "-D") == 0 || strcmp(argv[i], "--cpu") == 0) i++;
-        else if (argv[i][0] != '-') file = true;
+        if (strcmp(argv[i], "-D") == 0 || strcmp(argv[i], "--cpu") == 0)
+            i++;
+        else if (argv[i][0] != '-')
+            file = true;
     }
     return argc;
 }
@@ -268,7 +278,8 @@ static int check_passes(const char *flag, const char *list) {
         while (i < n && strcmp(names[i], name) != 0) i++;
         if (i == n) {
             const char *near = diag_nearest(name, names, n);
-            return usage_error("--%s: there is no pass `%s`%s%s%s", flag, name, near ? "; did you mean `" : "", near ? near : "", near ? "`?" : "; --list-passes lists them");
+            return usage_error("--%s: there is no pass `%s`%s%s%s", flag, name, near ? "; did you mean `" : "", near ? near : "",
+                               near ? "`?" : "; --list-passes lists them");
         }
         s += k + (s[k] == ',');
     }
@@ -286,6 +297,24 @@ static int check_purpose(const Options *o) {
     if (o->plan) asked[n++] = "--plan";
     if (o->gradcheck) asked[n++] = "--gradcheck";
     if (n > 1) return usage_error("%s and %s: one thing at a time", asked[0], asked[1]);
+    bool text = o->emit && strcmp(o->emit, "exe") != 0, tree = o->emit && strcmp(o->emit, "ast") == 0;
+    const char *passes = o->passes.passes          ? "--passes"
+                         : o->passes.stop_after    ? "--stop-after"
+                         : o->passes.print_after   ? "--print-after"
+                         : o->passes.print_changed ? "--print-changed"
+                                                   : NULL;
+    if (tree && passes) return usage_error("%s: --emit=ast prints the program as it was read, before any pass", passes);
+    if (o->out && (o->eval || o->run || o->gradcheck))
+        return usage_error("-o names what is compiled or printed; %s writes no such file", asked[0]);
+    if (o->eval_type_given && !o->eval && !o->gradcheck && !o->verify_passes)
+        return usage_error("--eval-type: the evaluator runs with --eval COMMAND, --gradcheck or --verify-passes");
+    if (o->static_link && (text || o->summary || o->plan || o->eval || o->gradcheck))
+        return usage_error("--static: nothing is linked");
+    if (o->keep_temps && (text || o->summary || o->plan || o->eval || o->gradcheck || o->run))
+        return usage_error("--keep-temps: no program is compiled");
+    if (o->only && (o->summary || o->eval || o->gradcheck || o->run || tree))
+        return usage_error("--fn names what --emit, --plan and --print-after show; %s shows no function",
+                           n ? asked[0] : "--emit=ast");
     return OK;
 }
 
@@ -315,7 +344,8 @@ static int read_command_line(Arena *a, int argc, char **argv, Options *o) {
         int status = read_flag(a, o, flag, optarg);
         if (status >= 0) return status == OK ? -2 : status; /* -2: done, nothing to compile */
     }
-    if (o->passes.stop_after && strchr(o->passes.stop_after, ',')) return usage_error("--stop-after takes one pass, not `%s`", o->passes.stop_after);
+    if (o->passes.stop_after && strchr(o->passes.stop_after, ','))
+        return usage_error("--stop-after takes one pass, not `%s`", o->passes.stop_after);
     if (check_passes("print-after", o->passes.print_after) != OK || check_purpose(o) != OK) return WRONG;
     if (o->out && !*o->out) return usage_error("-o takes the name of a file");
     if (optind >= end) {
@@ -325,7 +355,8 @@ static int read_command_line(Arena *a, int argc, char **argv, Options *o) {
     o->file = argv[optind++];
     if (optind < end) {
         if (o->eval || o->run) return usage_error("one program at a time: `%s` and `%s`", o->file, argv[optind]);
-        return usage_error("one program at a time: `%s` and `%s`; the flags of a command stand behind --eval COMMAND", o->file, argv[optind]);
+        return usage_error("one program at a time: `%s` and `%s`; the flags of a command stand behind --eval COMMAND", o->file,
+                           argv[optind]);
     }
     return OK;
 }
@@ -376,13 +407,13 @@ static int write_text(Compilation *c, const char *out, const char *text) {
     bool special = stat(out, &st) == 0 && !S_ISREG(st.st_mode);
     const char *temporary = special ? out : arena_printf(c->arena, "%s.tmp%ld", out, (long)getpid());
     FILE *file = fopen(temporary, "wb");
-    if (!file) return usage_error("%s: %s", out, strerror(errno));
+    if (!file) return usage_error("%s: cannot be written: %s", out, strerror(errno));
     bool ok = fputs(text, file) >= 0;
     ok = fclose(file) == 0 && ok;
     if (ok && (special || rename(temporary, out) == 0)) return OK;
     int why = errno;
     if (!special) unlink(temporary);
-    return usage_error("%s: %s", out, strerror(why));
+    return usage_error("%s: cannot be written: %s", out, strerror(why));
 }
 
 static bool has_suffix(const char *s, const char *suffix) {
@@ -442,14 +473,18 @@ static int read_program(Compilation *c) {
 
 static bool choose_target(Compilation *c) {
     const Options *o = c->options;
-    c->target = backend_target(c->arena, c->diag, o->target, o->cpu, o->allow_no_fma);
+    c->target = backend_target(c->arena, c->diag, o->target, o->cpu, o->no_fma);
     if (!c->target) return false;
     c->machine = (Machine){c->target->vector_bytes, c->target->vector_registers, c->target->masked, c->target->l1, c->target->l2};
     return true;
 }
 
 static bool run_passes(Compilation *c, const char *stop_after) {
-    PassCtx ctx = {.arena = c->arena, .diag = c->diag, .machine = &c->machine, .max_mem = c->options->max_mem, .verify = c->options->passes.verify};
+    PassCtx ctx = {.arena = c->arena,
+                   .diag = c->diag,
+                   .machine = &c->machine,
+                   .max_mem = c->options->max_mem,
+                   .verify = c->options->passes.verify};
     PipelineOptions o = c->options->passes;
     if (stop_after && !o.stop_after && !o.passes) o.stop_after = stop_after;
     PassCheck check = {.arena = c->arena};
@@ -467,7 +502,8 @@ static bool known_function(Compilation *c) {
     const char **names = arena_make_n(c->arena, const char *, n + 1);
     for (size_t i = 0; i < n; i++) names[i] = c->program.graph->funcs.at[i]->name;
     const char *near = diag_nearest(only, names, n);
-    usage_error("--fn: there is no function `%s`%s%s%s", only, near ? "; did you mean `" : "", near ? near : "", near ? "`?" : "");
+    usage_error("--fn: there is no function `%s`%s%s%s", only, near ? "; did you mean `" : "", near ? near : "",
+                near ? "`?" : "");
     return false;
 }
 
@@ -490,16 +526,19 @@ static int emit_text(Compilation *c) {
 
 static const char *version_text(Compilation *c) {
     Text t = {0};
-    text_printf(c->arena, &t, "%s, hash %016" PRIx64 "\ncompiled by nnc " VERSION " for %s", c->program.graph->source ? c->program.graph->source : c->options->file,
-                c->program.graph->hash, c->target ? c->target->shown : "the evaluator");
+    text_printf(c->arena, &t, "%s, hash %016" PRIx64 "\ncompiled by nnc " VERSION " for %s",
+                c->program.graph->source ? c->program.graph->source : c->options->file, c->program.graph->hash,
+                c->target ? c->target->shown : "the evaluator");
     for (size_t i = 0; i < c->options->defines.n; i++)
-        text_printf(c->arena, &t, "%s -D %s=%s", i ? "" : "\nflags:", c->options->defines.at[i].name, c->options->defines.at[i].value);
+        text_printf(c->arena, &t, "%s -D %s=%s", i ? "" : "\nflags:", c->options->defines.at[i].name,
+                    c->options->defines.at[i].value);
     text_add(c->arena, &t, "\n");
     return text_str(c->arena, &t);
 }
 
 static ProgramTexts program_texts(Compilation *c) {
-    ProgramTexts texts = {.version = version_text(c), .summary = program_summary(c->arena, c->program.graph), .source_dir = source_folder(c)};
+    ProgramTexts texts = {
+        .version = version_text(c), .summary = summary_report(c->arena, c->program.graph), .source_dir = source_folder(c)};
     if (c->program.loops) {
         Text plan = {0};
         plan_report(c->program.loops, &plan, c->arena);
@@ -508,10 +547,23 @@ static ProgramTexts program_texts(Compilation *c) {
     return texts;
 }
 
+/* The graph that the evaluator runs. In f32 it is that of the compiled program, whose bits it must have; in f64, where digits count, a quotient
+ * stays a quotient: the pass reciprocal puts constants rounded to f32 in its place. */
+static bool prepare_graph(Compilation *c) {
+    const Options *given = c->options;
+    Options exact = *given;
+    if (exact.eval_type == EVAL_F64 && !exact.passes.passes && c->program.stage == STAGE_FRONT)
+        exact.passes.passes = "infer,simplify,join,autodiff,simplify,hoist,undilate,unroll,simplify";
+    c->options = &exact;
+    bool good = run_passes(c, "fuse");
+    c->options = given;
+    return good;
+}
+
 /* The command on the reference evaluator: the same runtime walks the same tree, only the steps are not compiled. */
 static int evaluate(Compilation *c) {
     if (c->program.loops) return usage_error("--eval: %s holds loops; the evaluator runs graphs", c->options->file);
-    if (!run_passes(c, "fuse")) return WRONG;
+    if (!prepare_graph(c)) return WRONG;
     ProgramTexts texts = program_texts(c);
     struct nn_program *program = program_make(c->arena, c->program.graph, NULL, &texts);
     evaluate_steps(c->arena, c->program.graph, program, c->options->eval_type);
@@ -532,14 +584,15 @@ typedef struct Worst { /* the comparison of one gradient with the largest error 
 static void print_worst(Worst *w) {
     if (!w->any) return;
     const GradReport *r = &w->report;
-    printf("%s:%d: %s: gradient %.9g, central difference %.9g, error %.2g%s\n", r->loc.file ? r->loc.file : "?", r->loc.line, r->x, r->gradient,
-           r->difference, r->error, r->ok ? "" : "  WRONG");
+    printf("%s:%d: %s: gradient %.9g, central difference %.9g, error %.2g%s\n", r->loc.file ? r->loc.file : "?", r->loc.line,
+           r->x, r->gradient, r->difference, r->error, r->ok ? "" : "  WRONG");
     w->any = false;
 }
 
 static void note_worst(const GradReport *r, void *arg) {
     Worst *w = arg;
-    bool same = w->any && w->report.func == r->func && w->report.loc.line == r->loc.line && w->report.x == r->x && w->report.index == r->index;
+    bool same = w->any && w->report.func == r->func && w->report.loc.line == r->loc.line && w->report.x == r->x &&
+                w->report.index == r->index;
     if (!same) print_worst(w);
     if (!same || (w->report.ok && !r->ok) || (w->report.ok == r->ok && r->error > w->report.error)) w->report = *r;
     w->any = true;
@@ -568,7 +621,8 @@ static int check_command(Compilation *c, const struct nn_program *program, int n
 /* The command given, or every command without inputs that asks for gradients. */
 static int check_gradients(Compilation *c) {
     if (c->program.loops) return usage_error("--gradcheck: %s holds loops; gradients belong to graphs", c->options->file);
-    if (c->program.stage != STAGE_FRONT) return usage_error("--gradcheck: in %s the gradients are expanded already", c->options->file);
+    if (c->program.stage != STAGE_FRONT)
+        return usage_error("--gradcheck: in %s the gradients are expanded already", c->options->file);
     GradCheck *check = gradcheck_begin(c->arena, c->program.graph);
     Options plain = *c->options; /* simplify would make one value of what stop_gradient holds back and what moves */
     const Options *given = c->options;
@@ -614,6 +668,7 @@ static int build_program(Compilation *c, const char *out, EmitKind kind) {
                         .debug_lines = c->options->debug_lines,
                         .static_link = c->options->static_link,
                         .keep_temps = c->options->keep_temps,
+                        .verify = c->options->passes.verify,
                         .time = c->options->time_passes};
     return backend_compile(c->arena, c->diag, c->program.loops, program, &o) ? OK : WRONG;
 }
@@ -634,7 +689,9 @@ static bool make_folders(char *path) {
 /* Where the compiled program is kept: by the text, the -D values, the CPU and this very nnc. */
 static const char *cache_name(Compilation *c) {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    const char *folder = base && base[0] == '/' ? arena_printf(c->arena, "%s/nnc", base) : home && home[0] == '/' ? arena_printf(c->arena, "%s/.cache/nnc", home) : "/tmp/nnc";
+    const char *folder = base && base[0] == '/'   ? arena_printf(c->arena, "%s/nnc", base)
+                         : home && home[0] == '/' ? arena_printf(c->arena, "%s/.cache/nnc", home)
+                                                  : "/tmp/nnc";
     uint64_t h = hash_bytes(c->text, c->size, 1);
     for (size_t i = 0; i < c->options->defines.n; i++) {
         h = hash_bytes(c->options->defines.at[i].name, strlen(c->options->defines.at[i].name), h);
@@ -683,26 +740,33 @@ static int compile(Compilation *c) {
     if (o->gradcheck) return check_gradients(c);
     if (o->eval) return evaluate(c);
     if (o->run) return run_cached(c);
-    if (o->summary) return write_text(c, o->out, program_summary(c->arena, c->program.graph));
+    if (o->summary) return write_text(c, o->out, summary_report(c->arena, c->program.graph));
     if (wants(c, "graph") || wants(c, "dot")) {
         if (listed && !run_passes(c, NULL)) return WRONG;
+        if (c->program.loops)
+            return usage_error("--emit=%s: behind these passes the program is loops, which --emit=loops prints", o->emit);
         return emit_text(c);
     }
     if (wants(c, "loops")) {
         if (!run_passes(c, NULL)) return WRONG;
-        if (!c->program.loops && !listed) return usage_error("--emit=loops: these passes make no loops");
+        if (!c->program.loops) return usage_error("--emit=loops: these passes make no loops; --emit=graph prints the graph");
         return emit_text(c);
     }
     if (o->plan) {
         if (!run_passes(c, NULL)) return WRONG;
         if (!c->program.loops) return usage_error("--plan: these passes make no loops");
         Text t = {0};
-        plan_report(c->program.loops, &t, c->arena);
+        if (!known_function(c)) return WRONG;
+        if (o->only)
+            plan_report_function(c->program.loops, func_by_name(c->program.graph, o->only), &t, c->arena);
+        else
+            plan_report(c->program.loops, &t, c->arena);
         return write_text(c, o->out, text_str(c->arena, &t));
     }
     if (listed && !o->emit) {
         if (!run_passes(c, NULL)) return WRONG;
-        if (c->program.loops && c->program.loops_stage == LOOPS_PLANNED) return build_program(c, o->out ? o->out : default_out(c), EMIT_EXECUTABLE);
+        if (c->program.loops && c->program.loops_stage == LOOPS_PLANNED)
+            return build_program(c, o->out ? o->out : default_out(c), EMIT_EXECUTABLE);
         return emit_text(c);
     }
     if (wants(c, "llvm")) return build_program(c, o->out, EMIT_LLVM);
@@ -714,9 +778,12 @@ static int compile(Compilation *c) {
 static int format_program(Arena *a, int argc, char **argv) {
     const char *file = NULL, *out = NULL;
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "-o") == 0 && i + 1 < argc) out = argv[++i];
-        else if (argv[i][0] == '-' || file) return usage_error("fmt takes one file and -o FILE, not `%s`", argv[i]);
-        else file = argv[i];
+        if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
+            out = argv[++i];
+        else if (argv[i][0] == '-' || file)
+            return usage_error("fmt takes one file and -o FILE, not `%s`", argv[i]);
+        else
+            file = argv[i];
     }
     if (!file) return usage_error("fmt takes a file");
     Compilation c = {.arena = a, .diag = diag_new(a)};
@@ -730,17 +797,24 @@ int main(int argc, char **argv) {
     Arena *a = arena_new();
     Options o = {0};
     if (argc > 1 && strcmp(argv[1], "fmt") == 0) return format_program(a, argc, argv);
-    if (argc > 1 && strcmp(argv[1], "tune") == 0) return usage_error("tune is not there yet: build once a value of a const (-D), run once a value of an option");
+    if (argc > 1 && strcmp(argv[1], "tune") == 0)
+        return usage_error("tune is not there yet: build once a value of a const (-D), run once a value of an option");
     int status = read_command_line(a, argc, argv, &o);
     if (status == -2) return OK;
     if (status != OK) return status;
 
     Compilation c = {.arena = a, .diag = diag_new(a), .options = &o};
     c.form = has_suffix(o.file, ".graph") ? FORM_GRAPH : has_suffix(o.file, ".loops") ? FORM_LOOPS : FORM_SOURCE;
+    if (c.form != FORM_SOURCE && o.defines.n)
+        return usage_error("-D %s: a const is fixed in the program; %s comes after it", o.defines.at[0].name, o.file);
+    if (c.form != FORM_SOURCE && o.emit && strcmp(o.emit, "ast") == 0)
+        return usage_error("--emit=ast: %s is no program's text", o.file);
     if (!read_file(a, o.file, &c.text, &c.size)) return WRONG;
     status = compile(&c);
-    if (!o.eval) diag_print(c.diag, stderr);
-    else if (diag_errors(c.diag)) diag_print(c.diag, stderr);
+    if (!o.eval)
+        diag_print(c.diag, stderr);
+    else if (diag_errors(c.diag))
+        diag_print(c.diag, stderr);
     arena_free(a);
     return status;
 }

@@ -2,9 +2,9 @@
  * backend.h - from loops to a program that runs: LLVM's C API, objects, linking. Knows nothing of networks.
  *
  *   Module + LoopsProgram --program.c--> struct nn_program (in memory)
- *   LoopsProgram          --emit*.c, math.c--> an LLVM module with one function a step
- *   struct nn_program     --emit_program.c--> constants in that module
- *   the LLVM module       --object.c--> IR text, assembly, object   --link.c--> executable
+ *   LoopsProgram          --emit*.c, math.c--> LLVM modules with a function a step and a kernel
+ *   struct nn_program     --emit_program.c--> constants in the first of them
+ *   the LLVM modules      --object.c, compile.c--> IR text, assembly, objects   --link.c--> executable
  *
  * docs/backend.md says which code each form of loops becomes.
  */
@@ -26,13 +26,13 @@ typedef struct BackendTarget {
     int vector_registers; /* 32 or 16 */
     bool masked;          /* loads and stores of parts of a vector are cheap for every element type (AVX-512BW) */
     bool masked_words;    /* ... for elements of 4 and 8 bytes (AVX, AVX2) */
-    bool fma;
-    int64_t l1, l2; /* bytes of data cache a core: of this machine when native, else what such CPUs have at least */
+    bool fma;             /* fused multiply-adds are one instruction, and are used */
+    int64_t l1, l2;       /* bytes of data cache a core: of this machine when native, else what such CPUs have at least */
 } BackendTarget;
 
-/* cpu: NULL or "native", or a name of the table in target.c; triple: NULL for this machine. Unknown names and CPUs without fma (unless allow_no_fma) are
- * errors (E0920, E0921, E0922); NULL then. */
-const BackendTarget *backend_target(Arena *a, Diag *d, const char *triple, const char *cpu, bool allow_no_fma);
+/* cpu: NULL or "native", or a name of the table in target.c; triple: NULL for this machine. no_fma: products are rounded before they are
+ * added, whether the CPU has the instruction or not. Unknown names, and CPUs without fma unless no_fma, are errors (E0920, E0921, E0922); NULL then. */
+const BackendTarget *backend_target(Arena *a, Diag *d, const char *triple, const char *cpu, bool no_fma);
 /* Names that --cpu takes, for help and suggestions. */
 const char *const *backend_cpus(size_t *n);
 
@@ -47,8 +47,9 @@ typedef struct ProgramTexts {
 /* Slots get their places in the frame (64-byte aligned, in order), commands become trees of abi.h. `loops` may be NULL (--eval): then functions have no arena
  * and one thread. Step functions are NULL: whoever runs the program sets them (func i is module->funcs[i]). Free of LLVM. */
 struct nn_program *program_make(Arena *a, const Module *m, const LoopsProgram *loops, const ProgramTexts *texts);
-/* What --summary prints: parameters and states with shape, count and line, and totals. */
-const char *program_summary(Arena *a, const Module *m);
+
+/* Fills in what a kernel computes and moves (kernel_cost.c). Free of LLVM. */
+void kernel_cost(const Step *step, const StepNode *node, struct nn_kernel *k);
 
 /* ---- compiling ---- */
 
@@ -57,14 +58,15 @@ typedef enum EmitKind { EMIT_LLVM, EMIT_ASM, EMIT_OBJECT, EMIT_EXECUTABLE } Emit
 typedef struct BackendOptions {
     const BackendTarget *target;
     EmitKind kind;
-    const char *out;        /* file to write; NULL: standard output (LLVM and ASM only) */
-    const char *only;       /* emit the step of this function alone (--fn); NULL: all */
-    const char *runtime;    /* the runtime archive; NULL: found by backend_runtime */
-    bool debug_lines;       /* -g */
-    bool raw;               /* EMIT_LLVM: before LLVM's passes */
-    bool static_link;       /* --static */
-    bool keep_temps;        /* --keep-temps: the object stays beside the executable */
-    bool time;              /* print the milliseconds of each part on standard error */
+    const char *out;     /* file to write; NULL: standard output (LLVM and ASM only) */
+    const char *only;    /* emit the step of this function alone (--fn); NULL: all */
+    const char *runtime; /* the runtime archive; NULL: found by backend_runtime */
+    bool debug_lines;    /* -g */
+    bool raw;            /* EMIT_LLVM: before LLVM's passes */
+    bool static_link;    /* --static */
+    bool keep_temps;     /* --keep-temps: the object (one, then) stays beside the executable */
+    bool verify;         /* LLVM's verifier over what was emitted */
+    bool time;           /* print the milliseconds of each part on standard error */
 } BackendOptions;
 
 /* Compiles; writes beside o->out and renames, so that a failure leaves an old file as it was. Errors (files, the linker) go to d: E0923... */

@@ -101,8 +101,8 @@ static LLVMValueRef fault_function(Emit *e) {
     LLVMPositionBuilderAtEnd(e->b, emit_block(e, ""));
     LLVMBasicBlockRef first = emit_block(e, "first"), done = emit_block(e, "done");
     LLVMValueRef fault = field(e, LLVMGetParam(fn, 0), offsetof(struct nn_call, fault), e->ptr, "fault");
-    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, fault, emit_i64(e, NN_NO_FAULT), LLVMGetParam(fn, 1), LLVMAtomicOrderingMonotonic,
-                                               LLVMAtomicOrderingMonotonic, 0);
+    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, fault, emit_i64(e, NN_NO_FAULT), LLVMGetParam(fn, 1),
+                                               LLVMAtomicOrderingMonotonic, LLVMAtomicOrderingMonotonic, 0);
     LLVMBuildCondBr(e->b, LLVMBuildExtractValue(e->b, swap, 1, ""), first, done);
     LLVMPositionBuilderAtEnd(e->b, first);
     size_t offset[3] = {offsetof(struct nn_fault, line), offsetof(struct nn_fault, value), offsetof(struct nn_fault, bound)};
@@ -154,16 +154,18 @@ static LLVMMetadataRef scope_in(Emit *e, const char *file) {
 
 void emit_place(Emit *e, Loc loc) {
     if (!e->di || !loc.line || !loc.file) return;
-    LLVMMetadataRef place = LLVMDIBuilderCreateDebugLocation(e->ctx, (unsigned)loc.line, (unsigned)loc.col, scope_in(e, loc.file), NULL);
+    LLVMMetadataRef place =
+        LLVMDIBuilderCreateDebugLocation(e->ctx, (unsigned)loc.line, (unsigned)loc.col, scope_in(e, loc.file), NULL);
     LLVMSetCurrentDebugLocation2(e->b, place);
 }
 
 void emit_debug_start(Emit *e, const char *source) {
     e->di = LLVMCreateDIBuilder(e->module);
-    e->di_file = file_of(e, intern(source));
-    e->di_unit = LLVMDIBuilderCreateCompileUnit(e->di, LLVMDWARFSourceLanguageC99, e->di_file, "nnc", 3, 1, "", 0, 0, "", 0, LLVMDWARFEmissionFull, 0, 0, 0, "", 0,
-                                                "", 0);
-    LLVMMetadataRef version = LLVMValueAsMetadata(LLVMConstInt(e->i32, LLVMDebugMetadataVersion(), 0)), dwarf = LLVMValueAsMetadata(LLVMConstInt(e->i32, 5, 0));
+    e->di_file = file_of(e, source);
+    e->di_unit = LLVMDIBuilderCreateCompileUnit(e->di, LLVMDWARFSourceLanguageC99, e->di_file, "nnc", 3, 1, "", 0, 0, "", 0,
+                                                LLVMDWARFEmissionFull, 0, 0, 0, "", 0, "", 0);
+    LLVMMetadataRef version = LLVMValueAsMetadata(LLVMConstInt(e->i32, LLVMDebugMetadataVersion(), 0)),
+                    dwarf = LLVMValueAsMetadata(LLVMConstInt(e->i32, 5, 0));
     LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18, version);
     LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorWarning, "Dwarf Version", 13, dwarf);
 }
@@ -174,7 +176,8 @@ static void begin_subprogram(Emit *e, LLVMValueRef fn, const char *name, Loc loc
     LLVMMetadataRef type = LLVMDIBuilderCreateSubroutineType(e->di, e->di_file, NULL, 0, LLVMDIFlagZero);
     unsigned line = loc.line > 0 ? (unsigned)loc.line : 1;
     size_t n = strlen(name);
-    e->di_scope = LLVMDIBuilderCreateFunction(e->di, e->di_file, name, n, name, n, e->di_file, line, type, 1, 1, line, LLVMDIFlagZero, 1);
+    e->di_scope =
+        LLVMDIBuilderCreateFunction(e->di, e->di_file, name, n, name, n, e->di_file, line, type, 1, 1, line, LLVMDIFlagZero, 1);
     LLVMSetSubprogram(fn, e->di_scope);
     LLVMSetCurrentDebugLocation2(e->b, LLVMDIBuilderCreateDebugLocation(e->ctx, line, 0, e->di_scope, NULL));
 }
@@ -183,79 +186,12 @@ static void end_subprogram(Emit *e) {
     if (e->di) LLVMSetCurrentDebugLocation2(e->b, NULL);
 }
 
-/* ---- the memory a kernel touches ---- */
-
-typedef Vec(Buffer *) Buffers;
-
-typedef struct Uses {
-    Emit *e;
-    bool *buffer; /* by id */
-    bool *var;    /* by id: variables of the step's loops */
-    Buffers list;
-    Vec(int64_t) sites;
-} Uses;
-
-static void use_buffer(Uses *u, Buffer *b) {
-    if (u->buffer[b->id]) return;
-    u->buffer[b->id] = true;
-    vec_push(u->e->arena, &u->list, b);
-}
-
-static void use_affine(Uses *u, const Affine *x) {
-    for (int i = 0; x && i < x->n; i++) u->var[x->term[i].var->id] = true;
-}
-
-static void use_site(Uses *u, int64_t site) {
-    for (size_t i = 0; i < u->sites.n; i++)
-        if (u->sites.at[i] == site) return;
-    vec_push(u->e->arena, &u->sites, site);
-}
-
-static void use_expr(Uses *u, const Expr *x) {
-    if (x->kind == EXPR_UNIFORM) use_site(u, x->site);
-    if (x->kind == EXPR_LOAD) use_buffer(u, x->buffer);
-    for (int i = 0; i < x->n_index; i++) use_affine(u, x->index[i]);
-    for (int i = 0; i < x->n_args; i++) use_expr(u, x->args[i]);
-}
-
-static void use_body(Uses *u, const Body *body) {
-    for (const Stmt *s = body->first; s; s = s->next) {
-        if (s->kind == STMT_STORE || s->kind == STMT_PREFETCH) use_buffer(u, s->buffer);
-        if (s->value) use_expr(u, s->value);
-        for (int i = 0; i < s->n_index; i++) use_affine(u, s->index[i]);
-        for (int i = 0; i < s->n_limits; i++) use_affine(u, s->limits[i]);
-        use_affine(u, s->lo);
-        use_affine(u, s->affine);
-        use_affine(u, s->size);
-        if (s->kind == STMT_FOR || s->kind == STMT_IF) use_body(u, &s->body);
-    }
-}
-
-/* The buffer whose place this one has. */
-static const Buffer *placed(const Buffer *b) {
-    while (b->place == PLACE_NONE && b->same) b = b->same;
-    if (b->place == PLACE_NONE) bug("buffer %s has no place", b->name);
-    return b;
-}
-
-static bool overlap(const Buffer *x, const Buffer *y) {
-    const Buffer *a = placed(x), *b = placed(y);
-    if (a == b) return true;
-    if (a->place != b->place) return false;
-    switch (a->place) {
-    case PLACE_ARENA:
-    case PLACE_THREAD: return a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
-    case PLACE_SLOT:
-    case PLACE_FIELD: return a->slot == b->slot;
-    case PLACE_DATA: return false;
-    case PLACE_NONE: break;
-    }
-    return false;
-}
+/* ---- memory ---- */
 
 /* Numbers that the program holds, row-major, in the buffer's element type. */
 static LLVMValueRef data_constant(Emit *e, const Buffer *b) {
-    const char *name = arena_printf(e->arena, "data.%s.%s.%d", e->step->func->name, b->name, b->id); /* names are not unique in a step, ids are */
+    const char *name = arena_printf(e->arena, "data.%s.%s.%d", e->step->func->name, b->name,
+                                    b->id); /* names are not unique in a step, ids are */
     LLVMValueRef g = LLVMGetNamedGlobal(e->module, name);
     if (g) return g;
     int64_t n = 1;
@@ -273,7 +209,7 @@ static LLVMValueRef data_constant(Emit *e, const Buffer *b) {
 
 /* The address of a buffer, computed in the step. */
 typedef struct StepState {
-    LLVMValueRef call, frame, arena, fields, batch, thread, threads;
+    LLVMValueRef call, frame, arena, fields, batch, thread, threads, profile;
     const int64_t *slot_offset;
 } StepState;
 
@@ -283,7 +219,7 @@ static LLVMValueRef on(Emit *e, LLVMValueRef p, int64_t bytes) {
 }
 
 static LLVMValueRef buffer_address(Emit *e, const StepState *st, const Buffer *b) {
-    b = placed(b);
+    b = emit_placed(b);
     switch (b->place) {
     case PLACE_ARENA: return on(e, st->arena, b->offset);
     case PLACE_THREAD: {
@@ -298,42 +234,18 @@ static LLVMValueRef buffer_address(Emit *e, const StepState *st, const Buffer *b
     bug("buffer %s has no place", b->name);
 }
 
-static int64_t place_offset(const Buffer *b) {
-    b = placed(b);
-    return b->place == PLACE_ARENA || b->place == PLACE_THREAD ? b->offset : 0;
-}
-
-/* Buffers that overlap, directly or through others, share a piece; its pointer is that of the lowest. */
-static int *pieces(Emit *e, const Buffers *list, int *n) {
-    int *piece = arena_make_n(e->arena, int, list->n + 1);
-    for (size_t i = 0; i < list->n; i++) piece[i] = (int)i;
-    for (size_t i = 0; i < list->n; i++)
-        for (size_t j = 0; j < i; j++) {
-            if (!overlap(list->at[i], list->at[j]) || piece[i] == piece[j]) continue;
-            int from = piece[i], to = piece[j];
-            for (size_t k = 0; k < list->n; k++)
-                if (piece[k] == from) piece[k] = to;
-        }
-    *n = 0;
-    int *number = arena_make_n(e->arena, int, list->n + 1);
-    for (size_t i = 0; i < list->n; i++) number[i] = -1;
-    for (size_t i = 0; i < list->n; i++) {
-        if (number[piece[i]] < 0) number[piece[i]] = (*n)++;
-        piece[i] = number[piece[i]];
-    }
-    return piece;
-}
-
-static const Buffer *lowest(const Buffers *list, const int *piece, int which) {
-    const Buffer *low = NULL;
-    for (size_t i = 0; i < list->n; i++)
-        if (piece[i] == which && (!low || place_offset(list->at[i]) < place_offset(low))) low = list->at[i];
-    return low;
-}
-
 /* ---- kernels ---- */
 
 enum { KERNEL_PARAMS = 4 }; /* call, B, thread, threads */
+
+static void begin_step(Emit *e, const Step *step) {
+    if (e->step == step) return;
+    e->step = step;
+    e->bind = arena_make_n(e->arena, Bind, (size_t)step->n_vars + 1);
+    e->cell = arena_make_n(e->arena, Cell, (size_t)step->n_temps + 1);
+    e->loop_of = arena_make_n(e->arena, const Stmt *, (size_t)step->n_vars + 1);
+    e->buffer = arena_make_n(e->arena, LLVMValueRef, step->buffers.n + 1);
+}
 
 static void reset_kernel(Emit *e) {
     memset(e->bind, 0, (size_t)e->step->n_vars * sizeof *e->bind);
@@ -349,21 +261,34 @@ static void reset_kernel(Emit *e) {
     e->rolled = false;
 }
 
-/* The kernel as a function. outer: variables of the step's loops around it, in order. */
-static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u, const int *piece, int n_pieces, const Var **outer, int n_outer) {
-    int n = 0, first = KERNEL_PARAMS + n_outer + (int)u->sites.n; /* of the pointers */
-    LLVMTypeRef *params = arena_make_n(e->arena, LLVMTypeRef, (size_t)(first + n_pieces));
+/* The function of a kernel, declared. Where there are several units it is seen by all of them, and by nobody outside the program. */
+static LLVMValueRef kernel_function(Emit *e, int which) {
+    if (e->kernel_fn[which]) return e->kernel_fn[which];
+    const Kernel *k = &e->plan->kernels.at[which];
+    const KernelCall *c = &e->plan->calls.at[k->call];
+    int n = 0, first = KERNEL_PARAMS + c->n_outer + c->n_sites; /* of the pointers */
+    LLVMTypeRef *params = arena_make_n(e->arena, LLVMTypeRef, (size_t)(first + c->n_pieces));
     params[n++] = e->ptr;
     while (n < first) params[n++] = e->i64;
-    for (int i = 0; i < n_pieces; i++) params[n++] = e->ptr;
-    const char *name = arena_printf(e->arena, "%s.%s", e->step->func->name, node->name);
-    LLVMValueRef fn = define(e, name, n, params);
+    for (int i = 0; i < c->n_pieces; i++) params[n++] = e->ptr;
+    LLVMValueRef fn = define(e, k->name, n, params);
+    if (e->plan->n_units > 1) {
+        LLVMSetLinkage(fn, LLVMExternalLinkage);
+        LLVMSetVisibility(fn, LLVMHiddenVisibility);
+    }
     add_attribute(e, fn, LLVMAttributeFunctionIndex, "noinline", 0);
-    for (int i = 0; i < n_pieces; i++) {
+    for (int i = 0; i < c->n_pieces; i++) {
         unsigned at = (unsigned)(first + i + 1);
         add_attribute(e, fn, at, "noalias", 0);
         add_attribute(e, fn, at, "nocapture", 0);
     }
+    return e->kernel_fn[which] = fn;
+}
+
+static void emit_kernel(Emit *e, int which) {
+    const KernelCall *c = &e->plan->calls.at[e->plan->kernels.at[which].call];
+    LLVMValueRef fn = kernel_function(e, which);
+    begin_step(e, c->step);
     reset_kernel(e);
     e->fn = fn;
     e->call = LLVMGetParam(fn, 0);
@@ -371,44 +296,34 @@ static LLVMValueRef kernel_function(Emit *e, const StepNode *node, const Uses *u
     e->threads = LLVMGetParam(fn, 3);
     e->entry = emit_block(e, "");
     LLVMPositionBuilderAtEnd(e->b, e->entry);
-    begin_subprogram(e, fn, name, node->loc);
-    for (size_t i = 0; i < u->list.n; i++) {
-        const Buffer *b = u->list.at[i];
-        LLVMValueRef p = LLVMGetParam(fn, (unsigned)(first + piece[i]));
-        e->buffer[b->id] = on(e, p, place_offset(b) - place_offset(lowest(&u->list, piece, piece[i])));
-    }
-    if (e->step->batch) emit_bind(e, e->step->batch, LLVMGetParam(fn, 1), 0, 1, e->largest_batch);
+    begin_subprogram(e, fn, e->plan->kernels.at[which].name, c->node->loc);
+    unsigned outer = KERNEL_PARAMS, sites = outer + (unsigned)c->n_outer, first = sites + (unsigned)c->n_sites;
+    for (int i = 0; i < c->n_buffers; i++)
+        e->buffer[c->buffers[i]->id] = on(e, LLVMGetParam(fn, first + (unsigned)c->piece[i]), c->offset[i]);
+    if (e->step->batch) emit_bind(e, e->step->batch, LLVMGetParam(fn, 1), 0, 1, e->plan->largest_batch);
     e->sites.n = 0;
-    for (size_t i = 0; i < u->sites.n; i++)
-        vec_push(e->arena, &e->sites, ((Site){u->sites.at[i], LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + n_outer) + (unsigned)i)}));
-    for (int i = 0; i < n_outer; i++) emit_bind(e, outer[i], LLVMGetParam(fn, (unsigned)(KERNEL_PARAMS + i)), 0, 0, INT64_MAX);
+    for (int i = 0; i < c->n_sites; i++)
+        vec_push(e->arena, &e->sites, ((Site){c->sites[i], LLVMGetParam(fn, sites + (unsigned)i)}));
+    for (int i = 0; i < c->n_outer; i++) emit_bind(e, c->outer[i], LLVMGetParam(fn, outer + (unsigned)i), 0, 0, INT64_MAX);
     LLVMBasicBlockRef body = emit_block(e, "body");
     LLVMBuildBr(e->b, body);
     LLVMPositionBuilderAtEnd(e->b, body);
-    emit_variants(e, &node->body, NULL);
+    emit_variants(e, &c->node->body, NULL);
     LLVMBuildRetVoid(e->b);
     end_subprogram(e);
     /* the branch stays the last of the entry: allocas were put before it */
-    return fn;
 }
 
-/* The same, or an equal kernel that was emitted before. */
-static LLVMValueRef kernel_made(Emit *e, const StepNode *node, const Uses *u, const int *piece, int n_pieces, const Var **outer, int n_outer) {
-    int64_t *offset = arena_make_n(e->arena, int64_t, u->list.n + 1);
-    for (size_t i = 0; i < u->list.n; i++) offset[i] = place_offset(u->list.at[i]) - place_offset(lowest(&u->list, piece, piece[i]));
-    const char *key = emit_kernel_key(e, node, u->list.at, u->list.n, piece, offset, outer, n_outer, u->sites.at, u->sites.n);
-    for (size_t i = 0; i < e->made.n; i++)
-        if (e->made.at[i].key == key) return e->made.at[i].fn;
-    LLVMValueRef fn = kernel_function(e, node, u, piece, n_pieces, outer, n_outer);
-    vec_push(e->arena, &e->made, ((Made){key, fn}));
-    return fn;
+void emit_kernels(Emit *e) {
+    for (size_t i = 0; i < e->plan->kernels.n; i++)
+        if (e->plan->kernels.at[i].unit == e->unit) emit_kernel(e, (int)i);
 }
 
 /* ---- steps ---- */
 
 typedef struct Outer {
-    const Var *var[16];
-    LLVMValueRef value[16];
+    const Var *var[EMIT_OUTER_MOST];
+    LLVMValueRef value[EMIT_OUTER_MOST];
     int n;
 } Outer;
 
@@ -418,6 +333,8 @@ typedef struct StepEmit {
     StepState st;
     Outer outer;
     LLVMBasicBlockRef at;
+    size_t first, next; /* calls: the step's first, and the one that comes */
+    int64_t n_kernels;
 } StepEmit;
 
 static void in_step(StepEmit *s) {
@@ -425,12 +342,29 @@ static void in_step(StepEmit *s) {
     LLVMPositionBuilderAtEnd(s->e->b, s->at);
 }
 
+/* if (profile) nn_profile_lap(profile, k): one branch that is never taken where --profile is not asked for. A second copy of the step without it would save that
+ * nanosecond, and cost a twentieth of the compile time and of the program. */
+static void profile_lap(StepEmit *s, int64_t k) {
+    Emit *e = s->e;
+    in_step(s);
+    LLVMTypeRef params[2] = {e->ptr, e->i64};
+    bool made = LLVMGetNamedFunction(e->module, "nn_profile_lap") != NULL;
+    LLVMValueRef fn = emit_function(e, "nn_profile_lap", e->void_type, 2, params), args[2] = {s->st.profile, emit_i64(e, k)};
+    if (!made) add_attribute(e, fn, LLVMAttributeFunctionIndex, "cold", 0);
+    LLVMBasicBlockRef lap = emit_block(e, "lap"), on_ = emit_block(e, "on");
+    LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, s->st.profile, ""), on_, lap);
+    LLVMPositionBuilderAtEnd(e->b, lap);
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, 2, "");
+    LLVMBuildBr(e->b, on_);
+    s->at = on_;
+}
+
 static void call_kernel(StepEmit *s, const StepNode *node) {
     Emit *e = s->e;
-    Uses u = {e, arena_make_n(e->arena, bool, e->step->buffers.n + 1), arena_make_n(e->arena, bool, (size_t)e->step->n_vars + 1), {0}, {0}};
-    use_body(&u, &node->body);
-    int n_pieces, *piece = pieces(e, &u.list, &n_pieces);
-    LLVMValueRef fn = kernel_made(e, node, &u, piece, n_pieces, s->outer.var, s->outer.n);
+    int64_t which = (int64_t)(s->next - s->first);
+    const KernelCall *c = &e->plan->calls.at[s->next++];
+    if (c->node != node || c->n_outer != s->outer.n)
+        bug("step %s: %s is not the kernel that was planned", e->step->func->name, node->name);
     in_step(s);
     LLVMBasicBlockRef mine = NULL, on_ = NULL;
     if (!emit_has_parallel(&node->body)) {
@@ -439,21 +373,23 @@ static void call_kernel(StepEmit *s, const StepNode *node) {
         LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, s->st.thread, emit_i64(e, 0), ""), mine, on_);
         LLVMPositionBuilderAtEnd(e->b, mine);
     }
-    LLVMValueRef *args = arena_make_n(e->arena, LLVMValueRef, (size_t)(KERNEL_PARAMS + s->outer.n + n_pieces) + u.sites.n);
+    LLVMValueRef *args = arena_make_n(e->arena, LLVMValueRef, (size_t)(KERNEL_PARAMS + c->n_outer + c->n_sites + c->n_pieces)),
+                 fn = kernel_function(e, c->kernel);
     int n = 0;
     args[n++] = s->st.call;
     args[n++] = s->st.batch;
     args[n++] = s->st.thread;
     args[n++] = s->st.threads;
-    for (int i = 0; i < s->outer.n; i++) args[n++] = s->outer.value[i];
-    for (size_t i = 0; i < u.sites.n; i++) args[n++] = emit_i64(e, u.sites.at[i]);
-    for (int i = 0; i < n_pieces; i++) args[n++] = buffer_address(e, &s->st, lowest(&u.list, piece, i));
+    for (int i = 0; i < c->n_outer; i++) args[n++] = s->outer.value[i];
+    for (int i = 0; i < c->n_sites; i++) args[n++] = emit_i64(e, c->sites[i]);
+    for (int i = 0; i < c->n_pieces; i++) args[n++] = buffer_address(e, &s->st, c->lowest[i]);
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, (unsigned)n, "");
     if (on_) {
         LLVMBuildBr(e->b, on_);
         LLVMPositionBuilderAtEnd(e->b, on_);
     }
     s->at = LLVMGetInsertBlock(e->b);
+    profile_lap(s, which);
 }
 
 static void call_barrier(StepEmit *s) {
@@ -461,6 +397,7 @@ static void call_barrier(StepEmit *s) {
     LLVMValueRef fn = emit_function(e, "nn_barrier_wait", e->void_type, 1, &e->ptr);
     in_step(s);
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, &s->st.call, 1, "");
+    profile_lap(s, s->n_kernels);
 }
 
 static void step_nodes(StepEmit *s, StepNode *const *at, size_t n);
@@ -489,7 +426,8 @@ static void step_loop(StepEmit *s, const StepNode *node) {
     Emit *e = s->e;
     in_step(s);
     LLVMValueRef trip = node->kind == STEP_LOOP ? trip_count(s, node) : emit_i64(e, node->max), zero = emit_i64(e, 0);
-    LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b), test = emit_block(e, "test"), body = emit_block(e, "turn"), done = emit_block(e, "done");
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b), test = emit_block(e, "test"), body = emit_block(e, "turn"),
+                      done = emit_block(e, "done");
     LLVMBuildBr(e->b, test);
     LLVMPositionBuilderAtEnd(e->b, test);
     LLVMValueRef turn = LLVMBuildPhi(e->b, e->i64, "");
@@ -503,7 +441,6 @@ static void step_loop(StepEmit *s, const StepNode *node) {
     s->at = body;
     bool counts = node->var != NULL;
     if (counts) {
-        if (s->outer.n == 16) bug("loops nested deeper than 16 in step %s", e->step->func->name);
         s->outer.var[s->outer.n] = node->var;
         s->outer.value[s->outer.n++] = turn;
     }
@@ -529,13 +466,15 @@ static void step_nodes(StepEmit *s, StepNode *const *at, size_t n) {
 }
 
 /* slot_offset: bytes in the frame; for fields and inputs the index in nn_call.fields. */
-static LLVMValueRef emit_step(Emit *e, const Step *step, const int64_t *slot_offset) {
-    e->step = step;
-    e->bind = arena_make_n(e->arena, Bind, (size_t)step->n_vars + 1);
-    e->cell = arena_make_n(e->arena, Cell, (size_t)step->n_temps + 1);
-    e->loop_of = arena_make_n(e->arena, const Stmt *, (size_t)step->n_vars + 1);
-    e->buffer = arena_make_n(e->arena, LLVMValueRef, step->buffers.n + 1);
-    StepEmit s = {.e = e, .fn = define(e, arena_printf(e->arena, "step.%s", step->func->name), 1, &e->ptr)};
+static LLVMValueRef emit_step(Emit *e, size_t index, const int64_t *slot_offset) {
+    const Step *step = e->plan->program->steps.at[index];
+    size_t first_call = e->plan->first_call[index];
+    begin_step(e, step);
+    StepEmit s = {.e = e,
+                  .first = first_call,
+                  .next = first_call,
+                  .n_kernels = (int64_t)(e->plan->first_call[index + 1] - first_call),
+                  .fn = define(e, arena_printf(e->arena, "step.%s", step->func->name), 1, &e->ptr)};
     e->fn = s.fn;
     s.at = emit_block(e, "");
     in_step(&s);
@@ -546,6 +485,7 @@ static LLVMValueRef emit_step(Emit *e, const Step *step, const int64_t *slot_off
     s.st.batch = field(e, call, offsetof(struct nn_call, batch), e->i64, "B");
     s.st.thread = field(e, call, offsetof(struct nn_call, thread), e->i64, "thread");
     s.st.threads = field(e, call, offsetof(struct nn_call, threads), e->i64, "threads");
+    s.st.profile = field(e, call, offsetof(struct nn_call, profile), e->ptr, "profile");
     s.st.slot_offset = slot_offset;
     step_nodes(&s, step->nodes.at, step->nodes.n);
     in_step(&s);
@@ -553,12 +493,11 @@ static LLVMValueRef emit_step(Emit *e, const Step *step, const int64_t *slot_off
     return s.fn;
 }
 
-LLVMValueRef *emit_steps(Emit *e, const int64_t *slot_offset, const char *only) {
-    const LoopsProgram *p = e->program;
+LLVMValueRef *emit_steps(Emit *e, const int64_t *slot_offset) {
+    const LoopsProgram *p = e->plan->program;
+    const char *only = e->plan->only;
     LLVMValueRef *steps = arena_make_n(e->arena, LLVMValueRef, p->steps.n + 1);
     for (size_t i = 0; i < p->steps.n; i++)
-        if (p->steps.at[i]->batch_bound > e->largest_batch) e->largest_batch = p->steps.at[i]->batch_bound;
-    for (size_t i = 0; i < p->steps.n; i++)
-        if (!only || !strcmp(only, p->steps.at[i]->func->name)) steps[i] = emit_step(e, p->steps.at[i], slot_offset);
+        if (!only || !strcmp(only, p->steps.at[i]->func->name)) steps[i] = emit_step(e, i, slot_offset);
     return steps;
 }

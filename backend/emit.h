@@ -27,14 +27,15 @@ typedef struct Val {
 /* What a Var stands for at this point. */
 typedef struct Bind {
     bool set;
-    LLVMValueRef base;   /* i64; NULL: none (the variable is the constant `offset`) */
+    LLVMValueRef base; /* i64; NULL: none (the variable is the constant `offset`) */
     int64_t offset;
-    LLVMValueRef vec;    /* an index let that differs by lane: <lanes x i64>; base and offset are not used */
-    LLVMValueRef inside; /* loads use this in place of base + offset: a turn that may not exist reads where the last one reads (emit_loop.c) */
-    int64_t lane_step;   /* the vector loop's variable: lane l is base + offset + l * lane_step; else 0 */
-    int64_t min, max;    /* what it can be, over all turns and lanes */
-    int depth;           /* order of binding: outer variables first */
-    const Stmt *loop;    /* the loop that counts it, where it goes over all its turns; NULL otherwise */
+    LLVMValueRef vec; /* an index let that differs by lane: <lanes x i64>; base and offset are not used */
+    LLVMValueRef
+        inside; /* loads use this in place of base + offset: a turn that may not exist reads where the last one reads (emit_loop.c) */
+    int64_t lane_step; /* the vector loop's variable: lane l is base + offset + l * lane_step; else 0 */
+    int64_t min, max;  /* what it can be, over all turns and lanes */
+    int depth;         /* order of binding: outer variables first */
+    const Stmt *loop;  /* the loop that counts it, where it goes over all its turns; NULL otherwise */
 } Bind;
 
 /* What a Temp stands for. */
@@ -81,20 +82,53 @@ typedef struct Site {
     LLVMValueRef value;
 } Site;
 
-/* A kernel that has been emitted. */
-typedef struct Made {
-    const char *key; /* interned */
-    LLVMValueRef fn;
-} Made;
+/* A call of a kernel in a step: what it touches, and what the kernel's function therefore takes. */
+typedef struct KernelCall {
+    const Step *step;
+    const StepNode *node;
+    Buffer **buffers; /* that the body names */
+    int n_buffers;
+    const int *piece;      /* of each buffer: which pointer parameter it lies in ... */
+    int64_t *offset;       /* ... and how many bytes behind it */
+    const Buffer **lowest; /* of each piece: the buffer that begins it */
+    int n_pieces;
+    const int64_t *sites; /* of random draws */
+    int n_sites;
+    const Var **outer; /* variables of the step's loops around, outermost first */
+    int n_outer;
+    int kernel; /* index in EmitPlan.kernels */
+} KernelCall;
+
+/* A function to be emitted: once for all calls that are equal up to their buffers and sites. */
+typedef struct Kernel {
+    const char *key, *name; /* interned */
+    int call;               /* index of its first call: whose body is emitted */
+    int64_t work;           /* about how many instructions become of it */
+    int unit;               /* the LLVM module that it is in */
+} Kernel;
+
+enum { EMIT_OUTER_MOST = 16 };
+
+typedef struct EmitPlan {
+    Arena *arena;
+    const LoopsProgram *program;
+    const char *only;
+    bool debug_lines;
+    Vec(KernelCall) calls; /* of all steps, in the order of their nodes */
+    size_t *first_call;    /* by index of step, and behind the last one the number of calls */
+    Vec(Kernel) kernels;
+    int64_t largest_batch; /* of all steps: kernels of several steps may be one function */
+    int n_units;
+} EmitPlan;
 
 /* What is known of a limit in this variant of the code (emit_variant.c). */
 typedef struct Fact {
     const Affine *limit;
-    int64_t turns;         /* the limit's value ... */
-    bool at_least;         /* ... or less than its value */
-    LLVMValueRef real;     /* not NULL: in truth only `real` times (< turns): stores are guarded, loads stay inside by `last` */
-    LLVMValueRef last;     /* real - 1 */
-    const Body *body;      /* where this holds */
+    int64_t turns;     /* the limit's value ... */
+    bool at_least;     /* ... or less than its value */
+    LLVMValueRef real; /* not NULL: in truth only `real` times (< turns): stores are guarded, loads stay inside by `last` */
+    LLVMValueRef last; /* real - 1 */
+    const Body *body;  /* where this holds */
 } Fact;
 
 typedef struct Emit {
@@ -105,30 +139,29 @@ typedef struct Emit {
     LLVMBuilderRef b;
     LLVMTargetDataRef layout;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
-    const LoopsProgram *program;
-
-    Vec(Made) made;
-    int64_t largest_batch; /* of all steps: kernels of several steps may be one function */
+    const EmitPlan *plan;
+    int unit;
+    LLVMValueRef *kernel_fn; /* by index of kernel: NULL, or the function (of another unit: its declaration) */
 
     /* of the kernel being emitted */
     const Step *step;
     LLVMValueRef fn;
     LLVMBasicBlockRef entry; /* where allocas go */
     LLVMValueRef call, thread, threads;
-    LLVMValueRef *buffer;    /* by buffer id: its address */
-    Vec(Site) sites;         /* of random draws in the kernel */
-    Bind *bind;              /* by var id */
-    Cell *cell;              /* by temp id */
+    LLVMValueRef *buffer; /* by buffer id: its address */
+    Vec(Site) sites;      /* of random draws in the kernel */
+    Bind *bind;           /* by var id */
+    Cell *cell;           /* by temp id */
     int depth;
-    int lanes;               /* of the vector loop around; 1: none */
+    int lanes; /* of the vector loop around; 1: none */
     LLVMValueRef mask;
-    Loc stmt_loc;            /* of the statement being emitted */
-    bool shared_out;         /* inside a parallel loop already */
+    Loc stmt_loc;    /* of the statement being emitted */
+    bool shared_out; /* inside a parallel loop already */
     Vec(Known) known;
     Vec(Fact) facts;
-    bool rolled;             /* unrolled loops stay loops: they read copies of accumulators (emit_rolled.c) */
-    bool frugal;             /* in a variant of the code that seldom runs: no unrolling for speed */
-    const Stmt **loop_of;    /* by var id: the For statement */
+    bool rolled;          /* unrolled loops stay loops: they read copies of accumulators (emit_rolled.c) */
+    bool frugal;          /* in a variant of the code that seldom runs: no unrolling for speed */
+    const Stmt **loop_of; /* by var id: the For statement */
 
     /* -g */
     LLVMDIBuilderRef di;
@@ -136,14 +169,21 @@ typedef struct Emit {
     Vec(FileScope) di_files;
 } Emit;
 
+/* ---- emit_plan.c ---- */
+/* only: the step of this function alone, NULL: all. whole: one unit. The plan lives in `a`, and nothing changes it: threads may read it. */
+EmitPlan *emit_plan(Arena *a, const LoopsProgram *program, const char *only, bool debug_lines, bool whole);
+const Buffer *emit_placed(const Buffer *b); /* the buffer whose place this one has */
+
 /* ---- emit.c ---- */
-/* Emits all steps (or only the one named); returns the step functions by index of step. slot_offset: of nn_slot, by index of slot. */
-LLVMValueRef *emit_steps(Emit *e, const int64_t *slot_offset, const char *only);
+/* Emits the kernels of unit e->unit. */
+void emit_kernels(Emit *e);
+/* Emits the steps; returns their functions by index of step. slot_offset: of nn_slot, by index of slot. */
+LLVMValueRef *emit_steps(Emit *e, const int64_t *slot_offset);
 void emit_place(Emit *e, Loc loc);
-void emit_debug_start(Emit *e, const char *source);
-LLVMTypeRef emit_elem(Emit *e, Elem elem);        /* as an SSA value: bool is i1 */
-LLVMTypeRef emit_memory_elem(Emit *e, Elem elem); /* in memory: bool is i8 */
-LLVMTypeRef emit_vector(LLVMTypeRef t, int lanes); /* t itself for one lane */
+void emit_debug_start(Emit *e, const char *source); /* an interned name */
+LLVMTypeRef emit_elem(Emit *e, Elem elem);          /* as an SSA value: bool is i1 */
+LLVMTypeRef emit_memory_elem(Emit *e, Elem elem);   /* in memory: bool is i8 */
+LLVMTypeRef emit_vector(LLVMTypeRef t, int lanes);  /* t itself for one lane */
 LLVMBasicBlockRef emit_block(Emit *e, const char *name);
 LLVMValueRef emit_i64(Emit *e, int64_t k);
 /* Calls an intrinsic of LLVM, overloaded on the given types. */
@@ -155,18 +195,16 @@ void emit_order(Emit *e); /* loads and stores keep to their side of this place *
 void emit_fault(Emit *e, int kind, Loc loc, LLVMValueRef value, LLVMValueRef bound);
 
 /* ---- emit_same.c ---- */
-/* The kernel as a text that is the same (interned) for kernels that can be one function. list: its buffers, each in parameter piece[i] at offset[i] bytes; outer: the variables of the
- * step's loops around; sites: of its random draws, in order. */
-const char *emit_kernel_key(Emit *e, const StepNode *node, Buffer *const *list, size_t n_list, const int *piece, const int64_t *offset, const Var *const *outer,
-                            int n_outer, const int64_t *sites, size_t n_sites);
+/* The kernel as a text that is the same (interned) for kernels that can be one function. */
+const char *emit_kernel_key(Arena *a, const KernelCall *c, bool debug_lines);
 
 /* ---- emit_index.c ---- */
-int emit_scope(Emit *e);               /* opens a scope of known pointers */
+int emit_scope(Emit *e); /* opens a scope of known pointers */
 void emit_scope_end(Emit *e, int mark);
 void emit_bind(Emit *e, const Var *v, LLVMValueRef base, int64_t offset, int64_t min, int64_t max);
-Lin emit_lin(Emit *e, const Affine *x, bool load); /* load: with Bind.inside */
+Lin emit_lin(Emit *e, const Affine *x, bool load);                            /* load: with Bind.inside */
 bool emit_affine_range(Emit *e, const Affine *x, int64_t *min, int64_t *max); /* false: no bounds on some side */
-Val emit_affine(Emit *e, const Affine *x); /* i64; lanes if it differs by lane */
+Val emit_affine(Emit *e, const Affine *x);                                    /* i64; lanes if it differs by lane */
 Val emit_load(Emit *e, const Expr *x);
 void emit_store(Emit *e, const Stmt *s);
 void emit_prefetch(Emit *e, const Stmt *s);
@@ -229,9 +267,27 @@ LLVMValueRef emit_mix(Emit *e, LLVMValueRef key, LLVMValueRef x);
 /* `const struct nn_program nn_program`. steps: by index of function (NULL entries: no code). */
 void emit_program(Emit *e, const struct nn_program *p, LLVMValueRef *steps);
 
-/* ---- object.c, link.c ---- */
+/* ---- object.c ---- */
+
+/* What all units of a compilation share. Nothing in it changes while units are made. */
+typedef struct Units {
+    const BackendOptions *options;
+    const EmitPlan *plan;
+    const struct nn_program *program;
+    const char *source; /* interned */
+} Units;
+
+/* Milliseconds of one thread. */
+typedef struct UnitTimes {
+    double emit, verify, optimize, code;
+} UnitTimes;
+
+/* Makes unit `which`: its text (EMIT_LLVM), assembly or object, to be disposed by the caller. May be called on several threads at once. */
+LLVMMemoryBufferRef object_make(const Units *u, int which, UnitTimes *times);
+
+/* ---- target.c, link.c ---- */
 LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why);
-bool object_optimize(Arena *a, Diag *d, LLVMModuleRef m, LLVMTargetMachineRef tm);
-bool link_executable(Arena *a, Diag *d, const char *object, const struct nn_program *program, const BackendOptions *o);
+bool link_executable(Arena *a, Diag *d, const char *const *objects, size_t n_objects, const struct nn_program *program,
+                     const BackendOptions *o);
 
 #endif

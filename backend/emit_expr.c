@@ -79,8 +79,10 @@ Val emit_conversion(Emit *e, Val v, Elem from, Elem to) {
     if (to == BOOL) {
         r = not_zero(e, v.v, from);
     } else if (elem_is_float(from)) {
-        if (elem_is_float(to)) r = to == F64 ? LLVMBuildFPExt(e->b, v.v, t, "") : LLVMBuildFPTrunc(e->b, v.v, t, "");
-        else r = float_to_int(e, v.v, t, to != U8);
+        if (elem_is_float(to))
+            r = to == F64 ? LLVMBuildFPExt(e->b, v.v, t, "") : LLVMBuildFPTrunc(e->b, v.v, t, "");
+        else
+            r = float_to_int(e, v.v, t, to != U8);
     } else if (from == U8 || from == BOOL) {
         r = elem_is_float(to) ? LLVMBuildUIToFP(e->b, v.v, t, "") : LLVMBuildZExt(e->b, v.v, t, "");
     } else if (elem_is_float(to)) {
@@ -128,7 +130,8 @@ static LLVMValueRef absolute(Emit *e, Elem elem, LLVMValueRef x) {
 /* x > 0 ? 1 : x < 0 ? -1 : x: NaN and both zeros stay */
 static LLVMValueRef sign(Emit *e, Elem elem, LLVMValueRef x, int lanes) {
     LLVMTypeRef t = emit_elem(e, elem);
-    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(x)), one = emit_all_equal(e, t, lanes, 1, elem), minus = emit_all_equal(e, t, lanes, -1, elem);
+    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(x)), one = emit_all_equal(e, t, lanes, 1, elem),
+                 minus = emit_all_equal(e, t, lanes, -1, elem);
     if (elem == U8) return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntNE, x, zero, ""), one, zero, "");
     if (!elem_is_float(elem)) {
         LLVMValueRef below = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, zero, ""), minus, zero, "");
@@ -144,8 +147,9 @@ static LLVMValueRef compare(Emit *e, OpCode op, Elem elem, LLVMValueRef a, LLVMV
         LLVMRealPredicate real;
         LLVMIntPredicate with_sign, without;
     } rows[] = {
-        {OP_eq, LLVMRealOEQ, LLVMIntEQ, LLVMIntEQ},   {OP_ne, LLVMRealUNE, LLVMIntNE, LLVMIntNE},   {OP_lt, LLVMRealOLT, LLVMIntSLT, LLVMIntULT},
-        {OP_le, LLVMRealOLE, LLVMIntSLE, LLVMIntULE}, {OP_gt, LLVMRealOGT, LLVMIntSGT, LLVMIntUGT}, {OP_ge, LLVMRealOGE, LLVMIntSGE, LLVMIntUGE},
+        {OP_eq, LLVMRealOEQ, LLVMIntEQ, LLVMIntEQ},   {OP_ne, LLVMRealUNE, LLVMIntNE, LLVMIntNE},
+        {OP_lt, LLVMRealOLT, LLVMIntSLT, LLVMIntULT}, {OP_le, LLVMRealOLE, LLVMIntSLE, LLVMIntULE},
+        {OP_gt, LLVMRealOGT, LLVMIntSGT, LLVMIntUGT}, {OP_ge, LLVMRealOGE, LLVMIntSGE, LLVMIntUGE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].op != op) continue;
@@ -168,7 +172,8 @@ static LLVMValueRef checked_divisor(Emit *e, const Expr *x, LLVMValueRef b, int 
     LLVMBuildBr(e->b, on);
     LLVMPositionBuilderAtEnd(e->b, on);
     *is_zero = zero;
-    return LLVMBuildSelect(e->b, zero, emit_splat_value(e, LLVMConstInt(lanes > 1 ? LLVMGetElementType(t) : t, 1, 0), lanes), b, "");
+    return LLVMBuildSelect(e->b, zero, emit_splat_value(e, LLVMConstInt(lanes > 1 ? LLVMGetElementType(t) : t, 1, 0), lanes), b,
+                           "");
 }
 
 /* Quotient and remainder rounded down; where b is 0 both are 0, and by -1 nothing traps. */
@@ -186,8 +191,11 @@ static LLVMValueRef int_divide(Emit *e, const Expr *x, LLVMValueRef a, LLVMValue
     LLVMValueRef q = LLVMBuildSDiv(e->b, a, by, ""), m = LLVMBuildSub(e->b, a, LLVMBuildMul(e->b, q, by, ""), "");
     LLVMValueRef off = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntNE, m, zero, ""),
                                     LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildXor(e->b, m, by, ""), zero, ""), "");
-    if (want_mod) r = LLVMBuildSelect(e->b, off, LLVMBuildAdd(e->b, m, by, ""), m, "");
-    else r = LLVMBuildSelect(e->b, is_minus, LLVMBuildNeg(e->b, a, ""), LLVMBuildSelect(e->b, off, LLVMBuildSub(e->b, q, one, ""), q, ""), "");
+    if (want_mod)
+        r = LLVMBuildSelect(e->b, off, LLVMBuildAdd(e->b, m, by, ""), m, "");
+    else
+        r = LLVMBuildSelect(e->b, is_minus, LLVMBuildNeg(e->b, a, ""),
+                            LLVMBuildSelect(e->b, off, LLVMBuildSub(e->b, q, one, ""), q, ""), "");
     return LLVMBuildSelect(e->b, is_zero, zero, r, "");
 }
 
@@ -212,7 +220,8 @@ static LLVMValueRef apply(Emit *e, const Expr *x, OpCode op, Elem from, LLVMValu
     bool real = elem_is_float(from);
     LLVMTypeRef t = LLVMTypeOf(a[0]);
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wswitch-enum" /* only the elementwise rows of ops.def can stand here; the bug() below names any other */
+#pragma GCC diagnostic ignored                                                                                                   \
+    "-Wswitch-enum" /* only the elementwise rows of ops.def can stand here; the bug() below names any other */
     switch (op) {
     case OP_neg: return real ? LLVMBuildFNeg(e->b, a[0], "") : LLVMBuildNeg(e->b, a[0], "");
     case OP_abs: return absolute(e, from, a[0]);
@@ -249,7 +258,9 @@ static LLVMValueRef apply(Emit *e, const Expr *x, OpCode op, Elem from, LLVMValu
     case OP_ge: return compare(e, op, from, a[0], a[1]);
     case OP_and: return LLVMBuildAnd(e->b, a[0], a[1], "");
     case OP_or: return LLVMBuildOr(e->b, a[0], a[1], "");
-    case OP_fma: return emit_intrinsic(e, "llvm.fma", 1, &t, 3, a);
+    case OP_fma:
+        if (!e->target->fma) return LLVMBuildFAdd(e->b, LLVMBuildFMul(e->b, a[0], a[1], ""), a[2], "");
+        return emit_intrinsic(e, "llvm.fma", 1, &t, 3, a);
     case OP_select: return LLVMBuildSelect(e->b, a[0], a[1], a[2], "");
     case OP_mix: return emit_mix(e, a[0], emit_conversion(e, (Val){a[1], lanes}, x->args[1]->elem, I64).v);
     default: bug("the backend has no code for op %s", op_info[op].name);

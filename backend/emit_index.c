@@ -201,7 +201,8 @@ static LLVMValueRef full_mask(Emit *e, LLVMValueRef mask) {
 
 static LLVMValueRef gather(Emit *e, const Access *a, LLVMTypeRef memory, unsigned align, LLVMValueRef mask, LLVMValueRef other) {
     LLVMTypeRef t = LLVMVectorType(memory, (unsigned)e->lanes), types[2] = {t, LLVMVectorType(e->ptr, (unsigned)e->lanes)};
-    LLVMValueRef args[4] = {lane_pointers(e, a, memory), LLVMConstInt(e->i32, align, 0), full_mask(e, mask), other ? other : LLVMGetUndef(t)};
+    LLVMValueRef args[4] = {lane_pointers(e, a, memory), LLVMConstInt(e->i32, align, 0), full_mask(e, mask),
+                            other ? other : LLVMGetUndef(t)};
     return emit_intrinsic(e, "llvm.masked.gather", 2, types, 4, args);
 }
 
@@ -234,7 +235,8 @@ static LLVMValueRef masked_load(Emit *e, LLVMTypeRef t, LLVMValueRef p, unsigned
 }
 
 /* Lanes that differ, behind `mask` (NULL: all); where the mask is off, `other` (NULL: anything). */
-static LLVMValueRef load_vector(Emit *e, const Access *a, LLVMTypeRef memory, unsigned size, LLVMValueRef mask, LLVMValueRef other) {
+static LLVMValueRef load_vector(Emit *e, const Access *a, LLVMTypeRef memory, unsigned size, LLVMValueRef mask,
+                                LLVMValueRef other) {
     LLVMTypeRef t = LLVMVectorType(memory, (unsigned)e->lanes);
     if (!a->vec && a->stride == 1) return mask ? masked_load(e, t, a->at, size, mask, other) : load_scalar(e, t, a->at, size);
     if (!a->vec && a->stride == -1 && !mask)
@@ -374,7 +376,8 @@ void emit_store_value(Emit *e, const Stmt *s, Val value) {
 /* For reading and, soon, writing: into all caches. */
 void emit_prefetch(Emit *e, const Stmt *s) {
     if (e->lanes > 1) return;
-    LLVMValueRef args[4] = {address(e, s->buffer, s->index, false).at, LLVMConstInt(e->i32, 0, 0), LLVMConstInt(e->i32, 3, 0), LLVMConstInt(e->i32, 1, 0)};
+    LLVMValueRef args[4] = {address(e, s->buffer, s->index, false).at, LLVMConstInt(e->i32, 0, 0), LLVMConstInt(e->i32, 3, 0),
+                            LLVMConstInt(e->i32, 1, 0)};
     emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, args);
 }
 
@@ -390,10 +393,13 @@ static int64_t acc_count(const Temp *t) {
 static LLVMValueRef acc_memory(Emit *e, const Temp *t, int lanes) {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
     LLVMValueRef first = LLVMGetFirstInstruction(e->entry);
-    if (first) LLVMPositionBuilderBefore(e->b, first);
-    else LLVMPositionBuilderAtEnd(e->b, e->entry);
+    if (first)
+        LLVMPositionBuilderBefore(e->b, first);
+    else
+        LLVMPositionBuilderAtEnd(e->b, e->entry);
     int64_t room = acc_count(t) + (lanes == 1 && t->rank ? 64 : 0);
-    LLVMValueRef p = LLVMBuildAlloca(e->b, LLVMArrayType2(emit_vector(emit_memory_elem(e, t->elem), lanes), (uint64_t)room), t->name);
+    LLVMValueRef p =
+        LLVMBuildAlloca(e->b, LLVMArrayType2(emit_vector(emit_memory_elem(e, t->elem), lanes), (uint64_t)room), t->name);
     LLVMSetAlignment(p, 64);
     LLVMPositionBuilderAtEnd(e->b, here);
     return p;
@@ -407,7 +413,8 @@ LLVMValueRef emit_acc_shadow(Emit *e, const Temp *t) {
     for (int64_t i = 0; i < n; i += i + c->width <= n ? c->width : 1) {
         LLVMTypeRef type = emit_vector(memory, i + c->width <= n ? c->width : 1);
         LLVMValueRef at = emit_i64(e, i * size);
-        store_plain(e, load_scalar(e, type, bytes_on(e, c->memory, at), (unsigned)size), bytes_on(e, c->shadow, at), (unsigned)size);
+        store_plain(e, load_scalar(e, type, bytes_on(e, c->memory, at), (unsigned)size), bytes_on(e, c->shadow, at),
+                    (unsigned)size);
     }
     return c->shadow;
 }
@@ -428,7 +435,8 @@ void emit_acc_declare(Emit *e, const Stmt *s) {
     int64_t i = 0;
     if (wide > 1) { /* the vectors that loops will take, so that these are what sroa makes registers of */
         LLVMValueRef w = emit_splat_value(e, v, (int)wide);
-        for (; i + wide <= n; i += wide) store_plain(e, w, bytes_on(e, c->memory, emit_i64(e, i * step)), (unsigned)elem_size(t->elem));
+        for (; i + wide <= n; i += wide)
+            store_plain(e, w, bytes_on(e, c->memory, emit_i64(e, i * step)), (unsigned)elem_size(t->elem));
     }
     for (; i < n; i++) store_plain(e, v, bytes_on(e, c->memory, emit_i64(e, i * step)), (unsigned)elem_size(t->elem));
 }
@@ -458,7 +466,8 @@ Val emit_acc_load(Emit *e, const Expr *x) {
     unsigned size = (unsigned)elem_size(t->elem);
     if (c->lanes > 1) return from_memory(e, t->elem, (Val){load_scalar(e, emit_vector(memory, c->lanes), a.at, size), c->lanes});
     if (!a.vec && !a.stride) return from_memory(e, t->elem, (Val){load_scalar(e, memory, a.at, size), 1});
-    return from_memory(e, t->elem, (Val){load_vector(e, &a, memory, size, a.vec || a.stride != 1 ? e->mask : NULL, NULL), e->lanes});
+    return from_memory(e, t->elem,
+                       (Val){load_vector(e, &a, memory, size, a.vec || a.stride != 1 ? e->mask : NULL, NULL), e->lanes});
 }
 
 void emit_acc_store(Emit *e, Temp *t, const Affine *const *index, Val value) {

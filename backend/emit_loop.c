@@ -14,14 +14,14 @@
 
 /* Limits of a loop, as far as they are known. */
 typedef struct Span {
-    LLVMValueRef lo, hi;       /* i64 */
-    int64_t turns;             /* how many, if that is constant; else -1 */
-    int64_t most;              /* an upper bound from a constant limit; -1: none */
-    int64_t min, max;          /* of the variable */
+    LLVMValueRef lo, hi; /* i64 */
+    int64_t turns;       /* how many, if that is constant; else -1 */
+    int64_t most;        /* an upper bound from a constant limit; -1: none */
+    int64_t min, max;    /* of the variable */
     int64_t lo_constant;
     bool lo_is_constant;
-    const Fact *guess;         /* a fact says that `turns` is more than there really are */
-    int guesses;               /* from how many limits */
+    const Fact *guess;          /* a fact says that `turns` is more than there really are */
+    int guesses;                /* from how many limits */
     Vec(const Affine *) guards; /* limits that are not constant distances from lo */
 } Span;
 
@@ -60,8 +60,10 @@ static Span span(Emit *e, const Stmt *s) {
         if (high != INT64_MAX && high - 1 < r.max) r.max = high - 1;
         int64_t n = -1;
         if (f && f->at_least && f->turns >= least_constant(e, s)) continue; /* another limit is met first */
-        if (f && !f->at_least && r.lo_is_constant) n = turns_in(f->turns - r.lo_constant, s->step);
-        else if (constant_now(e, affine_add(e->arena, s->limits[i], affine_scale(e->arena, s->lo, -1)), &k)) n = turns_in(k, s->step);
+        if (f && !f->at_least && r.lo_is_constant)
+            n = turns_in(f->turns - r.lo_constant, s->step);
+        else if (constant_now(e, affine_add(e->arena, s->limits[i], affine_scale(e->arena, s->lo, -1)), &k))
+            n = turns_in(k, s->step);
         if (n < 0) {
             vec_push(e->arena, &r.guards, s->limits[i]);
             continue;
@@ -73,7 +75,8 @@ static Span span(Emit *e, const Stmt *s) {
         }
     }
     if (!r.guards.n) r.turns = r.most;
-    if (r.turns > 0 && r.lo_is_constant && r.lo_constant + (r.turns - 1) * s->step < r.max) r.max = r.lo_constant + (r.turns - 1) * s->step;
+    if (r.turns > 0 && r.lo_is_constant && r.lo_constant + (r.turns - 1) * s->step < r.max)
+        r.max = r.lo_constant + (r.turns - 1) * s->step;
     return r;
 }
 
@@ -81,7 +84,8 @@ static Span span(Emit *e, const Stmt *s) {
 static void span_values(Emit *e, const Stmt *s, Span *r) {
     r->lo = emit_affine(e, s->lo).v;
     if (r->turns >= 0 && !r->guess) {
-        r->hi = r->lo_is_constant ? emit_i64(e, r->lo_constant + r->turns * s->step) : LLVMBuildNSWAdd(e->b, r->lo, emit_i64(e, r->turns * s->step), "");
+        r->hi = r->lo_is_constant ? emit_i64(e, r->lo_constant + r->turns * s->step)
+                                  : LLVMBuildNSWAdd(e->b, r->lo, emit_i64(e, r->turns * s->step), "");
         return;
     }
     for (int i = 0; i < s->n_limits; i++) {
@@ -158,8 +162,10 @@ static void serial(Emit *e, const Stmt *s) {
     Span r = span(e, s);
     if (r.turns == 0) return;
     span_values(e, s, &r);
-    if (r.turns == 1 && !r.guess) one_turn(e, s, &r, 0);
-    else serial_between(e, s, &r, r.turns > 0 && !r.guess);
+    if (r.turns == 1 && !r.guess)
+        one_turn(e, s, &r, 0);
+    else
+        serial_between(e, s, &r, r.turns > 0 && !r.guess);
 }
 
 /* ---- unrolled ---- */
@@ -171,7 +177,8 @@ static void unroll_whole(Emit *e, const Stmt *s, Span *r) {
     LLVMBasicBlockRef done = guarded && !harmless ? emit_block(e, "done") : NULL;
     for (int64_t t = 0; t < r->most; t++) {
         int64_t offset = t * s->step;
-        LLVMValueRef here = r->lo_is_constant ? emit_i64(e, r->lo_constant + offset) : LLVMBuildNSWAdd(e->b, r->lo, emit_i64(e, offset), "");
+        LLVMValueRef here =
+            r->lo_is_constant ? emit_i64(e, r->lo_constant + offset) : LLVMBuildNSWAdd(e->b, r->lo, emit_i64(e, offset), "");
         if (done) {
             LLVMBasicBlockRef turn = emit_block(e, "turn");
             LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, here, r->hi, ""), turn, done);
@@ -241,8 +248,10 @@ static void unrolled(Emit *e, const Stmt *s) {
         return;
     }
     span_values(e, s, &r);
-    if (whole) unroll_whole(e, s, &r);
-    else unroll_partly(e, s, &r);
+    if (whole)
+        unroll_whole(e, s, &r);
+    else
+        unroll_partly(e, s, &r);
 }
 
 /* ---- lanes ---- */
@@ -329,8 +338,10 @@ static void vector_guarded(Emit *e, const Stmt *s, Span *r) {
     for (int64_t t = 0; t * s->width < r->most; t++) {
         LLVMValueRef from = base ? LLVMBuildNSWAdd(e->b, base, emit_i64(e, first + t * by), "") : emit_i64(e, first + t * by);
         LLVMValueRef n = LLVMBuildNSWSub(e->b, r->hi, from, "");
-        if (s->step > 1) n = LLVMBuildSDiv(e->b, LLVMBuildNSWAdd(e->b, n, emit_i64(e, s->step - 1), ""), emit_i64(e, s->step), "");
-        LLVMBasicBlockRef whole = emit_block(e, "whole"), part = emit_block(e, "part"), some = emit_block(e, "some"), on = emit_block(e, "on");
+        if (s->step > 1)
+            n = LLVMBuildSDiv(e->b, LLVMBuildNSWAdd(e->b, n, emit_i64(e, s->step - 1), ""), emit_i64(e, s->step), "");
+        LLVMBasicBlockRef whole = emit_block(e, "whole"), part = emit_block(e, "part"), some = emit_block(e, "some"),
+                          on = emit_block(e, "on");
         LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_i64(e, s->width), ""), whole, part);
         LLVMPositionBuilderAtEnd(e->b, whole);
         chunk(e, s, r, base, first + t * by, s->width, NULL);
@@ -379,10 +390,14 @@ static void vector(Emit *e, const Stmt *s) {
     if (r.turns == 0) return;
     span_values(e, s, &r);
     bool even = r.turns >= 0 && !r.guess && (r.turns % s->width == 0 || r.turns < s->width);
-    if (!even && e->target->masked && emit_long(&s->body) && !indexes_acc(e, s)) vector_masked(e, s, &r);
-    else if (r.turns > 0 && !r.guess) vector_constant(e, s, &r);
-    else if (indexes_acc(e, s) && r.most >= 0) vector_guarded(e, s, &r);
-    else vector_unknown(e, s, &r);
+    if (!even && e->target->masked && emit_long(&s->body) && !indexes_acc(e, s))
+        vector_masked(e, s, &r);
+    else if (r.turns > 0 && !r.guess)
+        vector_constant(e, s, &r);
+    else if (indexes_acc(e, s) && r.most >= 0)
+        vector_guarded(e, s, &r);
+    else
+        vector_unknown(e, s, &r);
 }
 
 /* ---- shared out among threads ---- */
@@ -421,7 +436,8 @@ static LLVMValueRef share(Emit *e, LLVMValueRef total, LLVMValueRef thread) {
 }
 
 /* One loop over this thread's part of the whole space; turn[i] is the turn of nest[i]. */
-static void parallel_space(Emit *e, const Stmt **nest, Span *spans, LLVMValueRef *turns, int n, LLVMValueRef begin, LLVMValueRef end) {
+static void parallel_space(Emit *e, const Stmt **nest, Span *spans, LLVMValueRef *turns, int n, LLVMValueRef begin,
+                           LLVMValueRef end) {
     LLVMValueRef turn[NEST_MOST], first[NEST_MOST], rest = begin;
     for (int i = n - 1; i >= 0; i--) {
         first[i] = i ? LLVMBuildURem(e->b, rest, turns[i], "") : rest;
@@ -485,8 +501,10 @@ static void parallel(Emit *e, const Stmt *s) {
 /* ---- all loops ---- */
 
 void emit_for_rolled(Emit *e, const Stmt *s) {
-    if (s->mark == MARK_VECTOR) vector(e, s);
-    else serial(e, s);
+    if (s->mark == MARK_VECTOR)
+        vector(e, s);
+    else
+        serial(e, s);
 }
 
 void emit_for(Emit *e, const Stmt *s) {
@@ -498,8 +516,10 @@ void emit_for(Emit *e, const Stmt *s) {
         if (!emit_rolled(e, s)) vector(e, s);
         break;
     case MARK_UNROLL:
-        if (e->rolled) serial(e, s);
-        else if (!emit_transposed(e, s) && !emit_rolled(e, s)) unrolled(e, s);
+        if (e->rolled)
+            serial(e, s);
+        else if (!emit_transposed(e, s) && !emit_rolled(e, s))
+            unrolled(e, s);
         break;
     }
 }

@@ -10,7 +10,7 @@ enum { MEMBERS_MOST = 40 };
 
 typedef struct Table {
     Emit *e;
-    LLVMValueRef *steps;            /* by index of function */
+    LLVMValueRef *steps; /* by index of function */
     const struct nn_program *program;
 } Table;
 
@@ -83,11 +83,11 @@ static LLVMValueRef step_of(Table *t, const void *at) {
 #define PTR(m)
 #include "runtime/abi.def"
 
-#define STRUCT(name)                                                    \
-    static LLVMValueRef put_##name(Table *t, const struct name *s) {    \
+#define STRUCT(name)                                                                                                             \
+    static LLVMValueRef put_##name(Table *t, const struct name *s) {                                                             \
         Members members = {.t = t};
-#define END(name)               \
-    return structure(&members); \
+#define END(name)                                                                                                                \
+    return structure(&members);                                                                                                  \
     }
 #define I64(m)  number(&members, s->m);
 #define U64(m)  number(&members, (int64_t)s->m);
@@ -95,11 +95,11 @@ static LLVMValueRef step_of(Table *t, const void *at) {
 #define STR(m)  member(&members, text(t, s->m));
 #define STRS(m) texts(&members, s->m, s->n_##m);
 #define INTS(m) numbers(&members, s->m, s->n_##m);
-#define LIST(type, m)                                                                                         \
-    {                                                                                                         \
-        LLVMValueRef *all = arena_make_n(t->e->arena, LLVMValueRef, (size_t)s->n_##m + 1);                    \
-        for (int64_t i = 0; i < s->n_##m; i++) all[i] = put_##type(t, &s->m[i]);                              \
-        list(&members, s->n_##m ? LLVMTypeOf(all[0]) : t->e->i64, all, s->n_##m);                             \
+#define LIST(type, m)                                                                                                            \
+    {                                                                                                                            \
+        LLVMValueRef *all = arena_make_n(t->e->arena, LLVMValueRef, (size_t)s->n_##m + 1);                                       \
+        for (int64_t i = 0; i < s->n_##m; i++) all[i] = put_##type(t, &s->m[i]);                                                 \
+        list(&members, s->n_##m ? LLVMTypeOf(all[0]) : t->e->i64, all, s->n_##m);                                                \
     }
 #define FN(m)  member(&members, step_of(t, s));
 #define PTR(m) member(&members, LLVMConstNull(t->e->ptr));

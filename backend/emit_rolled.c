@@ -60,7 +60,8 @@ bool emit_rolled(Emit *e, const Stmt *s) {
         if (affine_is_constant(s->limits[i]) && s->limits[i]->constant < least) least = s->limits[i]->constant;
     if (s->mark == MARK_VECTOR && (!emit_indexes_acc(s) || s->width < 2)) return false;
     int64_t bodies = s->mark == MARK_VECTOR ? least / s->width : least;
-    if (e->rolled || e->lanes > 1 || e->mask || bodies < 2 || !emit_long(&s->body) || !only_reads(e, &s->body, &list)) return false;
+    if (e->rolled || e->lanes > 1 || e->mask || bodies < 2 || !emit_long(&s->body) || !only_reads(e, &s->body, &list))
+        return false;
     for (size_t i = 0; i < list.n; i++)
         if (e->cell[list.at[i]->id].lanes != 1) return false;
     LLVMValueRef *real = arena_make_n(e->arena, LLVMValueRef, list.n + 1);

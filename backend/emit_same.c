@@ -10,18 +10,15 @@
 #include <string.h>
 
 typedef struct Key {
-    Emit *e;
+    Arena *arena;
     Text text;
+    bool debug_lines;
     int *var, *temp; /* numbers by id, 0: none yet */
     int n_var, n_temp;
-    const int *piece;          /* by position in the kernel's list */
-    Buffer *const *list;
-    size_t n_list;
-    const int64_t *sites;
-    size_t n_sites;
+    const KernelCall *call;
 } Key;
 
-static void put(Key *k, const char *what, int64_t n) { text_printf(k->e->arena, &k->text, "%s%" PRId64 " ", what, n); }
+static void put(Key *k, const char *what, int64_t n) { text_printf(k->arena, &k->text, "%s%" PRId64 " ", what, n); }
 
 static void put_var(Key *k, const Var *v) {
     if (!k->var[v->id]) k->var[v->id] = ++k->n_var;
@@ -43,12 +40,12 @@ static void put_affine(Key *k, const Affine *x) {
         put(k, "", x->term[i].factor);
         put_var(k, x->term[i].var);
     }
-    text_add(k->e->arena, &k->text, ")");
+    text_add(k->arena, &k->text, ")");
 }
 
 static void put_buffer(Key *k, const Buffer *b) {
-    for (size_t i = 0; i < k->n_list; i++)
-        if (k->list[i] == b) put(k, "%", (int64_t)i);
+    for (int i = 0; i < k->call->n_buffers; i++)
+        if (k->call->buffers[i] == b) put(k, "%", i);
 }
 
 static void put_expr(Key *k, const Expr *x) {
@@ -58,8 +55,8 @@ static void put_expr(Key *k, const Expr *x) {
     memcpy(&bits, &x->value, sizeof bits);
     if (x->kind == EXPR_CONST || x->guarded) put(k, x->guarded ? "else" : "", (int64_t)bits);
     if (x->kind == EXPR_OP || x->kind == EXPR_TREE) put(k, "op", x->op);
-    for (size_t i = 0; x->kind == EXPR_UNIFORM && i < k->n_sites; i++)
-        if (k->sites[i] == x->site) put(k, "site", (int64_t)i);
+    for (int i = 0; x->kind == EXPR_UNIFORM && i < k->call->n_sites; i++)
+        if (k->call->sites[i] == x->site) put(k, "site", i);
     if (x->buffer) put_buffer(k, x->buffer);
     if (x->temp) put_temp(k, x->temp);
     for (int i = 0; i < x->n_index; i++) put_affine(k, x->index[i]);
@@ -76,7 +73,7 @@ static bool may_divide(const Expr *x) {
 static void put_body(Key *k, const Body *body) {
     for (const Stmt *s = body->first; s; s = s->next) {
         put(k, "s", s->kind);
-        if (k->e->di || s->kind == STMT_CHECK || (s->value && may_divide(s->value))) put(k, "line", s->loc.line);
+        if (k->debug_lines || s->kind == STMT_CHECK || (s->value && may_divide(s->value))) put(k, "line", s->loc.line);
         if (s->var) put_var(k, s->var);
         if (s->temp) put_temp(k, s->temp);
         if (s->buffer) put_buffer(k, s->buffer);
@@ -96,17 +93,17 @@ static void put_body(Key *k, const Body *body) {
         if (s->affine) put_affine(k, s->affine);
         if (s->size) put_affine(k, s->size);
         if (s->kind != STMT_FOR && s->kind != STMT_IF) continue;
-        text_add(k->e->arena, &k->text, "{");
+        text_add(k->arena, &k->text, "{");
         put_body(k, &s->body);
-        text_add(k->e->arena, &k->text, "}");
+        text_add(k->arena, &k->text, "}");
     }
 }
 
-static void put_places(Key *k, const int64_t *offset) {
-    for (size_t i = 0; i < k->n_list; i++) {
-        const Buffer *b = k->list[i];
-        put(k, "piece", k->piece[i]);
-        put(k, "at", offset[i]);
+static void put_places(Key *k) {
+    for (int i = 0; i < k->call->n_buffers; i++) {
+        const Buffer *b = k->call->buffers[i];
+        put(k, "piece", k->call->piece[i]);
+        put(k, "at", k->call->offset[i]);
         put(k, "", b->elem);
         for (int j = 0; j < b->rank; j++) {
             put(k, b->dim[j].batch ? "B*" : "", b->dim[j].n);
@@ -119,7 +116,8 @@ static void put_places(Key *k, const int64_t *offset) {
 static bool has_partial_tiles(const Body *body) {
     for (const Stmt *s = body->first; s; s = s->next) {
         if (s->kind != STMT_FOR && s->kind != STMT_IF) continue;
-        if (s->kind == STMT_FOR && s->mark != MARK_SERIAL && s->mark != MARK_PARALLEL && s->n_limits > 1 && affine_is_constant(s->lo)) {
+        if (s->kind == STMT_FOR && s->mark != MARK_SERIAL && s->mark != MARK_PARALLEL && s->n_limits > 1 &&
+            affine_is_constant(s->lo)) {
             for (int i = 0; i < s->n_limits; i++)
                 if (!affine_is_constant(s->limits[i])) return true;
         }
@@ -128,17 +126,16 @@ static bool has_partial_tiles(const Body *body) {
     return false;
 }
 
-const char *emit_kernel_key(Emit *e, const StepNode *node, Buffer *const *list, size_t n_list, const int *piece, const int64_t *offset, const Var *const *outer,
-                            int n_outer, const int64_t *sites, size_t n_sites) {
-    Key k = {.e = e, .piece = piece, .list = list, .n_list = n_list, .sites = sites, .n_sites = n_sites};
-    k.var = arena_make_n(e->arena, int, (size_t)e->step->n_vars + 1);
-    k.temp = arena_make_n(e->arena, int, (size_t)e->step->n_temps + 1);
-    if (has_partial_tiles(&node->body)) put(&k, "B<=", e->step->batch_bound);
-    put(&k, "sites", (int64_t)n_sites);
-    put(&k, "outer", n_outer);
-    for (int i = 0; i < n_outer; i++) put_var(&k, outer[i]);
-    if (e->step->batch) put_var(&k, e->step->batch);
-    put_places(&k, offset);
-    put_body(&k, &node->body);
-    return intern(text_str(e->arena, &k.text));
+const char *emit_kernel_key(Arena *a, const KernelCall *c, bool debug_lines) {
+    Key k = {.arena = a, .call = c, .debug_lines = debug_lines};
+    k.var = arena_make_n(a, int, (size_t)c->step->n_vars + 1);
+    k.temp = arena_make_n(a, int, (size_t)c->step->n_temps + 1);
+    if (has_partial_tiles(&c->node->body)) put(&k, "B<=", c->step->batch_bound);
+    put(&k, "sites", c->n_sites);
+    put(&k, "outer", c->n_outer);
+    for (int i = 0; i < c->n_outer; i++) put_var(&k, c->outer[i]);
+    if (c->step->batch) put_var(&k, c->step->batch);
+    put_places(&k);
+    put_body(&k, &c->node->body);
+    return intern(text_str(a, &k.text));
 }

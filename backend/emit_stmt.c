@@ -43,8 +43,10 @@ static void index_let(Emit *e, const Stmt *s) {
     bool mod = s->index_kind == INDEX_MOD;
     LLVMValueRef v;
     Val x = emit_affine(e, s->affine);
-    if (mod && min >= 0 && max < s->by) v = x.v;
-    else v = divided(e, x, s->by, mod, min >= 0);
+    if (mod && min >= 0 && max < s->by)
+        v = x.v;
+    else
+        v = divided(e, x, s->by, mod, min >= 0);
     if (mod && !(min >= 0 && max < s->by)) {
         min = 0;
         max = s->by - 1;

@@ -26,7 +26,9 @@ static const Stmt *read_copy(const Stmt *s, const Stmt **inner, int64_t *width) 
     int64_t turns;
     if (s->mark != MARK_UNROLL || s->width || !counts_from_zero(s, &turns)) return NULL;
     const Stmt *in = s->body.first;
-    if (!in || in->next || !counts_from_zero(in, width) || in->mark != MARK_VECTOR || in->width != turns || turns > LANES_MOST || *width % turns) return NULL;
+    if (!in || in->next || !counts_from_zero(in, width) || in->mark != MARK_VECTOR || in->width != turns || turns > LANES_MOST ||
+        *width % turns)
+        return NULL;
     const Stmt *store = in->body.first;
     if (!store || store->next || store->kind != STMT_STORE) return NULL;
     const Expr *load = store->value;

@@ -127,8 +127,10 @@ static int64_t usual_rest(Emit *e, const Wish *w) {
     for (int i = 0; i < w->limit->n; i++) {
         const Var *v = w->limit->term[i].var;
         int64_t last;
-        if (v == e->step->batch) last = e->step->batch_bound;
-        else if (!last_turn(e, e->bind[v->id].loop, true, &last)) return 0;
+        if (v == e->step->batch)
+            last = e->step->batch_bound;
+        else if (!last_turn(e, e->bind[v->id].loop, true, &last))
+            return 0;
         value += w->limit->term[i].factor * last;
     }
     return value > 0 && value < w->whole ? value : 0;
@@ -323,13 +325,10 @@ static bool inner_loop_fits(Lanes *l, const Stmt *s) {
 static bool fits(Lanes *l, const Stmt *s) {
     switch (s->kind) {
     case STMT_FOR: return inner_loop_fits(l, s);
-    case STMT_LET:
-        l->temp[s->temp->id] = differs(l, s->value);
-        return true;
-    case STMT_ACC:
-        l->temp[s->temp->id] = l->made[s->temp->id] = true;
-        return true;
-    case STMT_ASSIGN: return l->made[s->temp->id] ? !index_differs(l, s->n_index, s->index) : index_differs(l, s->n_index, s->index);
+    case STMT_LET: l->temp[s->temp->id] = differs(l, s->value); return true;
+    case STMT_ACC: l->temp[s->temp->id] = l->made[s->temp->id] = true; return true;
+    case STMT_ASSIGN:
+        return l->made[s->temp->id] ? !index_differs(l, s->n_index, s->index) : index_differs(l, s->n_index, s->index);
     case STMT_STORE: return index_differs(l, s->n_index, s->index);
     case STMT_INDEX:
         l->var[s->var->id] = s->index_kind == INDEX_VALUE ? differs(l, s->value) : affine_differs(l, s->affine);

@@ -22,8 +22,9 @@ static const void *slot_memory(const Evaluated *e, const struct nn_call *call, c
 
 static void report(const EvalFault *fault, struct nn_call *call) {
     if (call->fault->kind != NN_NO_FAULT) return;
-    bool index = fault->op && (fault->op->code == OP_take || fault->op->code == OP_gather || fault->op->code == OP_dynamic_slice ||
-                               fault->op->code == OP_dynamic_update || fault->op->code == OP_take_add || fault->op->code == OP_scatter_add);
+    bool index = fault->op &&
+                 (fault->op->code == OP_take || fault->op->code == OP_gather || fault->op->code == OP_dynamic_slice ||
+                  fault->op->code == OP_dynamic_update || fault->op->code == OP_take_add || fault->op->code == OP_scatter_add);
     call->fault->line = fault->loc.line;
     call->fault->value = fault->value;
     call->fault->bound = fault->bound;
@@ -33,7 +34,10 @@ static void report(const EvalFault *fault, struct nn_call *call) {
 static bool check_gradients(Arena *a, Evaluated *e, int64_t B, Tensor *const *in, EvalFault *fault) {
     if (!e->check) return true;
     GradSummary sum = {0};
-    bool ok = gradcheck_run(a, e->check, e->func, B, in, e->options, &sum, fault);
+    Tensor **beside = gradcheck_beside(a, e->func, in, e->options->seed);
+    if (!beside) bug("out of memory");
+    bool ok = gradcheck_run(a, e->check, e->func, B, beside, e->options, &sum, fault);
+    for (size_t i = 0; i < e->func->in_slots.n; i++) tensor_release(beside[i]);
     e->check = NULL;
     e->summary->compared += sum.compared;
     e->summary->failed += sum.failed;
@@ -72,7 +76,8 @@ static void evaluate_step(struct nn_call *call) {
 
 void evaluate_steps(Arena *a, const Module *m, struct nn_program *program, EvalType type) {
     for (size_t i = 0; i < m->funcs.n; i++) {
-        struct nn_func *func = (struct nn_func *)(uintptr_t)&program->funcs[i]; /* the caller's own memory: program_make made it */
+        struct nn_func *func =
+            (struct nn_func *)(uintptr_t)&program->funcs[i]; /* the caller's own memory: program_make made it */
         Evaluated *e = arena_make(a, Evaluated);
         *e = (Evaluated){.func = m->funcs.at[i], .program = program, .type = type};
         func->step = evaluate_step;
@@ -81,8 +86,8 @@ void evaluate_steps(Arena *a, const Module *m, struct nn_program *program, EvalT
     }
 }
 
-void evaluate_steps_checked(Arena *a, const Module *m, struct nn_program *program, const GradCheck *check, const GradOptions *options,
-                            GradSummary *summary) {
+void evaluate_steps_checked(Arena *a, const Module *m, struct nn_program *program, const GradCheck *check,
+                            const GradOptions *options, GradSummary *summary) {
     evaluate_steps(a, m, program, EVAL_F64);
     for (size_t i = 0; i < m->funcs.n; i++) {
         Evaluated *e = program->funcs[i].context;

@@ -14,7 +14,7 @@ void evaluate_steps(Arena *a, const Module *m, struct nn_program *program, EvalT
 
 /* The same, and before its first evaluation every function that has gradients noted in `check` compares them with central differences on the
  * inputs of that call (in f64); the comparisons go to `report`. Sums of all go to `summary`. */
-void evaluate_steps_checked(Arena *a, const Module *m, struct nn_program *program, const GradCheck *check, const GradOptions *options,
-                            GradSummary *summary);
+void evaluate_steps_checked(Arena *a, const Module *m, struct nn_program *program, const GradCheck *check,
+                            const GradOptions *options, GradSummary *summary);
 
 #endif

@@ -14,9 +14,18 @@ typedef struct Math { /* no member may have the name of a row's parameter in the
     LLVMTypeRef tf, td, ti, tl; /* f32, f64, i32, i64 */
 } Math;
 
-static LLVMValueRef lane_call(Math *m, const char *name, LLVMTypeRef t, int n, LLVMValueRef *args) { return emit_intrinsic(m->e, name, 1, &t, n, args); }
+static LLVMValueRef lane_call(Math *m, const char *name, LLVMTypeRef t, int n, LLVMValueRef *args) {
+    return emit_intrinsic(m->e, name, 1, &t, n, args);
+}
 
+/* Without the instruction (--no-fma): reductions of arguments need what a rounded product loses. f32 goes through f64, where the product is exact and the sum
+ * is rounded to 53 bits first: seldom another bit than fma, and as exact. f64 (in sin, cos and pow) is the C library's function. */
 static LLVMValueRef lane_fused(Math *m, LLVMTypeRef t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
+    if (!m->e->target->fma && t == m->tf) {
+        LLVMValueRef wide =
+            LLVMBuildFMul(m->llvm, LLVMBuildFPExt(m->llvm, a, m->td, ""), LLVMBuildFPExt(m->llvm, b, m->td, ""), "");
+        return LLVMBuildFPTrunc(m->llvm, LLVMBuildFAdd(m->llvm, wide, LLVMBuildFPExt(m->llvm, c, m->td, ""), ""), t, "");
+    }
     LLVMValueRef args[3] = {a, b, c};
     return lane_call(m, "llvm.fma", t, 3, args);
 }
@@ -43,12 +52,10 @@ static LLVMValueRef lane_scale(Math *m, LLVMValueRef t) {
 
 #define ROW(r, value) LLVMValueRef r = (value);
 
-#define MATH_FN1(name)                                    \
-    static LLVMValueRef math_##name(Math *m_, LLVMValueRef x) {
-#define MATH_FN2(name)                                    \
-    static LLVMValueRef math_##name(Math *m_, LLVMValueRef x, LLVMValueRef y) {
-#define MATH_RETURN(r) \
-    return r;          \
+#define MATH_FN1(name) static LLVMValueRef math_##name(Math *m_, LLVMValueRef x) {
+#define MATH_FN2(name) static LLVMValueRef math_##name(Math *m_, LLVMValueRef x, LLVMValueRef y) {
+#define MATH_RETURN(r)                                                                                                           \
+    return r;                                                                                                                    \
     }
 
 #define F_CONST(r, c)        ROW(r, lane_real(m_, m_->tf, c))
@@ -159,18 +166,24 @@ static void philox(Math *m, LLVMValueRef c[4], LLVMValueRef key0, LLVMValueRef k
 /* Element e is word (e / 16) mod 4 of block (e / 64) * 16 + e mod 16; its upper 24 bits times 2^-24. */
 LLVMValueRef emit_uniform(Emit *e, LLVMValueRef site, LLVMValueRef key, LLVMValueRef element) {
     Math m = math_types(e, element);
-    LLVMValueRef block = LLVMBuildShl(m.llvm, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 6), ""), lane_whole(&m, m.tl, 4), "");
+    LLVMValueRef block =
+        LLVMBuildShl(m.llvm, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 6), ""), lane_whole(&m, m.tl, 4), "");
     block = LLVMBuildAdd(m.llvm, block, LLVMBuildAnd(m.llvm, element, lane_whole(&m, m.tl, 15), ""), "");
-    LLVMValueRef place = emit_splat_value(e, site, m.lanes), c[4] = {low(&m, block), high(&m, block), low(&m, place), high(&m, place)};
+    LLVMValueRef place = emit_splat_value(e, site, m.lanes),
+                 c[4] = {low(&m, block), high(&m, block), low(&m, place), high(&m, place)};
     philox(&m, c, low(&m, key), high(&m, key));
-    LLVMValueRef which = LLVMBuildAnd(m.llvm, low(&m, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 4), "")), lane_whole(&m, m.ti, 3), "");
+    LLVMValueRef which =
+        LLVMBuildAnd(m.llvm, low(&m, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 4), "")), lane_whole(&m, m.ti, 3), "");
     LLVMValueRef word = c[3];
-    for (int i = 2; i >= 0; i--) word = LLVMBuildSelect(m.llvm, LLVMBuildICmp(m.llvm, LLVMIntEQ, which, lane_whole(&m, m.ti, i), ""), c[i], word, "");
+    for (int i = 2; i >= 0; i--)
+        word = LLVMBuildSelect(m.llvm, LLVMBuildICmp(m.llvm, LLVMIntEQ, which, lane_whole(&m, m.ti, i), ""), c[i], word, "");
     LLVMValueRef upper = LLVMBuildLShr(m.llvm, word, lane_whole(&m, m.ti, 8), "");
     return LLVMBuildFMul(m.llvm, LLVMBuildSIToFP(m.llvm, upper, m.tf, ""), lane_real(&m, m.tf, 0x1p-24), "");
 }
 
-static LLVMValueRef shifted_xor(Math *m, LLVMValueRef z, int by) { return LLVMBuildXor(m->llvm, z, LLVMBuildLShr(m->llvm, z, lane_whole(m, m->tl, by), ""), ""); }
+static LLVMValueRef shifted_xor(Math *m, LLVMValueRef z, int by) {
+    return LLVMBuildXor(m->llvm, z, LLVMBuildLShr(m->llvm, z, lane_whole(m, m->tl, by), ""), "");
+}
 
 static LLVMValueRef stir(Math *m, LLVMValueRef z) {
     z = LLVMBuildMul(m->llvm, shifted_xor(m, z, 30), lane_whole(m, m->tl, (int64_t)0xbf58476d1ce4e5b9u), "");
@@ -180,6 +193,7 @@ static LLVMValueRef stir(Math *m, LLVMValueRef z) {
 
 LLVMValueRef emit_mix(Emit *e, LLVMValueRef key, LLVMValueRef x) {
     Math m = math_types(e, key);
-    LLVMValueRef turn = LLVMBuildMul(m.llvm, LLVMBuildAdd(m.llvm, x, lane_whole(&m, m.tl, 1), ""), lane_whole(&m, m.tl, (int64_t)0x9e3779b97f4a7c15u), "");
+    LLVMValueRef turn = LLVMBuildMul(m.llvm, LLVMBuildAdd(m.llvm, x, lane_whole(&m, m.tl, 1), ""),
+                                     lane_whole(&m, m.tl, (int64_t)0x9e3779b97f4a7c15u), "");
     return stir(&m, LLVMBuildAdd(m.llvm, stir(&m, key), turn, ""));
 }

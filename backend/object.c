@@ -1,5 +1,5 @@
 /*
- * object.c - an LLVM module made, optimized and written: IR text, assembly, object, executable.
+ * object.c - one unit of a program (emit_plan.c): an LLVM module emitted, optimized, and turned into text, assembly or an object, in a context of its own.
  *
  * The passes are few: registers for accumulators (sroa), one of each computation (early-cse), what is invariant out of loops (licm). Vectors and unrolling are
  * already as the loops say; nothing here makes others. (With instcombine and gvn the code is the same to 1 %, and compiling takes a fifth longer.)
@@ -10,18 +10,15 @@
 #include <llvm-c/Error.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const char passes[] = "function(sroa,early-cse<memssa>,simplifycfg,loop-mssa(licm),early-cse<memssa>),globaldce";
 
+/* Of this thread: others may be at work on other units. */
 static double milliseconds(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
 }
 
@@ -42,9 +39,7 @@ static void place_order(LLVMModuleRef m) {
     LLVMDeleteFunction(fn);
 }
 
-bool object_optimize(Arena *a, Diag *d, LLVMModuleRef m, LLVMTargetMachineRef tm) {
-    (void)a;
-    (void)d;
+static void optimize(LLVMModuleRef m, LLVMTargetMachineRef tm) {
     LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
     LLVMPassBuilderOptionsSetLoopVectorization(o, 0);
     LLVMPassBuilderOptionsSetSLPVectorization(o, 0);
@@ -53,7 +48,6 @@ bool object_optimize(Arena *a, Diag *d, LLVMModuleRef m, LLVMTargetMachineRef tm
     LLVMDisposePassBuilderOptions(o);
     if (error) bug("LLVM's passes: %s", LLVMGetErrorMessage(error));
     place_order(m);
-    return true;
 }
 
 /* ---- the module ---- */
@@ -65,8 +59,10 @@ static void start_module(Emit *e, LLVMTargetMachineRef tm, const char *name) {
     LLVMSetTarget(e->module, e->target->triple);
     e->layout = LLVMCreateTargetDataLayout(tm);
     LLVMSetModuleDataLayout(e->module, e->layout);
-    LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorOverride, "PIC Level", 9, LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(e->ctx), 2, 0)));
-    LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorOverride, "PIE Level", 9, LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(e->ctx), 2, 0)));
+    LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorOverride, "PIC Level", 9,
+                      LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(e->ctx), 2, 0)));
+    LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorOverride, "PIE Level", 9,
+                      LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(e->ctx), 2, 0)));
     e->i1 = LLVMInt1TypeInContext(e->ctx);
     e->i8 = LLVMInt8TypeInContext(e->ctx);
     e->i16 = LLVMInt16TypeInContext(e->ctx);
@@ -94,115 +90,60 @@ static void check_module(Emit *e, const char *when) {
     LLVMDisposeMessage(message);
 }
 
-/* ---- writing ---- */
+/* ---- the unit ---- */
 
-/* A file beside `out`, to be renamed. */
-static char *beside(Arena *a, const char *out, const char *suffix) { return arena_printf(a, "%s.%ld%s", out, (long)getpid(), suffix); }
-
-static bool write_bytes(Diag *d, const char *path, const char *bytes, size_t n) {
-    FILE *f = path ? fopen(path, "wb") : stdout;
-    bool ok = f != NULL;
-    if (f && fwrite(bytes, 1, n, f) != n) ok = false;
-    if (f && path && fclose(f)) ok = false;
-    if (f && !path && fflush(f)) ok = false;
-    if (!ok) diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", path ? path : "standard output", strerror(errno));
-    return ok;
-}
-
-/* A device, a pipe or a folder: nothing that a new file may take the place of. */
-static bool is_special(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
-}
-
-static bool write_renamed(Arena *a, Diag *d, const char *out, const char *bytes, size_t n) {
-    if (!out || is_special(out)) return write_bytes(d, out, bytes, n);
-    char *temp = beside(a, out, ".tmp");
-    if (!write_bytes(d, temp, bytes, n)) {
-        unlink(temp);
-        return false;
+static void emit_unit(Emit *e, const Units *u) {
+    e->kernel_fn = arena_make_n(e->arena, LLVMValueRef, u->plan->kernels.n + 1);
+    if (u->options->debug_lines) emit_debug_start(e, u->source);
+    emit_kernels(e);
+    if (e->unit == 0) {
+        const LoopsProgram *p = u->plan->program;
+        int64_t *offset = arena_make_n(e->arena, int64_t, (size_t)u->program->n_slots + 1);
+        for (int64_t i = 0; i < u->program->n_slots; i++) offset[i] = u->program->slots[i].offset;
+        LLVMValueRef *steps = emit_steps(e, offset),
+                     *by_func = arena_make_n(e->arena, LLVMValueRef, (size_t)u->program->n_funcs + 1);
+        for (size_t i = 0; i < p->steps.n; i++)
+            for (size_t j = 0; j < p->module->funcs.n; j++)
+                if (p->module->funcs.at[j] == p->steps.at[i]->func) by_func[j] = steps[i];
+        emit_program(e, u->program, by_func);
     }
-    if (!rename(temp, out)) return true;
-    diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", out, strerror(errno));
-    unlink(temp);
-    return false;
+    if (e->di) LLVMDIBuilderFinalize(e->di);
 }
 
-static LLVMMemoryBufferRef machine_code(Emit *e, LLVMTargetMachineRef tm, LLVMCodeGenFileType type) {
+static LLVMMemoryBufferRef written(Emit *e, LLVMTargetMachineRef tm, EmitKind kind) {
     char *message = NULL;
     LLVMMemoryBufferRef buffer = NULL;
+    if (kind == EMIT_LLVM) {
+        char *text = LLVMPrintModuleToString(e->module);
+        buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(text, strlen(text), "");
+        LLVMDisposeMessage(text);
+        return buffer;
+    }
     LLVMSetTargetMachineAsmVerbosity(tm, 1);
-    if (LLVMTargetMachineEmitToMemoryBuffer(tm, e->module, type, &message, &buffer)) bug("LLVM's code generator: %s", message);
+    if (LLVMTargetMachineEmitToMemoryBuffer(tm, e->module, kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile, &message,
+                                            &buffer))
+        bug("LLVM's code generator: %s", message);
     return buffer;
 }
 
-static bool write_executable(Arena *a, Diag *d, const struct nn_program *program, const BackendOptions *o, const char *bytes, size_t n) {
-    if (is_special(o->out)) {
-        diag_error(d, (Loc){0}, 923, "%s: cannot be written: it is there and is not a regular file", o->out);
-        return false;
-    }
-    char *object = beside(a, o->out, ".o");
-    bool ok = write_bytes(d, object, bytes, n) && link_executable(a, d, object, program, o);
-    if (!ok || !o->keep_temps) {
-        unlink(object);
-    } else {
-        const char *kept = arena_printf(a, "%s.o", o->out);
-        if (rename(object, kept)) diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", kept, strerror(errno));
-    }
-    return ok;
-}
-
-static bool write_result(Emit *e, Diag *d, LLVMTargetMachineRef tm, const struct nn_program *program, const BackendOptions *o) {
-    if (o->kind == EMIT_LLVM) {
-        char *text = LLVMPrintModuleToString(e->module);
-        bool ok = write_renamed(e->arena, d, o->out, text, strlen(text));
-        LLVMDisposeMessage(text);
-        return ok;
-    }
-    LLVMMemoryBufferRef code = machine_code(e, tm, o->kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile);
-    const char *bytes = LLVMGetBufferStart(code);
-    size_t n = LLVMGetBufferSize(code);
-    bool ok = o->kind == EMIT_EXECUTABLE ? write_executable(e->arena, d, program, o, bytes, n) : write_renamed(e->arena, d, o->out, bytes, n);
-    LLVMDisposeMemoryBuffer(code);
-    return ok;
-}
-
-static double lap(const BackendOptions *o, const char *what, double since) {
-    double now = milliseconds();
-    if (o->time) fprintf(stderr, "%10.2f ms  backend: %s\n", now - since, what);
-    return now;
-}
-
-bool backend_compile(Arena *a, Diag *d, const LoopsProgram *p, const struct nn_program *program, const BackendOptions *o) {
-    if (!o->out && o->kind >= EMIT_OBJECT) bug("an object needs a file name");
+LLVMMemoryBufferRef object_make(const Units *u, int which, UnitTimes *times) {
+    const BackendOptions *o = u->options;
     const char *why;
+    double start = milliseconds();
     LLVMTargetMachineRef tm = target_machine(o->target, &why);
-    if (!tm) {
-        diag_error(d, (Loc){0}, 921, "--target=%s: %s", o->target->triple, why);
-        return false;
-    }
-    double t = milliseconds();
-    Emit e = {.arena = arena_new(), .target = o->target, .program = p};
-    const char *source = p->module->source ? p->module->source : "program.nn";
-    start_module(&e, tm, source);
-    if (o->debug_lines) emit_debug_start(&e, source);
-    int64_t *offset = arena_make_n(e.arena, int64_t, (size_t)program->n_slots + 1);
-    for (int64_t i = 0; i < program->n_slots; i++) offset[i] = program->slots[i].offset;
-    LLVMValueRef *steps = emit_steps(&e, offset, o->only), *by_func = arena_make_n(e.arena, LLVMValueRef, (size_t)program->n_funcs + 1);
-    for (size_t i = 0; i < p->steps.n; i++)
-        for (size_t j = 0; j < p->module->funcs.n; j++)
-            if (p->module->funcs.at[j] == p->steps.at[i]->func) by_func[j] = steps[i];
-    emit_program(&e, program, by_func);
-    if (e.di) LLVMDIBuilderFinalize(e.di);
-    t = lap(o, "emit", t);
-    check_module(&e, "as emitted");
-    t = lap(o, "verify", t);
-    bool ok = (o->kind == EMIT_LLVM && o->raw) || object_optimize(a, d, e.module, tm);
-    t = lap(o, "optimize", t);
-    if (ok) ok = write_result(&e, d, tm, program, o);
-    lap(o, o->kind == EMIT_EXECUTABLE ? "machine code and link" : "machine code", t);
+    if (!tm) bug("no machine for %s: %s", o->target->triple, why);
+    Emit e = {.arena = arena_new(), .target = o->target, .plan = u->plan, .unit = which};
+    start_module(&e, tm, u->source);
+    emit_unit(&e, u);
+    double emitted = milliseconds();
+    if (o->verify) check_module(&e, "as emitted");
+    double verified = milliseconds();
+    if (o->kind != EMIT_LLVM || !o->raw) optimize(e.module, tm);
+    double optimized = milliseconds();
+    LLVMMemoryBufferRef result = written(&e, tm, o->kind);
     end_module(&e);
     LLVMDisposeTargetMachine(tm);
     arena_free(e.arena);
-    return ok;
+    *times = (UnitTimes){emitted - start, verified - emitted, optimized - verified, milliseconds() - optimized};
+    return result;
 }

@@ -43,9 +43,20 @@ static struct nn_slot make_slot(Making *k, const Slot *s, int64_t *frame, int64_
         if (t->dim[i].batch && batch_axis < 0) batch_axis = i;
     }
     int64_t bytes = type_count(t, s->batch_bound > 0 ? s->batch_bound : 1) * elem_size(t->elem);
-    struct nn_slot r = {.name = s->name, .kind = (int64_t)s->kind, .elem = (int64_t)t->elem, .dims = dims, .n_dims = t->rank, .batch_axis = batch_axis,
-                        .batch_bound = s->batch_bound, .bytes = bytes, .init = func_index(k, s->init), .fill = s->fill,
-                        .bool_option = s->kind == SLOT_OPTION && t->elem == BOOL, .command = s->command, .line = s->loc.line, .shown = s->loc.what};
+    struct nn_slot r = {.name = s->name,
+                        .kind = (int64_t)s->kind,
+                        .elem = (int64_t)t->elem,
+                        .dims = dims,
+                        .n_dims = t->rank,
+                        .batch_axis = batch_axis,
+                        .batch_bound = s->batch_bound,
+                        .bytes = bytes,
+                        .init = func_index(k, s->init),
+                        .fill = s->fill,
+                        .bool_option = s->kind == SLOT_OPTION && t->elem == BOOL,
+                        .command = s->command,
+                        .line = s->loc.line,
+                        .shown = s->loc.what};
     if (is_pointer(s)) {
         r.offset = (*fields)++;
     } else {
@@ -58,14 +69,19 @@ static struct nn_slot make_slot(Making *k, const Slot *s, int64_t *frame, int64_
 /* ---- data ---- */
 
 static struct nn_arg make_arg(const LoaderArg *x) {
-    return (struct nn_arg){.name = x->name, .kind = (int64_t)x->kind, .i = x->i, .f = x->f, .s = x->s, .ints = x->ints, .n_ints = x->n_ints};
+    return (struct nn_arg){
+        .name = x->name, .kind = (int64_t)x->kind, .i = x->i, .f = x->f, .s = x->s, .ints = x->ints, .n_ints = x->n_ints};
 }
 
 static struct nn_loader *make_loader(Making *k, const Loader *x) {
     struct nn_loader *r = arena_make(k->a, struct nn_loader);
     struct nn_arg *args = arena_make_n(k->a, struct nn_arg, x->args.n + 1);
     for (size_t i = 0; i < x->args.n; i++) args[i] = make_arg(&x->args.at[i]);
-    *r = (struct nn_loader){.kind = x->kind, .files = (const char *const *)x->files.at, .n_files = (int64_t)x->files.n, .args = args, .n_args = (int64_t)x->args.n};
+    *r = (struct nn_loader){.kind = x->kind,
+                            .files = (const char *const *)x->files.at,
+                            .n_files = (int64_t)x->files.n,
+                            .args = args,
+                            .n_args = (int64_t)x->args.n};
     return r;
 }
 
@@ -75,14 +91,24 @@ static struct nn_data make_data(Making *k, const DataSet *s) {
         const Field *f = &s->fields.at[i];
         int64_t *dims = arena_make_n(k->a, int64_t, (size_t)f->type->rank + 1);
         for (int j = 0; j < f->type->rank; j++) dims[j] = f->type->dim[j].n;
-        fields[i] = (struct nn_field){.name = f->name, .elem = (int64_t)f->type->elem, .dims = dims, .n_dims = f->type->rank,
-                                      .loader_line = f->loader.loc.line ? f->loader.loc.line : f->loc.line, .loader = make_loader(k, &f->loader), .n_loader = 1};
+        fields[i] = (struct nn_field){.name = f->name,
+                                      .elem = (int64_t)f->type->elem,
+                                      .dims = dims,
+                                      .n_dims = f->type->rank,
+                                      .loader_line = f->loader.loc.line ? f->loader.loc.line : f->loc.line,
+                                      .loader = make_loader(k, &f->loader),
+                                      .n_loader = 1};
     }
-    return (struct nn_data){.name = s->name, .shuffle = s->shuffle, .line = s->loc.line, .fields = fields, .n_fields = (int64_t)s->fields.n};
+    return (struct nn_data){
+        .name = s->name, .shuffle = s->shuffle, .line = s->loc.line, .fields = fields, .n_fields = (int64_t)s->fields.n};
 }
 
 static struct nn_vocab make_vocab(const Vocab *v) {
-    return (struct nn_vocab){.name = v->name, .kind = v->kind, .files = (const char *const *)v->files.at, .n_files = (int64_t)v->files.n, .size = v->size,
+    return (struct nn_vocab){.name = v->name,
+                             .kind = v->kind,
+                             .files = (const char *const *)v->files.at,
+                             .n_files = (int64_t)v->files.n,
+                             .size = v->size,
                              .line = v->loc.line};
 }
 
@@ -95,9 +121,18 @@ static int64_t data_index(const Making *k, const DataSet *s) {
 /* ---- commands ---- */
 
 static struct nn_use make_use(Making *k, const DataUse *u) {
-    return (struct nn_use){.data = data_index(k, u->set), .from_slot = slot_index(u->from.slot), .from = u->from.n, .to_slot = slot_index(u->to.slot), .to = u->to.n,
-                           .batch = u->batch, .shuffle = u->shuffle, .resample = u->resample, .lanes = u->lanes, .drop_last = u->drop_last,
-                           .fields = slot_list(k, u->fields.at, u->fields.n), .n_fields = (int64_t)u->fields.n};
+    return (struct nn_use){.data = data_index(k, u->set),
+                           .from_slot = slot_index(u->from.slot),
+                           .from = u->from.n,
+                           .to_slot = slot_index(u->to.slot),
+                           .to = u->to.n,
+                           .batch = u->batch,
+                           .shuffle = u->shuffle,
+                           .resample = u->resample,
+                           .lanes = u->lanes,
+                           .drop_last = u->drop_last,
+                           .fields = slot_list(k, u->fields.at, u->fields.n),
+                           .n_fields = (int64_t)u->fields.n};
 }
 
 static struct nn_node *make_nodes(Making *k, Node *const *at, size_t n);
@@ -107,14 +142,34 @@ static struct nn_node make_node(Making *k, const Node *x) {
     for (size_t i = 0; i < x->sets.n; i++) sets[i] = make_use(k, &x->sets.at[i]);
     struct nn_tracked *tracked = arena_make_n(k->a, struct nn_tracked, x->tracked.n + 1);
     for (size_t i = 0; i < x->tracked.n; i++)
-        tracked[i] = (struct nn_tracked){slot_index(x->tracked.at[i].value), slot_index(x->tracked.at[i].average), x->tracked.at[i].name};
+        tracked[i] =
+            (struct nn_tracked){slot_index(x->tracked.at[i].value), slot_index(x->tracked.at[i].average), x->tracked.at[i].name};
     struct nn_piece *pieces = arena_make_n(k->a, struct nn_piece, x->pieces.n + 1);
-    for (size_t i = 0; i < x->pieces.n; i++) pieces[i] = (struct nn_piece){x->pieces.at[i].text, slot_index(x->pieces.at[i].slot), x->pieces.at[i].digits};
-    return (struct nn_node){.kind = (int64_t)x->kind, .line = x->loc.line, .body = make_nodes(k, x->body.at, x->body.n), .n_body = (int64_t)x->body.n,
-                            .learning = x->learning, .epoch = x->epoch, .counter = slot_index(x->counter), .lo_slot = slot_index(x->lo.slot), .lo = x->lo.n,
-                            .hi_slot = slot_index(x->hi.slot), .hi = x->hi.n, .sets = sets, .n_sets = (int64_t)x->sets.n, .func = func_index(k, x->func),
-                            .tracked = tracked, .n_tracked = (int64_t)x->tracked.n, .highest = x->highest, .slot = slot_index(x->slot), .stalls = x->stalls,
-                            .pieces = pieces, .n_pieces = (int64_t)x->pieces.n, .slots = slot_list(k, x->slots.at, x->slots.n), .n_slots = (int64_t)x->slots.n};
+    for (size_t i = 0; i < x->pieces.n; i++)
+        pieces[i] = (struct nn_piece){x->pieces.at[i].text, slot_index(x->pieces.at[i].slot), x->pieces.at[i].digits};
+    return (struct nn_node){.kind = (int64_t)x->kind,
+                            .line = x->loc.line,
+                            .body = make_nodes(k, x->body.at, x->body.n),
+                            .n_body = (int64_t)x->body.n,
+                            .learning = x->learning,
+                            .epoch = x->epoch,
+                            .counter = slot_index(x->counter),
+                            .lo_slot = slot_index(x->lo.slot),
+                            .lo = x->lo.n,
+                            .hi_slot = slot_index(x->hi.slot),
+                            .hi = x->hi.n,
+                            .sets = sets,
+                            .n_sets = (int64_t)x->sets.n,
+                            .func = func_index(k, x->func),
+                            .tracked = tracked,
+                            .n_tracked = (int64_t)x->tracked.n,
+                            .highest = x->highest,
+                            .slot = slot_index(x->slot),
+                            .stalls = x->stalls,
+                            .pieces = pieces,
+                            .n_pieces = (int64_t)x->pieces.n,
+                            .slots = slot_list(k, x->slots.at, x->slots.n),
+                            .n_slots = (int64_t)x->slots.n};
 }
 
 static struct nn_node *make_nodes(Making *k, Node *const *at, size_t n) {
@@ -126,16 +181,29 @@ static struct nn_node *make_nodes(Making *k, Node *const *at, size_t n) {
 static struct nn_io *make_ios(Making *k, const CommandIo *at, size_t n) {
     struct nn_io *r = arena_make_n(k->a, struct nn_io, n + 1);
     for (size_t i = 0; i < n; i++)
-        r[i] = (struct nn_io){.name = at[i].name, .slot = slot_index(at[i].slot), .line = at[i].loc.line, .loader = make_loader(k, &at[i].loader), .n_loader = 1};
+        r[i] = (struct nn_io){.name = at[i].name,
+                              .slot = slot_index(at[i].slot),
+                              .line = at[i].loc.line,
+                              .loader = make_loader(k, &at[i].loader),
+                              .n_loader = 1};
     return r;
 }
 
 static struct nn_command make_command(Making *k, const Command *c) {
-    return (struct nn_command){.name = c->name, .line = c->loc.line, .inputs = make_ios(k, c->inputs.at, c->inputs.n), .n_inputs = (int64_t)c->inputs.n,
-                               .outputs = make_ios(k, c->outputs.at, c->outputs.n), .n_outputs = (int64_t)c->outputs.n,
-                               .options = slot_list(k, c->options.at, c->options.n), .n_options = (int64_t)c->options.n,
-                               .weights = slot_list(k, c->weights.at, c->weights.n), .n_weights = (int64_t)c->weights.n, .learns = c->learns,
-                               .weights_file = c->weights_file, .body = make_nodes(k, c->body.at, c->body.n), .n_body = (int64_t)c->body.n};
+    return (struct nn_command){.name = c->name,
+                               .line = c->loc.line,
+                               .inputs = make_ios(k, c->inputs.at, c->inputs.n),
+                               .n_inputs = (int64_t)c->inputs.n,
+                               .outputs = make_ios(k, c->outputs.at, c->outputs.n),
+                               .n_outputs = (int64_t)c->outputs.n,
+                               .options = slot_list(k, c->options.at, c->options.n),
+                               .n_options = (int64_t)c->options.n,
+                               .weights = slot_list(k, c->weights.at, c->weights.n),
+                               .n_weights = (int64_t)c->weights.n,
+                               .learns = c->learns,
+                               .weights_file = c->weights_file,
+                               .body = make_nodes(k, c->body.at, c->body.n),
+                               .n_body = (int64_t)c->body.n};
 }
 
 /* ---- functions ---- */
@@ -146,11 +214,37 @@ static const Step *step_of(const Making *k, const Func *f) {
     return NULL;
 }
 
+typedef Vec(struct nn_kernel) Kernels;
+
+/* In the order in which the backend emits their calls. */
+static void list_kernels(Making *k, const Step *s, StepNode *const *at, size_t n, Kernels *list) {
+    for (size_t i = 0; i < n; i++) {
+        const StepNode *node = at[i];
+        if (node->kind == STEP_KERNEL) {
+            struct nn_kernel kernel = {
+                .name = node->name, .place = node->loc.file ? arena_printf(k->a, "%s:%d", node->loc.file, node->loc.line) : "?"};
+            kernel_cost(s, node, &kernel);
+            vec_push(k->a, list, kernel);
+        }
+        list_kernels(k, s, node->nodes.at, node->nodes.n, list);
+    }
+}
+
 static struct nn_func make_func(Making *k, const Func *f) {
     const Step *s = step_of(k, f);
-    return (struct nn_func){.name = f->name, .batch_bound = f->batch_bound, .arena = s ? round_up(s->arena) : 0, .threads = s ? s->threads : 1, .line = f->loc.line,
-                            .reads = slot_list(k, f->in_slots.at, f->in_slots.n), .n_reads = (int64_t)f->in_slots.n,
-                            .writes = slot_list(k, f->out_slots.at, f->out_slots.n), .n_writes = (int64_t)f->out_slots.n};
+    Kernels kernels = {0};
+    if (s) list_kernels(k, s, s->nodes.at, s->nodes.n, &kernels);
+    return (struct nn_func){.kernels = kernels.at,
+                            .n_kernels = (int64_t)kernels.n,
+                            .name = f->name,
+                            .batch_bound = f->batch_bound,
+                            .arena = s ? round_up(s->arena) : 0,
+                            .threads = s ? s->threads : 1,
+                            .line = f->loc.line,
+                            .reads = slot_list(k, f->in_slots.at, f->in_slots.n),
+                            .n_reads = (int64_t)f->in_slots.n,
+                            .writes = slot_list(k, f->out_slots.at, f->out_slots.n),
+                            .n_writes = (int64_t)f->out_slots.n};
 }
 
 struct nn_program *program_make(Arena *a, const Module *m, const LoopsProgram *loops, const ProgramTexts *texts) {
@@ -159,7 +253,8 @@ struct nn_program *program_make(Arena *a, const Module *m, const LoopsProgram *l
     struct nn_slot *slots = arena_make_n(a, struct nn_slot, m->slots.n + 1);
     int64_t frame = 0, fields = 0;
     for (size_t i = 0; i < m->slots.n; i++) {
-        if (m->slots.at[i]->index != (int)i) bug("slot %s has the index %d, not %zu", m->slots.at[i]->name, m->slots.at[i]->index, i);
+        if (m->slots.at[i]->index != (int)i)
+            bug("slot %s has the index %d, not %zu", m->slots.at[i]->name, m->slots.at[i]->index, i);
         slots[i] = make_slot(&k, m->slots.at[i], &frame, &fields);
     }
     struct nn_data *data = arena_make_n(a, struct nn_data, m->data.n + 1);
@@ -170,49 +265,24 @@ struct nn_program *program_make(Arena *a, const Module *m, const LoopsProgram *l
     for (size_t i = 0; i < m->funcs.n; i++) funcs[i] = make_func(&k, m->funcs.at[i]);
     struct nn_command *commands = arena_make_n(a, struct nn_command, m->commands.n + 1);
     for (size_t i = 0; i < m->commands.n; i++) commands[i] = make_command(&k, m->commands.at[i]);
-    *p = (struct nn_program){.abi = NN_ABI, .source = m->source, .version = texts ? texts->version : NULL, .summary = texts ? texts->summary : NULL,
-                             .plan = texts ? texts->plan : NULL, .source_dir = texts ? texts->source_dir : NULL, .hash = m->hash, .frame = round_up(frame),
-                             .fields = fields, .slots = slots, .n_slots = (int64_t)m->slots.n, .data = data, .n_data = (int64_t)m->data.n, .vocabs = vocabs,
-                             .n_vocabs = (int64_t)m->vocabs.n, .funcs = funcs, .n_funcs = (int64_t)m->funcs.n, .commands = commands,
+    *p = (struct nn_program){.abi = NN_ABI,
+                             .source = m->source,
+                             .version = texts ? texts->version : NULL,
+                             .summary = texts ? texts->summary : NULL,
+                             .plan = texts ? texts->plan : NULL,
+                             .source_dir = texts ? texts->source_dir : NULL,
+                             .hash = m->hash,
+                             .frame = round_up(frame),
+                             .fields = fields,
+                             .slots = slots,
+                             .n_slots = (int64_t)m->slots.n,
+                             .data = data,
+                             .n_data = (int64_t)m->data.n,
+                             .vocabs = vocabs,
+                             .n_vocabs = (int64_t)m->vocabs.n,
+                             .funcs = funcs,
+                             .n_funcs = (int64_t)m->funcs.n,
+                             .commands = commands,
                              .n_commands = (int64_t)m->commands.n};
     return p;
-}
-
-/* ---- --summary ---- */
-
-/* "1,234,567" */
-static const char *grouped(Arena *a, int64_t n) {
-    char digits[32];
-    int len = snprintf(digits, sizeof digits, "%" PRId64, n);
-    Text t = {0};
-    for (int i = 0; i < len; i++) {
-        if (i && (len - i) % 3 == 0) text_add(a, &t, ",");
-        text_printf(a, &t, "%c", digits[i]);
-    }
-    return text_str(a, &t);
-}
-
-const char *program_summary(Arena *a, const Module *m) {
-    Text t = {0};
-    int64_t count[2] = {0, 0};
-    int name = 9, type = 5;
-    for (size_t i = 0; i < m->slots.n; i++) {
-        const Slot *s = m->slots.at[i];
-        if (s->kind != SLOT_PARAM && s->kind != SLOT_STATE) continue;
-        if ((int)strlen(s->name) > name) name = (int)strlen(s->name);
-        if ((int)strlen(type_name(s->type)) > type) type = (int)strlen(type_name(s->type));
-    }
-    text_printf(a, &t, "%-*s  %-*s  %14s  line  made by\n", name, "parameter", type, "shape", "numbers");
-    for (size_t i = 0; i < m->slots.n; i++) {
-        const Slot *s = m->slots.at[i];
-        if (s->kind != SLOT_PARAM && s->kind != SLOT_STATE) continue;
-        int64_t n = type_count(s->type, 1);
-        count[s->kind == SLOT_STATE] += n;
-        text_printf(a, &t, "%-*s  %-*s  %14s  %4d  %s%s\n", name, s->name, type, type_name(s->type), grouped(a, n), s->loc.line, s->loc.what ? s->loc.what : "",
-                    s->kind == SLOT_STATE ? " (state)" : "");
-    }
-    text_printf(a, &t, "%s parameters", grouped(a, count[0]));
-    if (count[1]) text_printf(a, &t, ", %s numbers of state", grouped(a, count[1]));
-    text_add(a, &t, "\n");
-    return text_str(a, &t);
 }

@@ -20,6 +20,7 @@ typedef struct Cpu {
     int l1, l2; /* KiB */
 } Cpu;
 
+/* clang-format off */
 static const Cpu cpus[] = {
     {"x86-64", X86, 16, 16, false, false, false, 32, 256},
     {"x86-64-v2", X86, 16, 16, false, false, false, 32, 256},
@@ -45,6 +46,7 @@ static const Cpu cpus[] = {
     {"neoverse-v1", ARM, 16, 32, false, false, true, 64, 1024},
     {"apple-m1", ARM, 16, 32, false, false, true, 128, 4096},
 };
+/* clang-format on */
 enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
 
 const char *const *backend_cpus(size_t *n) {
@@ -100,7 +102,8 @@ static void fill_native(Arena *a, BackendTarget *t, Family family) {
     LLVMDisposeMessage(name);
     LLVMDisposeMessage(features);
     t->shown = arena_printf(a, "native (%s)", t->cpu);
-    bool wide = has_feature(t->features, "avx512f") && has_feature(t->features, "avx512vl") && has_feature(t->features, "avx512dq") && has_feature(t->features, "avx512bw");
+    bool wide = has_feature(t->features, "avx512f") && has_feature(t->features, "avx512vl") &&
+                has_feature(t->features, "avx512dq") && has_feature(t->features, "avx512bw");
     bool avx2 = has_feature(t->features, "avx2");
     if (family == ARM) {
         t->vector_bytes = 16;
@@ -138,7 +141,8 @@ static bool unknown_cpu(Diag *d, const char *cpu, Family family) {
     for (int i = 0; i < CPU_COUNT; i++)
         if (cpus[i].family == family) names[k++] = all[i + 1];
     const char *near = diag_nearest(cpu, names, k);
-    diag_error(d, (Loc){0}, 920, "--cpu: `%s` is not a known CPU%s%s%s", cpu, near ? "; did you mean `" : "", near ? near : "", near ? "`?" : "");
+    diag_error(d, (Loc){0}, 920, "--cpu: `%s` is not a known CPU%s%s%s", cpu, near ? "; did you mean `" : "", near ? near : "",
+               near ? "`?" : "");
     Text *list = &(Text){0};
     Arena *a = arena_new();
     for (size_t i = 0; i < k; i++) text_printf(a, list, "%s%s", i ? " " : "", names[i]);
@@ -148,13 +152,16 @@ static bool unknown_cpu(Diag *d, const char *cpu, Family family) {
 }
 
 static bool family_of(const char *triple, Family *family) {
-    if (!strncmp(triple, "x86_64-", 7)) *family = X86;
-    else if (!strncmp(triple, "aarch64-", 8) || !strncmp(triple, "arm64-", 6)) *family = ARM;
-    else return false;
+    if (!strncmp(triple, "x86_64-", 7))
+        *family = X86;
+    else if (!strncmp(triple, "aarch64-", 8) || !strncmp(triple, "arm64-", 6))
+        *family = ARM;
+    else
+        return false;
     return true;
 }
 
-const BackendTarget *backend_target(Arena *a, Diag *d, const char *triple, const char *cpu, bool allow_no_fma) {
+const BackendTarget *backend_target(Arena *a, Diag *d, const char *triple, const char *cpu, bool no_fma) {
     start_llvm();
     BackendTarget *t = arena_make(a, BackendTarget);
     char *own = LLVMGetDefaultTargetTriple(), *normal = triple ? LLVMNormalizeTargetTriple(triple) : NULL;
@@ -180,10 +187,15 @@ const BackendTarget *backend_target(Arena *a, Diag *d, const char *triple, const
         if (!c) return unknown_cpu(d, cpu, family), NULL;
         fill_from(a, t, c, triple != NULL);
     }
-    if (!t->fma && !allow_no_fma) {
+    if (!t->fma && !no_fma) {
         diag_error(d, (Loc){0}, 922, "--cpu: %s has no fused multiply-add, which the order of sums asks for", t->cpu);
-        diag_note(d, (Loc){0}, "x86-64-v3 and later have it");
+        diag_note(d, (Loc){0},
+                  "x86-64-v3 and later have it; --no-fma compiles without it, to programs whose results have other bits");
         return NULL;
+    }
+    if (no_fma) {
+        t->fma = false;
+        t->shown = arena_printf(a, "%s, without fma", t->shown);
     }
     return t;
 }
@@ -197,5 +209,6 @@ LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why) {
         *why = "this LLVM was built without that machine";
         return NULL;
     }
-    return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+    return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
+                                   LLVMCodeModelDefault);
 }

@@ -14,6 +14,7 @@ Node *node_make(Parsing *p, AstKind kind, Place at) {
     Node *n = arena_make(p->arena, Node);
     n->kind = kind;
     n->depth = 1;
+    n->serial = ++p->nodes;
     n->loc = place(p, at);
     n->end_line = at.last_line;
     n->end_col = at.last_column;
@@ -437,6 +438,10 @@ Node *make_function(Parsing *p, AstKind kind, const Node *name, AstFunction *f, 
     f->name = name_of(name);
     f->name_loc = name->loc;
     n->broken = broken;
+    for (size_t i = 0; i < p->spoilt_headers.n; i++) {
+        const Token *t = &p->tokens[p->spoilt_headers.at[i]];
+        if (t->line == (uint32_t)f->name_loc.line && t->col == (uint32_t)f->name_loc.col) n->broken = true;
+    }
     if (f->short_form && kind != AST_FN)
         diag_error(p->diag, f->body.at[0]->loc, 6, "only a `fn` may be written with `=`: a %s has a block", ast_kind_text(kind));
     if (kind == AST_COMMAND && f->has_config && f->config.n)

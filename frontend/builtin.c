@@ -163,7 +163,7 @@ Val cast(Elab *e, Val v, Elem elem, Loc at) {
 }
 
 Val builtin_call(Elab *e, const Function *f, const AstNode *place, const Args *args) {
-    Call c = {.loc = place->loc};
+    Call c = {.loc = place->loc, .place = place->serial};
     for (int i = 0; i < 8; i++) {
         c.arg[i] = val_none();
         c.arg_loc[i] = place->loc;

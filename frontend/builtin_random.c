@@ -10,7 +10,7 @@ static Val uniform(Elab *e, const Builtin *b, const Call *c) {
     int rank;
     Dim dims[MAX_RANK];
     if (!dims_of_list(e, c->arg[0], c->arg_loc[0], &rank, dims)) return val_error();
-    return val_tensor(draw_uniform(e, rank, dims, c->loc, 0));
+    return val_tensor(draw_uniform(e, rank, dims, c, 0));
 }
 
 /* sqrt(-2 log(1 - u)) cos(2 π v), Box & Muller 1958; 1 - u is never 0 */
@@ -19,7 +19,7 @@ static Val normal(Elab *e, const Builtin *b, const Call *c) {
     int rank;
     Dim dims[MAX_RANK];
     if (!dims_of_list(e, c->arg[0], c->arg_loc[0], &rank, dims)) return val_error();
-    Value *u = draw_uniform(e, rank, dims, c->loc, 1), *v = draw_uniform(e, rank, dims, c->loc, 2);
+    Value *u = draw_uniform(e, rank, dims, c, 1), *v = draw_uniform(e, rank, dims, c, 2);
     if (!u || !v) return val_error();
     const Type *t = u->type;
     Value *radius = emit_unary(e, OP_log, emit_binary(e, OP_sub, emit_constant(e, t, 1), u));
@@ -35,7 +35,7 @@ static Val bernoulli(Elab *e, const Builtin *b, const Call *c) {
     if (!p) return val_error();
     if (!elem_is_float(p->type->elem))
         return elab_error(e, c->arg_loc[0], 210, "a probability is a float, not %s", type_name(p->type));
-    Value *u = emit_convert(e, draw_uniform(e, p->type->rank, p->type->dim, c->loc, 0), p->type->elem);
+    Value *u = emit_convert(e, draw_uniform(e, p->type->rank, p->type->dim, c, 0), p->type->elem);
     return val_tensor(emit_convert(e, emit_binary(e, OP_lt, u, p), p->type->elem));
 }
 
@@ -46,7 +46,7 @@ static Val categorical(Elab *e, const Builtin *b, const Call *c) {
     if (!x) return val_error();
     if (!elem_is_float(x->type->elem) || x->type->rank == 0)
         return elab_error(e, c->arg_loc[0], 210, "logits are floats along an axis, not %s", type_name(x->type));
-    Value *u = emit_convert(e, draw_uniform(e, x->type->rank, x->type->dim, c->loc, 0), x->type->elem);
+    Value *u = emit_convert(e, draw_uniform(e, x->type->rank, x->type->dim, c, 0), x->type->elem);
     Value *noise = emit_unary(e, OP_neg, emit_unary(e, OP_log, emit_unary(e, OP_neg, emit_unary(e, OP_log, u))));
     Value *sum = emit_binary(e, OP_add, emit_unary(e, OP_stop_gradient, x), noise);
     Attr a = attr_i(A_axis, x->type->rank - 1);
@@ -60,7 +60,7 @@ static Val permutation(Elab *e, const Builtin *b, const Call *c) {
     if (!dim_of_val(c->arg[0], &n))
         return elab_error(e, c->arg_loc[0], 207, "a permutation is of a whole number known when compiled, not of %s",
                           val_text(e, c->arg[0]));
-    Value *u = draw_uniform(e, 1, &n, c->loc, 0);
+    Value *u = draw_uniform(e, 1, &n, c, 0);
     Attr a = attr_i(A_axis, 0);
     Value *s = u ? emit(e, OP_sort, 1, &u, 1, &a, NULL) : NULL;
     return s ? val_tensor(s->def->out[1]) : val_error();
@@ -76,7 +76,7 @@ static Val randint(Elab *e, const Builtin *b, const Call *c) {
         return elab_error(e, c->arg_loc[1], 205, "randint draws below a number, not below %s", val_text(e, c->arg[1]));
     if (c->arg[1].kind == VAL_NUMBER && !c->arg[1].batch && (c->arg[1].num < 1 || c->arg[1].num != floor(c->arg[1].num)))
         return elab_error(e, c->arg_loc[1], 207, "randint draws below a whole number from 1, not below %g", c->arg[1].num);
-    Value *u = draw_uniform(e, rank, dims, c->loc, 0);
+    Value *u = draw_uniform(e, rank, dims, c, 0);
     if (!u) return val_error();
     u = emit_convert(e, u, F64);
     Value *n = emit_broadcast(e, number_as(e, c->arg[1], F64, c->arg_loc[1]), rank, dims);

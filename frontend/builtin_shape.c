@@ -133,8 +133,8 @@ static Val split(Elab *e, const Builtin *b, const Call *c) {
     if (!x || !axis_of(e, c->given[2] ? c->arg[2] : val_number(-1), x->type->rank, c->loc, &axis)) return val_error();
     Dim d = x->type->dim[axis];
     if (!val_whole(c->arg[1], &n) || n < 1 || d.batch || d.n % n != 0)
-        return elab_error(e, c->loc, 211, "an axis of %s cannot be cut into equal parts by %s", dims_text(e, 1, &d),
-                          val_text(e, c->arg[1]));
+        return elab_error(e, c->loc, 211, "an axis of %s cannot be cut into equal parts, %s of them", dims_text(e, 1, &d),
+                          val_whole(c->arg[1], &n) ? intern_printf("%" PRId64, n) : val_text(e, c->arg[1]));
     Vec(Val) out = {0};
     for (int64_t k = 0; k < n; k++) {
         int64_t start[MAX_RANK], limit[MAX_RANK], step[MAX_RANK];
@@ -192,7 +192,8 @@ static Val broadcast(Elab *e, const Builtin *b, const Call *c) {
         int64_t n;
         Val shape = c->arg[1];
         if (shape.kind == VAL_LIST && shape.list->n == 1) shape = shape.list->at[0];
-        if (val_whole(shape, &n) && n > LIMIT_LIST) return elab_error(e, c->arg_loc[1], 219, "a list has at most %d elements", (int)LIMIT_LIST);
+        if (val_whole(shape, &n) && n > LIMIT_LIST)
+            return elab_error(e, c->arg_loc[1], 219, "a list has at most %d elements", (int)LIMIT_LIST);
         if (!val_whole(shape, &n) || n < 0)
             return elab_error(e, c->arg_loc[1], 207, "a list is made of [n] elements, not of %s", val_text(e, c->arg[1]));
         if (x.kind == VAL_LIST && x.list->n != 1) {

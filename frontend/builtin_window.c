@@ -23,6 +23,11 @@ static bool numbers(Elab *e, Val v, int n, Loc at, const char *what, int64_t lea
     for (int i = 0; i < n; i++) {
         Val one = v.kind == VAL_LIST ? v.list->at[i] : v;
         if (val_whole(one, &out[i]) && out[i] >= least && out[i] < (1 << 24)) continue;
+        if (least < 0) { /* a padding: -1 is what `same` stands for */
+            elab_error(e, at, 211, "%s is `same`, `valid`, or a whole number from 0 that is known when compiled, not %s", what,
+                       val_text(e, one));
+            return false;
+        }
         elab_error(e, at, 211, "%s is a whole number from %" PRId64 " that is known when compiled, not %s", what, least,
                    val_text(e, one));
         return false;

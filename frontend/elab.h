@@ -7,6 +7,7 @@
  *
  *   elab_value.c    values, scopes, maps               elab_emit.c     ops with a check, broadcasting, conversions
  *   elab_names.c    declarations, library, -D          elab_expr.c     expressions
+ *   elab_operator.c + - * / @ == and, if then else
  *   elab_types.c    patterns like f32[B, ...S, C]      elab_index.c    x[i], x[:, t], x[i] = v
  *   elab_call.c     functions and their arguments      elab_layer.c    instances, parameters, initial values
  *   elab_stmt.c     statements                         elab_loops.c    scan, repeat, while
@@ -130,6 +131,8 @@ typedef struct Binding {
 struct Scope {
     Scope *up;
     Binding *first;
+    PtrMap named; /* of many names; empty: walk the list */
+    size_t n;
     Source *source; /* the file whose declarations are seen from here (set in the outermost scope) */
     bool function;  /* outermost of a function's body: names beyond are seen, but not rebound */
     bool command;   /* of a command: data sets are seen */
@@ -185,8 +188,9 @@ struct Instance {
     const Path *path;
     const char *let_name; /* NULL: counted by kind */
     const char *name;     /* "net.dense_1"; set by elab_finish */
-    Loc loc;
-    Scope *members; /* lets, parameters, functions; NULL until the body ran */
+    const char *output;   /* type of what the first application gave, for --summary; NULL: no tensor, or none yet */
+    Loc loc, shown;       /* of the place; where that is in the user's file */
+    Scope *members;       /* lets, parameters, functions; NULL until the body ran */
     Block *members_block;
     bool busy;
     bool applied;
@@ -232,8 +236,6 @@ void elab_warning(Elab *e, Loc at, int code, const char *format, ...) __attribut
 void elab_flush_notes(Elab *e);
 /* A note of the error reported last, if it was reported (not for copies of one that was). */
 void elab_note(Elab *e, Loc at, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* What the language has and this version does not: E0315. */
-Val elab_not_yet(Elab *e, Loc at, const char *what);
 /* False when a limit has been met: everything winds up silently. Counts n ops. */
 bool elab_spend(Elab *e, Loc at, int64_t n);
 /* The same for n steps of the elaborator's own: expressions read, elements of lists made or compared. Bounds time and memory for
@@ -348,7 +350,8 @@ struct Elab {
     Scope *scope;
     Instance *self;
     const Path *path;
-    uint64_t site;
+    uint64_t site;   /* of random draws: the chain of calls and copies that leads here */
+    uint32_t origin; /* what the numbers of places are counted from: 0, in a parameter's first value the serial number of that */
     bool learning;
     Frame *frame;
     bool library_text; /* what is being elaborated stands in the library */
@@ -364,7 +367,7 @@ struct Elab {
     int calls; /* how deep */
 
     Vec(Instance *) models;
-    Vec(Owned *) owned; /* everything, in order of creation */
+    Vec(Owned *) owned;       /* everything, in order of creation */
     Vec(const char *) spoilt; /* names whose statement failed: that they are not known is no news */
     Vec(DrawPatch) patches;
     Vec(FileNode) files;
@@ -389,6 +392,7 @@ bool scope_in_command(const Scope *s);
 bool names_declare(Elab *e, const Ast *program);        /* both sources, doubles, -D */
 Val names_lookup(Elab *e, const AstNode *name);         /* reports what is not known */
 Val names_lookup_applied(Elab *e, const AstNode *name); /* N1: skips what cannot be applied */
+bool names_is_list(Elab *e, const AstNode *name);       /* whether the name stands for a list, and no function or layer has it */
 Val names_find_const(Elab *e, Scope *from, const char *name, bool *known, Loc *where);
 Decl *names_decl(Elab *e, const char *name); /* in the user's file */
 Val decl_value(Elab *e, Decl *d, Loc use);
@@ -396,7 +400,7 @@ bool val_callable(Val v);
 void names_suggest(Elab *e, const char *name);
 
 bool names_spoilt(const Elab *e, const char *name);
-bool names_flag(const char *name);                     /* a flag that every finished program has */
+bool names_flag(const char *name);                 /* a flag that every finished program has */
 bool names_callable(Elab *e, const AstNode *name); /* silently */
 void names_check(Elab *e, const AstNode *name);    /* reports a name that neither scopes, file, library nor built-ins have */
 
@@ -461,7 +465,7 @@ bool axes_of(Elab *e, Val v, int rank, Loc at, int *n, int64_t *axes);
 Value *mean_over(Elab *e, Value *x, int n, const int64_t *axes, bool keep);
 Value *reduce_keep(Elab *e, OpCode code, Value *x, int n, const int64_t *axes, bool keep);
 
-/* ---- expressions (elab_expr.c, elab_index.c) ---- */
+/* ---- expressions (elab_expr.c, elab_operator.c, elab_index.c) ---- */
 
 Val expr(Elab *e, const AstNode *n);
 Val expr_read(Elab *e, const AstNode *n); /* parameters are read: never VAL_OWNED */
@@ -514,7 +518,8 @@ Flow exec(Elab *e, const AstNode *s);
 void bind_name(Elab *e, const AstNode *target, Val v);
 void bind_results(Elab *e, const Nodes *targets, Val v, Loc at, bool let);
 Flow exec_copied_for(Elab *e, const AstNode *s);
-Val expr_loop(Elab *e, const AstNode *n); /* scan, repeat, while */
+bool clause_fits(Elab *e, const Nodes *names, size_t lists, Val first); /* names and lists of a `for`, or an error */
+Val expr_loop(Elab *e, const AstNode *n);                               /* scan, repeat, while */
 typedef Vec(const char *) NameList;
 void assigned_names(Elab *e, const Nodes *body, NameList *out);
 bool node_is_range(const AstNode *n);
@@ -526,8 +531,11 @@ void exec_update(Elab *e, const AstNode *s);
 Val expr_grad(Elab *e, Val loss, Val wrt, Loc at);
 
 /* ---- random draws ---- */
+typedef struct Call Call;
 Value *draw_key(Elab *e, Loc at);
-Value *draw_uniform(Elab *e, int rank, const Dim *dims, Loc at, uint64_t salt);
+Value *draw_uniform(Elab *e, int rank, const Dim *dims, const Call *c, uint64_t salt);
+/* The chain of calls and copies with one more link: a place in the text, counted in its declaration, not in lines. */
+uint64_t site_at(const Elab *e, uint32_t serial, uint64_t more);
 
 /* ---- functions being built ---- */
 typedef struct Building {
@@ -562,13 +570,14 @@ Val vocab_value(Elab *e, const Decl *d);
 bool loader_eval(Elab *e, const AstNode *call, Loader *out);
 
 /* ---- built-ins ---- */
-typedef struct Call {
+struct Call {
     Val arg[8]; /* in the order of the signature; VAL_NONE: left out */
     bool given[8];
     Args rest; /* what a signature ending in "..." takes */
     Loc loc;
     Loc arg_loc[8];
-} Call;
+    uint32_t place; /* the serial number of the call's node */
+};
 struct Builtin {
     const char *name;
     const char *signature; /* "x, axis=, keepdims=": names; those with = may be left out */

@@ -13,10 +13,7 @@ bool args_eval(Elab *e, const Nodes *items, Args *args) {
         if (n->kind == AST_KEYWORD) {
             a.name = n->keyword.name;
             for (size_t k = 0; k < args->n; k++)
-                if (args->at[k].name == a.name) {
-                    elab_error(e, n->keyword.name_loc, 107, "`%s` is given twice", a.name);
-                    ok = false;
-                }
+                if (args->at[k].name == a.name) ok = false; /* the parser has said so */
             named = true;
             a.val = expr(e, n->keyword.value);
             a.loc = n->keyword.value->loc;
@@ -25,10 +22,7 @@ bool args_eval(Elab *e, const Nodes *items, Args *args) {
             ok = false;
             continue;
         } else {
-            if (named) {
-                elab_error(e, n->loc, 107, "an argument without a name stands behind one with a name");
-                ok = false;
-            }
+            if (named) ok = false; /* the parser has said so */
             a.val = expr(e, n);
         }
         if (a.val.kind == VAL_ERROR) ok = false;
@@ -84,6 +78,7 @@ typedef struct Around {
     Instance *self;
     const Path *path;
     uint64_t site;
+    uint32_t origin;
     Frame *frame;
     bool library, pure;
     ScanState *scan;
@@ -93,8 +88,8 @@ typedef struct Around {
 } Around;
 
 static Around enter(Elab *e, const Function *f, Frame *frame, Scope *scope, Instance *self) {
-    Around a = {e->scope, e->self, e->path,      e->site,     e->frame, e->library_text,
-                e->pure,  e->scan, e->optimized, e->returned, e->b.loc, e->user_loc};
+    Around a = {e->scope, e->self, e->path,      e->site,     e->origin, e->frame,   e->library_text,
+                e->pure,  e->scan, e->optimized, e->returned, e->b.loc,  e->user_loc};
     frame->up = e->frame;
     frame->path = e->path;
     frame->caller_library = e->library_text;
@@ -105,6 +100,7 @@ static Around enter(Elab *e, const Function *f, Frame *frame, Scope *scope, Inst
     e->scope = scope;
     e->self = self;
     e->path = NULL;
+    e->origin = 0;
     e->library_text = frame->library;
     e->pure = f->kind == FN_USER && !self;
     e->scan = NULL;
@@ -120,6 +116,7 @@ static void leave(Elab *e, const Around *a) {
     e->self = a->self;
     e->path = a->path;
     e->site = a->site;
+    e->origin = a->origin;
     e->frame = a->frame;
     e->library_text = a->library;
     e->pure = a->pure;
@@ -130,11 +127,6 @@ static void leave(Elab *e, const Around *a) {
     e->b.loc = a->loc;
     if (e->command) e->command->depth--;
     e->calls--;
-}
-
-static uint64_t place_hash(uint64_t site, Loc at) {
-    int64_t numbers[2] = {at.line, at.col};
-    return hash_bytes(numbers, sizeof numbers, site);
 }
 
 /* ---- configuration ---- */
@@ -320,8 +312,9 @@ Val call_body(Elab *e, const Function *f, Instance *self, const AstNode *place, 
     if (!args_place(e, f, &decl->inputs, args, place->loc, "input", inputs, locs)) return val_error();
     Frame frame = {.fn = f, .call = place->loc, .inputs = inputs, .inst = inst};
     Scope *s = scope_push(e, f->env, true);
+    uint64_t site = site_at(e, place->serial, 0);
     Around around = enter(e, f, &frame, s, self);
-    e->site = place_hash(around.site, place->loc);
+    e->site = site;
     bind_config(e, f, f->config, s);
     Val r = val_error();
     if (bind_inputs(e, f, inputs, locs, place->loc, &frame)) {

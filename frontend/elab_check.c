@@ -7,27 +7,47 @@
 /* ---- names given twice ---- */
 
 static void check_twice(Elab *e, const Nodes *first, const Nodes *second) {
-    Vec(const AstNode *) seen = {0};
+    PtrMap seen = {0};
     const Nodes *both[] = {first, second};
     for (int k = 0; k < 2; k++)
         for (uint32_t i = 0; both[k] && i < both[k]->n; i++) {
             const AstNode *f = both[k]->at[i];
             if (f->kind != AST_FIELD || !f->field.name) continue;
-            size_t s = 0;
-            while (s < seen.n && seen.at[s]->field.name != f->field.name) s++;
-            if (s == seen.n) {
-                vec_push(e->a, &seen, f);
+            const AstNode *before = map_get(&seen, f->field.name);
+            if (!before) {
+                map_put(e->a, &seen, f->field.name, (void *)f);
                 continue;
             }
             elab_error(e, f->loc, 102, "`%s` is declared twice", f->field.name);
-            elab_note(e, seen.at[s]->loc, "`%s` is declared here first", f->field.name);
+            elab_note(e, before->loc, "`%s` is declared here first", f->field.name);
         }
+}
+
+/* A dimension and a tensor of one name: which would `n` be? (An input of type int may size the others.) */
+static void check_dimensions(Elab *e, const AstFunction *f) {
+    PtrMap inputs = {0};
+    for (uint32_t i = 0; i < f->inputs.n; i++)
+        if (f->inputs.at[i]->kind == AST_FIELD && f->inputs.at[i]->field.name)
+            map_put(e->a, &inputs, f->inputs.at[i]->field.name, f->inputs.at[i]);
+    for (uint32_t i = 0; i < f->inputs.n; i++) {
+        const AstNode *type = f->inputs.at[i]->kind == AST_FIELD ? f->inputs.at[i]->field.type : NULL;
+        for (uint32_t k = 0; type && type->kind == AST_TYPE && k < type->type.dims.n; k++) {
+            const AstNode *dim = type->type.dims.at[k], *input = dim->kind == AST_NAME ? map_get(&inputs, dim->name) : NULL;
+            Elem elem;
+            if (!input || !input->field.type || input->field.type->kind != AST_TYPE) continue;
+            if (!elem_by_name(input->field.type->type.name, &elem) && strcmp(input->field.type->type.name, "float") != 0)
+                continue;
+            elab_error(e, dim->loc, 102, "`%s` is a dimension here, and an input too", dim->name);
+            elab_note(e, input->loc, "`%s` is declared here", dim->name);
+        }
+    }
 }
 
 static void walk_headers(AstNode *n, void *data) {
     if (n->kind == AST_FN || n->kind == AST_LAYER || n->kind == AST_OPTIMIZER || n->kind == AST_COMMAND) {
         check_twice(data, &n->function->config, &n->function->inputs);
         check_twice(data, &n->function->results, NULL);
+        check_dimensions(data, n->function);
     }
     ast_children(n, walk_headers, data);
 }
@@ -149,8 +169,11 @@ static bool word_allowed(const KeywordRule *r, const char *word) {
 }
 
 static bool argument_fits(Elab *e, const Loader *l, const LoaderArg *a, const KeywordRule *r) {
-    static const char *const wanted[] = {[ARG_INT] = "a whole number", [ARG_BOOL] = "true or false", [ARG_STR] = "a string",
-                                         [ARG_INTS] = "a list of whole numbers", [ARG_VOCAB] = "a vocabulary"};
+    static const char *const wanted[] = {[ARG_INT] = "a whole number",
+                                         [ARG_BOOL] = "true or false",
+                                         [ARG_STR] = "a string",
+                                         [ARG_INTS] = "a list of whole numbers",
+                                         [ARG_VOCAB] = "a vocabulary"};
     bool list = r->kind == ARG_INTS && a->kind == ARG_INT;
     if (a->kind != r->kind && !list) {
         elab_error(e, l->loc, 401, "%s=... of %s is %s", a->name, l->kind, wanted[r->kind]);
@@ -187,10 +210,13 @@ static bool required(Elab *e, const Loader *l, const char *kind, const char *nam
 /* What the arguments say about a sample must agree with the type of the field. */
 static bool sizes_fit(Elab *e, const Loader *l, const char *field, const Type *t) {
     const LoaderArg *columns = argument(l, "columns"), *window = argument(l, "window"), *nodes = argument(l, "nodes");
-    int64_t rows = window ? window->i : 1, sample = type_count(t, 1), picked = columns ? (columns->kind == ARG_INTS ? columns->n_ints : 1) : sample / rows;
+    int64_t rows = window ? window->i : 1, sample = type_count(t, 1),
+            picked = columns ? (columns->kind == ARG_INTS ? columns->n_ints : 1) : sample / rows;
     if (strcmp(l->kind, "csv") == 0 && picked * rows != sample) {
-        elab_error(e, l->loc, 401, "a sample of `%s` is %s, %" PRId64 " number%s, but %" PRId64 " column%s of %" PRId64 " row%s are picked", field, type_name(t), sample,
-                   sample == 1 ? "" : "s", picked, picked == 1 ? "" : "s", rows, rows == 1 ? "" : "s");
+        elab_error(e, l->loc, 401,
+                   "a sample of `%s` is %s, %" PRId64 " number%s, but %" PRId64 " column%s of %" PRId64 " row%s are picked",
+                   field, type_name(t), sample, sample == 1 ? "" : "s", picked, picked == 1 ? "" : "s", rows,
+                   rows == 1 ? "" : "s");
         return false;
     }
     if (nodes && (t->rank != 1 || t->dim[0].n != nodes->i)) {
@@ -206,7 +232,8 @@ bool check_loader(Elab *e, const Loader *l, const char *field, const Type *t) {
     for (size_t i = 0; i < l->args.n; i++)
         for (size_t k = 0; k < sizeof keyword_rules / sizeof *keyword_rules; k++) {
             const KeywordRule *r = &keyword_rules[k];
-            if (strcmp(r->name, l->args.at[i].name) == 0 && (!r->loader || strcmp(r->loader, l->kind) == 0)) ok = argument_fits(e, l, &l->args.at[i], r) && ok;
+            if (strcmp(r->name, l->args.at[i].name) == 0 && (!r->loader || strcmp(r->loader, l->kind) == 0))
+                ok = argument_fits(e, l, &l->args.at[i], r) && ok;
         }
     return ok && required(e, l, "npz", "name", "npz(\"data.npz\", \"x\") names the array") &&
            required(e, l, "safetensors", "name", "safetensors(\"data.safetensors\", \"x\") names the tensor") &&

@@ -415,6 +415,16 @@ Flow exec_command_for(Elab *e, const AstNode *s) {
         if (!again && e->errors != errors && !e->quiet) good = try_body(e, &p, &cs, learning, &learned, &again);
         learning = learned;
     }
+    if (again && !e->stopped) { /* what it writes depends on the mode, and the mode on what it writes */
+        int errors = e->errors;
+        good = try_body(e, &p, &cs, true, &learned, &again);
+        if (e->errors == errors && again) {
+            elab_error(e, s->loc, 301,
+                       "whether this loop learns cannot be settled: what it writes depends on `learning` itself, or on types "
+                       "that change with every turn");
+            good = false;
+        }
+    }
     /* the values it begins with are written by the function before the loop */
     for (size_t i = 0; i < cs.n; i++) {
         Carry *c = &cs.at[i];
@@ -475,7 +485,9 @@ bool writes_parameters(Elab *e, const Nodes *body) {
 /* ---- a command ---- */
 
 static void check_flag(Elab *e, const AstNode *f, const char *what) {
-    if (names_flag(f->field.name)) elab_error(e, f->loc, 501, "the %s `%s` has the name of a flag that every program has (--%s)", what, f->field.name, f->field.name);
+    if (names_flag(f->field.name))
+        elab_error(e, f->loc, 501, "the %s `%s` has the name of a flag that every program has (--%s)", what, f->field.name,
+                   f->field.name);
 }
 
 static void bind_inputs(Elab *e, const AstNode *decl, Command *c, Batch *batch) {

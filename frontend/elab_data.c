@@ -154,15 +154,17 @@ Val data_value(Elab *e, const Decl *d) {
     DataSet *set = arena_make(e->a, DataSet);
     *set = (DataSet){.name = d->name, .shuffle = n->data.shuffle, .loc = n->loc};
     bool ok = true;
+    PtrMap before = {0};
     for (uint32_t i = 0; i < n->data.fields.n; i++) {
         const AstNode *f = n->data.fields.at[i];
         if (f->kind != AST_FIELD) return val_error();
         Field field = {.name = f->field.name, .loc = f->loc};
-        for (size_t k = 0; k < set->fields.n; k++)
-            if (set->fields.at[k].name == field.name) {
-                elab_error(e, f->field.name_loc, 102, "the field `%s` is declared twice", field.name);
-                elab_note(e, set->fields.at[k].loc, "`%s` is declared here first", field.name);
-            }
+        const AstNode *twin = map_get(&before, field.name);
+        if (twin) {
+            elab_error(e, f->field.name_loc, 102, "the field `%s` is declared twice", field.name);
+            elab_note(e, twin->loc, "`%s` is declared here first", field.name);
+        }
+        map_put(e->a, &before, field.name, (void *)f);
         if (!f->field.type || !f->field.value) {
             elab_error(e, f->loc, 401, "a field has a type and a loader: %s: f32 = csv(\"...\")", f->field.name);
             ok = false;
@@ -201,6 +203,10 @@ Val vocab_value(Elab *e, const Decl *d) {
             if (list.list->at[i].kind != VAL_STRING)
                 return elab_error(e, n->loc, 405, "a vocabulary is a list of strings; it holds %s",
                                   val_text(e, list.list->at[i]));
+            for (size_t k = 0; k < i && list.list->n <= 1000; k++) /* (a long list is looked at when it is loaded) */
+                if (v->files.at[k] == list.list->at[i].text || strcmp(v->files.at[k], list.list->at[i].text) == 0)
+                    return elab_error(e, n->loc, 405, "a vocabulary holds each word once; \"%s\" stands in it twice",
+                                      v->files.at[k]);
             vec_push(e->a, &v->files, list.list->at[i].text);
         }
         v->size = (int64_t)list.list->n + 2;

@@ -224,7 +224,8 @@ bool number_fits(Elab *e, double x, Elem elem, Loc at) {
     }
     if (elem != F32 && x == floor(x) && x >= low && x <= high) return true;
     elab_error(e, at, 203, "%s does not fit in %s", val_text(e, val_number(x)), elem_name(elem));
-    if (elem != F32 && x != floor(x)) elab_note(e, (Loc){0}, "convert the tensor first: f32(...)");
+    if (elem != F32 && x != floor(x))
+        elab_note(e, (Loc){0}, "a tensor of integers takes whole numbers: f32(...) makes floats of it");
     return false;
 }
 
@@ -286,7 +287,8 @@ Value *use_value(Elab *e, Value *v, Loc at) {
     }
     if (!v->def && v->block == from->body) { /* what nobody writes while the loop runs is read where it stands */
         Slot *s = from->in_slots.at[v->index];
-        if (s->kind == SLOT_FIELD || s->kind == SLOT_INPUT || s->kind == SLOT_OPTION || s->kind == SLOT_COUNTER) return read_slot(e, s);
+        if (s->kind == SLOT_FIELD || s->kind == SLOT_INPUT || s->kind == SLOT_OPTION || s->kind == SLOT_COUNTER)
+            return read_slot(e, s);
     }
     return read_slot(e, slot_of_value(e, v));
 }

@@ -91,8 +91,6 @@ void elab_note(Elab *e, Loc at, const char *format, ...) {
     diag_note(e->d, at, "%s", text);
 }
 
-Val elab_not_yet(Elab *e, Loc at, const char *what) { return elab_error(e, at, 315, "not yet: %s", what); }
-
 bool elab_spend(Elab *e, Loc at, int64_t n) {
     if (e->stopped) return false;
     e->ops += n;

@@ -1,329 +1,7 @@
 /*
- * elab_expr.c - expressions: numbers are computed here and now, tensors become ops.
+ * elab_expr.c - the forms of expressions: names, operators (elab_operator.c computes them), calls, pipes, brackets, lists, strings.
  */
 #include "elab.h"
-
-#include <math.h>
-
-/* ---- numbers ---- */
-
-static const OpCode number_ops[] = {[OPERATOR_EQ] = OP_eq,
-                                    [OPERATOR_NE] = OP_ne,
-                                    [OPERATOR_LT] = OP_lt,
-                                    [OPERATOR_LE] = OP_le,
-                                    [OPERATOR_GT] = OP_gt,
-                                    [OPERATOR_GE] = OP_ge,
-                                    [OPERATOR_ADD] = OP_add,
-                                    [OPERATOR_SUB] = OP_sub,
-                                    [OPERATOR_MUL] = OP_mul,
-                                    [OPERATOR_DIV] = OP_div,
-                                    [OPERATOR_FLOORDIV] = OP_floor_div,
-                                    [OPERATOR_MOD] = OP_mod,
-                                    [OPERATOR_POW] = OP_pow};
-
-static bool is_comparison(AstOperator op) { return op >= OPERATOR_EQ && op <= OPERATOR_GE; }
-
-static Val compare(AstOperator op, double a, double b) {
-    switch ((int)op) {
-    case OPERATOR_EQ: return val_bool(a == b);
-    case OPERATOR_NE: return val_bool(a != b);
-    case OPERATOR_LT: return val_bool(a < b);
-    case OPERATOR_LE: return val_bool(a <= b);
-    case OPERATOR_GT: return val_bool(a > b);
-    default: return val_bool(a >= b);
-    }
-}
-
-static Val arithmetic(Elab *e, AstOperator op, double a, double b, Loc at) {
-    switch ((int)op) {
-    case OPERATOR_ADD: return val_number(a + b);
-    case OPERATOR_SUB: return val_number(a - b);
-    case OPERATOR_MUL: return val_number(a * b);
-    case OPERATOR_POW: return val_number(pow(a, b));
-    default: break;
-    }
-    if (b == 0) return elab_error(e, at, 207, "division by zero");
-    if (op == OPERATOR_DIV) return val_number(a / b);
-    double q = floor(a / b);
-    return val_number(op == OPERATOR_FLOORDIV ? q : a - b * q);
-}
-
-/* Arithmetic of multiples of B, where the result is one again or B falls out. */
-static bool batch_arithmetic(AstOperator op, Val a, Val b, Val *out) {
-    Val r = val_number(0);
-    bool both = a.batch && b.batch;
-    if (both && is_comparison(op)) {
-        *out = compare(op, a.num, b.num);
-        return true;
-    }
-    switch ((int)op) {
-    case OPERATOR_ADD:
-    case OPERATOR_SUB:
-        if (!both && !(a.num == 0 && !a.batch && op == OPERATOR_ADD) && !(b.num == 0 && !b.batch)) return false;
-        r.num = op == OPERATOR_ADD ? a.num + b.num : a.num - b.num;
-        r.batch = r.num != 0;
-        break;
-    case OPERATOR_MUL:
-        if (both) return false;
-        r.num = a.num * b.num;
-        r.batch = r.num != 0;
-        break;
-    case OPERATOR_DIV:
-    case OPERATOR_FLOORDIV:
-        if (b.num == 0 || !a.batch) return false;
-        r.num = a.num / b.num;
-        r.batch = !b.batch;
-        if (op == OPERATOR_FLOORDIV && r.num != floor(r.num)) return false;
-        break;
-    default: return false;
-    }
-    *out = r;
-    return true;
-}
-
-Val number_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
-    if (a.kind == VAL_NUMBER && b.kind == VAL_NUMBER) {
-        Val r;
-        if (!a.batch && !b.batch) return is_comparison(op) ? compare(op, a.num, b.num) : arithmetic(e, op, a.num, b.num, at);
-        if (batch_arithmetic(op, a, b, &r)) return r;
-    }
-    bool whole =
-        (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
-    Value *x = number_as(e, a, F64, at), *y = number_as(e, b, F64, at);
-    Value *r = emit_binary(e, number_ops[op], x, y);
-    if (is_comparison(op)) return val_tensor(r);
-    return val_scalar(r, whole && op != OPERATOR_DIV && op != OPERATOR_POW);
-}
-
-/* ---- tensors ---- */
-
-/* The element type two operands share, or an error. Numbers take the other's. */
-static bool common_elem(Elab *e, Val a, Val b, Loc at, Elem *elem) {
-    const Type *x = a.kind == VAL_TENSOR ? a.t.value->type : NULL, *y = b.kind == VAL_TENSOR ? b.t.value->type : NULL;
-    if (x && y && x->elem != y->elem) {
-        elab_error(e, at, 201, "the element types differ: %s and %s", type_name(x), type_name(y));
-        elab_note(e, (Loc){0}, "between tensors nothing converts by itself: %s(...) converts",
-                  elem_name(elem_is_float(x->elem) || !elem_is_float(y->elem) ? x->elem : y->elem));
-        return false;
-    }
-    *elem = x ? x->elem : y->elem;
-    return true;
-}
-
-/* Both as values of the same type. */
-static bool together(Elab *e, Val a, Val b, Loc at, Value **x, Value **y) {
-    Elem elem;
-    if (!common_elem(e, a, b, at, &elem)) return false;
-    if (a.kind == VAL_TENSOR && b.kind == VAL_TENSOR) {
-        int rank;
-        Dim dims[MAX_RANK];
-        if (!broadcast_shape(e, at, a.t.value->type, b.t.value->type, &rank, dims)) return false;
-        *x = emit_broadcast(e, a.t.value, rank, dims);
-        *y = emit_broadcast(e, b.t.value, rank, dims);
-    } else {
-        const Type *t = (a.kind == VAL_TENSOR ? a : b).t.value->type;
-        *x = tensor_to(e, a, t, at);
-        *y = tensor_to(e, b, t, at);
-    }
-    return *x && *y;
-}
-
-/* Two operands of any kind, at least one a tensor, as values of one type. */
-bool expr_pair(Elab *e, Val a, Val b, Loc at, Value **x, Value **y) {
-    if (!val_is_number(a)) a = val_tensor(tensor_of(e, a, at));
-    if (!val_is_number(b)) b = val_tensor(tensor_of(e, b, at));
-    if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return false;
-    return together(e, a, b, at, x, y);
-}
-
-/* x^n. Squares and cubes are products; integers go through f64, which is exact below 2^53. */
-static Val power(Elab *e, Val a, Val b, Loc at) {
-    Value *x, *y;
-    if (a.kind == VAL_TENSOR && b.kind == VAL_NUMBER && !b.batch && (b.num == 1 || b.num == 2 || b.num == 3) &&
-        a.t.value->type->elem != BOOL) {
-        x = a.t.value;
-        if (b.num == 1) return a;
-        y = emit_binary(e, OP_mul, x, x);
-        return val_tensor(b.num == 2 ? y : emit_binary(e, OP_mul, y, x));
-    }
-    Elem elem;
-    if (!common_elem(e, a, b, at, &elem)) return val_error();
-    if (elem_is_int(elem)) {
-        Val n = a.kind == VAL_NUMBER ? a : b;
-        if (n.kind == VAL_NUMBER && !n.batch && !number_fits(e, n.num, elem, at)) return val_error();
-        if (a.kind == VAL_TENSOR) a = val_tensor(emit_convert(e, a.t.value, F64));
-        if (b.kind == VAL_TENSOR) b = val_tensor(emit_convert(e, b.t.value, F64));
-        if (a.kind == VAL_ERROR || b.kind == VAL_ERROR || !together(e, a, b, at, &x, &y)) return val_error();
-        return val_tensor(emit_convert(e, emit_binary(e, OP_pow, x, y), elem));
-    }
-    if (!together(e, a, b, at, &x, &y)) return val_error();
-    return val_tensor(emit_binary(e, OP_pow, x, y));
-}
-
-static Val list_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
-    if (a.kind == VAL_LIST && b.kind == VAL_LIST && op == OPERATOR_ADD) {
-        if (a.list->n + b.list->n > LIMIT_LIST) return elab_error(e, at, 219, "a list has at most %d elements", (int)LIMIT_LIST);
-        if (!elab_work(e, at, (int64_t)(a.list->n + b.list->n))) return val_error();
-        ValList *l = arena_make(e->a, ValList);
-        l->n = a.list->n + b.list->n;
-        l->at = arena_make_n(e->a, Val, l->n + 1);
-        for (size_t i = 0; i < l->n; i++) l->at[i] = i < a.list->n ? a.list->at[i] : b.list->at[i - a.list->n];
-        return (Val){.kind = VAL_LIST, .list = l};
-    }
-    bool equality = op == OPERATOR_EQ || op == OPERATOR_NE;
-    if (equality && a.kind == b.kind) {
-        bool same = true;
-        if (a.kind == VAL_STRING)
-            same = a.text == b.text;
-        else if (a.kind == VAL_BOOL)
-            same = a.truth == b.truth;
-        else if (a.kind == VAL_LIST) {
-            same = a.list->n == b.list->n;
-            for (size_t i = 0; same && i < a.list->n; i++) {
-                if (!elab_work(e, at, 1)) return val_error();
-                Val s = expr_binary(e, OPERATOR_EQ, a.list->at[i], b.list->at[i], at);
-                if (s.kind != VAL_BOOL)
-                    return s.kind == VAL_ERROR ? s
-                                               : elab_error(e, at, 103, "these lists hold more than numbers, strings and bools");
-                same = s.truth;
-            }
-        } else if (a.kind == VAL_FUNCTION)
-            same = a.fn->name == b.fn->name;
-        else
-            return elab_error(e, at, 103, "%s and %s cannot be compared", val_text(e, a), val_text(e, b));
-        return val_bool(same == (op == OPERATOR_EQ));
-    }
-    if (op == OPERATOR_ADD && a.kind == VAL_STRING && b.kind == VAL_STRING && strlen(a.text) + strlen(b.text) > LIMIT_STRING)
-        return elab_error(e, at, 219, "a string has at most %d bytes", (int)LIMIT_STRING);
-    if (op == OPERATOR_ADD && a.kind == VAL_STRING && b.kind == VAL_STRING)
-        return val_string(intern_printf("%s%s", a.text, b.text));
-    elab_error(e, at, 103, "`%s` does not work on %s and %s", ast_operator_text(op), val_text(e, a), val_text(e, b));
-    bool lists = a.kind == VAL_LIST || b.kind == VAL_LIST,
-         tensors = a.kind == VAL_TENSOR || b.kind == VAL_TENSOR || val_is_number(a) || val_is_number(b);
-    if (lists && tensors) elab_note(e, (Loc){0}, "f32([...]) makes a tensor of a list");
-    return val_error();
-}
-
-static bool is_plain(Val v) { return v.kind == VAL_LIST || v.kind == VAL_STRING || v.kind == VAL_BOOL || v.kind == VAL_FUNCTION; }
-
-static bool check_operand(Elab *e, AstOperator op, Elem elem, const Type *t, Loc at) {
-    if (op == OPERATOR_DIV && elem_is_int(elem)) {
-        elab_error(e, at, 216, "`/` of integers (%s)", type_name(t));
-        elab_note(e, (Loc){0}, "`//` rounds down; f32(...) converts");
-        return false;
-    }
-    if (elem == BOOL && op != OPERATOR_EQ && op != OPERATOR_NE) {
-        elab_error(e, at, 201, "`%s` of bools (%s)", ast_operator_text(op), type_name(t));
-        elab_note(e, (Loc){0}, "f32(...) or i32(...) makes 0 and 1 of them");
-        return false;
-    }
-    return true;
-}
-
-Val expr_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
-    if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
-    emit_at(e, at);
-    if (op == OPERATOR_MATMUL) return expr_matmul(e, a, b, at);
-    if (val_is_number(a) && val_is_number(b)) return number_binary(e, op, a, b, at);
-    if (is_plain(a) && is_plain(b)) return list_binary(e, op, a, b, at);
-    if ((a.kind == VAL_LIST || b.kind == VAL_LIST || a.kind == VAL_STRING || b.kind == VAL_STRING))
-        return list_binary(e, op, a, b, at);
-    if (!val_is_number(a)) a = val_tensor(tensor_of(e, a, at));
-    if (!val_is_number(b)) b = val_tensor(tensor_of(e, b, at));
-    if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
-    Elem elem;
-    if (!common_elem(e, a, b, at, &elem)) return val_error();
-    if (!check_operand(e, op, elem, (a.kind == VAL_TENSOR ? a : b).t.value->type, at)) return val_error();
-    if (op == OPERATOR_POW) return power(e, a, b, at);
-    Value *x, *y;
-    if (!together(e, a, b, at, &x, &y)) return val_error();
-    return val_tensor(emit_binary(e, number_ops[op], x, y));
-}
-
-/* a @ b as in NumPy: vectors, matrices, and leading axes that broadcast. An axis of one place beside a longer one is dropped, so
- * that one product does it all. */
-Val expr_matmul(Elab *e, Val a, Val b, Loc at) {
-    if (val_is_number(a) || val_is_number(b)) {
-        elab_error(e, at, 204, "`@` is a product of tensors: %s stands beside it", val_text(e, val_is_number(a) ? a : b));
-        elab_note(e, (Loc){0}, "`*` multiplies by a number; `x / 16 @ W` means x / (16 @ W)");
-        return val_error();
-    }
-    Value *x = tensor_of(e, a, at), *y = tensor_of(e, b, at);
-    if (!x || !y) return val_error();
-    const Type *s = x->type, *t = y->type;
-    if (s->elem != t->elem || s->elem == BOOL) {
-        elab_error(e, at, 201, "the element types of a matrix product differ or are bool: %s and %s", type_name(s), type_name(t));
-        return val_error();
-    }
-    if (!s->rank || !t->rank)
-        return elab_error(e, at, 204, "matrix product of %s and %s: a scalar is no matrix", type_name(s), type_name(t));
-    Dim k1 = s->dim[s->rank - 1], k2 = t->dim[t->rank > 1 ? t->rank - 2 : 0];
-    if (!dim_same(k1, k2))
-        return elab_error(e, at, 204, "matrix product of %s and %s: the inner sizes differ (%s, %s)", type_name(s), type_name(t),
-                          dims_text(e, 1, &k1), dims_text(e, 1, &k2));
-    int lead_x = s->rank - 2, lead_y = t->rank - 2, lead = lead_x > lead_y ? lead_x : lead_y;
-    char left[MAX_RANK + 1] = "", right[MAX_RANK + 1] = "", out[2 * MAX_RANK + 1] = "";
-    Dim dx[MAX_RANK], dy[MAX_RANK];
-    int nx = 0, ny = 0, no = 0;
-    for (int i = 0; i < lead; i++) { /* leading axes, aligned at their ends */
-        int px = i - (lead - lead_x), py = i - (lead - lead_y);
-        bool in_x = px >= 0, in_y = py >= 0;
-        char label = (char)('a' + i);
-        if (in_x && in_y && !dim_same(s->dim[px], t->dim[py])) {
-            bool one_x = s->dim[px].n == 1 && !s->dim[px].batch, one_y = t->dim[py].n == 1 && !t->dim[py].batch;
-            if (!one_x && !one_y)
-                return elab_error(e, at, 204, "matrix product of %s and %s: the leading axes do not fit", type_name(s),
-                                  type_name(t));
-            in_x = !one_x;
-            in_y = !one_y || one_x;
-        }
-        if (in_x) dx[nx] = s->dim[px], left[nx++] = label;
-        if (in_y) dy[ny] = t->dim[py], right[ny++] = label;
-        out[no++] = label;
-    }
-    if (s->rank > 1) dx[nx] = s->dim[s->rank - 2], left[nx++] = 'm', out[no++] = 'm';
-    dx[nx] = k1, left[nx++] = 'k';
-    dy[ny] = k2, right[ny++] = 'k';
-    if (t->rank > 1) dy[ny] = t->dim[t->rank - 1], right[ny++] = 'n', out[no++] = 'n';
-    left[nx] = right[ny] = out[no] = 0;
-    x = emit_reshape(e, x, nx, dx);
-    y = emit_reshape(e, y, ny, dy);
-    return val_tensor(emit_contract(e, intern_printf("%s,%s->%s", left, right, out), x, y));
-}
-
-/* if c then a else b, with a tensor c */
-Val expr_select(Elab *e, Val c, Val a, Val b, Loc at) {
-    if (c.kind == VAL_ERROR || a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
-    Value *cond = tensor_of(e, c, at);
-    if (!cond) return val_error();
-    if (cond->type->elem != BOOL) {
-        elab_error(e, at, 215, "a condition is a bool, not %s", type_name(cond->type));
-        return val_error();
-    }
-    bool numbers = val_is_number(a) && val_is_number(b);
-    if (numbers && cond->type->rank == 0) {
-        bool whole =
-            (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
-        return val_scalar(emit_select(e, cond, number_as(e, a, F64, at), number_as(e, b, F64, at)), whole);
-    }
-    if (!val_is_number(a)) a = val_tensor(tensor_of(e, a, at));
-    if (!val_is_number(b)) b = val_tensor(tensor_of(e, b, at));
-    if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
-    Value *x, *y;
-    if (numbers) {
-        x = number_as(e, a, F32, at);
-        y = number_as(e, b, F32, at);
-    } else if (!together(e, a, b, at, &x, &y))
-        return val_error();
-    if (!x || !y) return val_error();
-    int rank;
-    Dim dims[MAX_RANK];
-    if (!broadcast_shape(e, at, cond->type, x->type, &rank, dims)) return val_error();
-    return val_tensor(
-        emit_select(e, emit_broadcast(e, cond, rank, dims), emit_broadcast(e, x, rank, dims), emit_broadcast(e, y, rank, dims)));
-}
-
-/* ---- the forms ---- */
 
 static Val logic(Elab *e, const AstNode *n) {
     bool is_and = n->binary.op == OPERATOR_AND;
@@ -334,8 +12,10 @@ static Val logic(Elab *e, const AstNode *n) {
     if (a.kind == VAL_BOOL) return b;
     if (b.kind == VAL_BOOL) return b.truth == is_and ? a : b;
     emit_at(e, n->loc);
-    if (val_is_number(a) || val_is_number(b) || a.kind == VAL_STRING || b.kind == VAL_STRING || a.kind == VAL_LIST || b.kind == VAL_LIST)
-        return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a), val_text(e, b));
+    if (val_is_number(a) || val_is_number(b) || a.kind == VAL_STRING || b.kind == VAL_STRING || a.kind == VAL_LIST ||
+        b.kind == VAL_LIST)
+        return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a),
+                          val_text(e, b));
     Value *x = tensor_of(e, a, n->binary.left->loc), *y = tensor_of(e, b, n->binary.right->loc);
     if (!x || !y) return val_error();
     if (x->type->elem != BOOL || y->type->elem != BOOL) {
@@ -343,7 +23,7 @@ static Val logic(Elab *e, const AstNode *n) {
                    type_name(y->type));
         return val_error();
     }
-    if (!together(e, val_tensor(x), val_tensor(y), n->loc, &x, &y)) return val_error();
+    if (!expr_pair(e, val_tensor(x), val_tensor(y), n->loc, &x, &y)) return val_error();
     return val_tensor(emit_binary(e, is_and ? OP_and : OP_or, x, y));
 }
 
@@ -410,7 +90,7 @@ static Val choice(Elab *e, const AstNode *n) {
 /* The callee of a call or pipe: names skip what cannot be applied (N1). */
 static Val callee(Elab *e, const AstNode *n) {
     if (n->kind == AST_NAME) return names_lookup_applied(e, n);
-    if (n->kind == AST_BRACKET) {
+    if (n->kind == AST_BRACKET && !names_is_list(e, n->call.callee)) { /* (nets[0] is an element, of a list of models) */
         Val base = callee(e, n->call.callee);
         if (base.kind == VAL_FUNCTION) return configure(e, base, n);
     }
@@ -489,6 +169,7 @@ static Val comprehension(Elab *e, const AstNode *n) {
                               lists.at[0].list->n, v.list->n);
         vec_push(e->a, &lists, v);
     }
+    if (!clause_fits(e, names, lists.n, lists.at[0])) return val_error();
     Vec(Val) out = {0};
     Scope *saved = e->scope;
     const Path *path = e->path;
@@ -497,8 +178,7 @@ static Val comprehension(Elab *e, const AstNode *n) {
         e->scope = scope_push(e, saved, false);
         for (uint32_t i = 0; i < names->n; i++) {
             Val v = lists.n == names->n ? lists.at[i].list->at[k] : lists.at[0].list->at[k];
-            if (lists.n != names->n && (v.kind == VAL_LIST || v.kind == VAL_TUPLE))
-                v = i < v.list->n ? v.list->at[i] : val_error();
+            if (lists.n != names->n) v = v.list->at[i]; /* clause_fits has looked */
             scope_bind(e, e->scope, names->at[i]->name, v, names->at[i]->loc);
         }
         Path *p = arena_make(e->a, Path);
@@ -524,6 +204,7 @@ static Val string(Elab *e, const AstNode *n) {
     Text t = {0};
     for (uint32_t i = 0; i < n->string.n; i++) {
         const AstPiece *p = &n->string.pieces[i];
+        if (t.n > 1 << 20) return elab_error(e, n->loc, 219, "a string known when compiled has at most 1 MiB");
         if (!p->name) {
             text_printf(e->a, &t, "%.*s", (int)p->n, p->text);
             continue;

@@ -298,6 +298,14 @@ static void name_functions(Elab *e, const Command *c, Node *const *nodes, size_t
     }
 }
 
+/* The table of layers, outer ones first. */
+static void list_layers(Elab *e, const Instance *i) {
+    LayerUse l = {intern(i->name), i->layer->name, i->output ? intern(i->output) : NULL, i->shown};
+    if (!i->applied) return;
+    vec_push(e->a, &e->m->layers, l);
+    for (size_t k = 0; k < i->children.n; k++) list_layers(e, i->children.at[k]);
+}
+
 static void name_values(Elab *e) {
     Module *m = e->m;
     for (size_t i = 0; i < m->funcs.n; i++) {
@@ -318,7 +326,8 @@ static void fill_files(Elab *e) {
         FileNode *f = &e->files.at[i];
         OwnedList owned = {0};
         if (f->value.kind == VAL_ERROR || !owned_collect(e, f->value, true, f->loc, &owned)) continue;
-        if (owned.n == 0 && e->errors && f->value.kind == VAL_INSTANCE && f->value.inst->attempted) continue; /* because of them */
+        if (owned.n == 0 && e->errors && f->value.kind == VAL_INSTANCE && f->value.inst->attempted)
+            continue; /* because of them */
         if (owned.n == 0) {
             elab_error(e, f->loc, 304, "there is nothing to %s: this has no parameters, or is applied nowhere in the program",
                        f->node->kind == NODE_SAVE ? "save" : "load");
@@ -456,6 +465,7 @@ void finish_module(Elab *e) {
         name_functions(e, e->m->commands.at[i], e->m->commands.at[i]->body.at, e->m->commands.at[i]->body.n, &taken, &count);
     }
     name_values(e);
+    for (size_t i = 0; i < e->models.n; i++) list_layers(e, e->models.at[i]);
     for (size_t i = 0; i < e->patches.n; i++) {
         DrawPatch *p = &e->patches.at[i];
         const char *name = p->owned->slot->name;

@@ -19,7 +19,8 @@ Instance *instance_at(Elab *e, const Function *layer, const Val *config, const A
                       const char *let_name) {
     bool of_file = !owner && let_name;
     if (!owner && !of_file && !e->command && !e->frame) {
-        elab_error(e, place->loc, 109, "a declaration applies nothing: `model NAME = %s%s` makes an instance, which a command applies", layer->name,
+        elab_error(e, place->loc, 109,
+                   "a declaration applies nothing: `model NAME = %s%s` makes an instance, which a command applies", layer->name,
                    layer->decl->function->has_config ? "[...]" : "");
         return NULL;
     }
@@ -45,7 +46,8 @@ Instance *instance_at(Elab *e, const Function *layer, const Val *config, const A
                     .place = place,
                     .path = e->path,
                     .let_name = let_name,
-                    .loc = place->loc};
+                    .loc = place->loc,
+                    .shown = e->library_text ? e->user_loc : place->loc};
     if (owner)
         vec_push(e->a, &owner->children, i);
     else
@@ -76,6 +78,16 @@ static Function *with_config(Elab *e, const Instance *i) {
     return f;
 }
 
+/* "f32[B, 10]", "f32[B, 10], f32[B, 4]"; NULL where there is no tensor */
+static const char *output_text(Elab *e, Val v) {
+    if (v.kind == VAL_TENSOR) return val_text(e, v);
+    if (v.kind != VAL_TUPLE) return NULL;
+    Text t = {0};
+    for (size_t i = 0; i < v.list->n; i++)
+        if (v.list->at[i].kind == VAL_TENSOR) text_printf(e->a, &t, "%s%s", t.n ? ", " : "", val_text(e, v.list->at[i]));
+    return t.n ? text_str(e->a, &t) : NULL;
+}
+
 Val instance_apply(Elab *e, Instance *i, const AstNode *place, const Args *args) {
     const AstFunction *decl = i->layer->decl->function;
     if (!decl->has_inputs) {
@@ -90,6 +102,7 @@ Val instance_apply(Elab *e, Instance *i, const AstNode *place, const Args *args)
         i->members_block = e->b.block;
     }
     if (!i->applied) i->first_use = place->loc;
+    if (!i->output) i->output = output_text(e, v);
     i->applied = true;
     return v;
 }
@@ -149,8 +162,10 @@ static bool make_initial(Elab *e, Owned *o, const AstNode *value, const Type *t)
     e->info->init_of = o;
     Scope *scope = e->scope;
     uint64_t site = e->site;
+    uint32_t origin = e->origin;
     e->scope = scope_push(e, scope, false);
     e->site = 0;
+    e->origin = value->serial;
     Val shape[MAX_RANK];
     for (int i = 0; i < t->rank; i++) shape[i] = val_dim(t->dim[i]);
     scope_bind(e, e->scope, intern("shape"), val_list(e, VAL_LIST, (size_t)t->rank, shape), value->loc);
@@ -164,11 +179,19 @@ static bool make_initial(Elab *e, Owned *o, const AstNode *value, const Type *t)
     }
     e->scope = scope;
     e->site = site;
+    e->origin = origin;
     building_end(e, &saved);
     return x != NULL;
 }
 
 static Owned *owned_new(Elab *e, SlotKind kind, const char *name, const AstNode *decl, Loc loc) {
+    if (e->stopped) return NULL;
+    if (e->m->slots.n > 100000) {
+        e->quiet = 0;
+        elab_error(e, loc, 311, "the program is too large: more than 100000 parameters and states");
+        e->stopped = true;
+        return NULL;
+    }
     const Type *t = type_eval(e, decl->own.type);
     if (!t) return NULL;
     if (type_has_batch(t)) {
@@ -248,6 +271,10 @@ static void push_once(Elab *e, OwnedList *out, Owned *o) {
     vec_push(e->a, out, o);
 }
 
+static const char *instance_title(const Instance *i) {
+    return i->let_name ? intern_printf("`%s`", i->let_name) : intern_printf("this %s", i->layer->name);
+}
+
 bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
     switch ((int)v.kind) {
     case VAL_ERROR: return false;
@@ -258,6 +285,13 @@ bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
         return true;
     case VAL_INSTANCE:
         if (!v.inst->layer->decl->function->has_inputs && !v.inst->members && !instance_complete(e, v.inst, at)) return false;
+        if (!states && !v.inst->applied) {                    /* files are filled in at the end */
+            if (v.inst->attempted && e->errors) return false; /* because of them */
+            elab_error(e, at, 108, "the parameters of %s are not known before it is applied", instance_title(v.inst));
+            elab_note(e, v.inst->shown,
+                      "the instance is made here; its first application, in the order of the text, must stand before this");
+            return false;
+        }
         for (size_t i = 0; i < e->owned.n; i++) { /* in order of creation */
             Owned *o = e->owned.at[i];
             if (o->owner && belongs(o->owner, v.inst) && (states || o->kind == SLOT_PARAM)) push_once(e, out, o);

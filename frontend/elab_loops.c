@@ -39,35 +39,7 @@ typedef struct Loop {
     int64_t max;
 } Loop;
 
-/* ---- which names a body binds again ---- */
-
-static void add_name(Elab *e, NameList *out, const char *name) {
-    for (size_t i = 0; i < out->n; i++)
-        if (out->at[i] == name) return;
-    vec_push(e->a, out, name);
-}
-
-typedef struct NameWalk {
-    Elab *e;
-    NameList *out;
-} NameWalk;
-
-static void walk_names(AstNode *n, void *data) {
-    NameWalk *w = data;
-    if (n->kind == AST_FN) return; /* its names are its own */
-    if (n->kind == AST_BIND)
-        for (uint32_t i = 0; i < n->bind.targets.n; i++) {
-            const AstNode *t = n->bind.targets.at[i];
-            if (t->kind == AST_BRACKET) t = t->call.callee;
-            if (t->kind == AST_NAME) add_name(w->e, w->out, t->name);
-        }
-    ast_children(n, walk_names, data);
-}
-
-void assigned_names(Elab *e, const Nodes *body, NameList *out) {
-    NameWalk w = {e, out};
-    for (uint32_t i = 0; i < body->n; i++) walk_names(body->at[i], &w);
-}
+/* ---- what is carried ---- */
 
 static void find_carries(Elab *e, const Nodes *body, Carries *out) {
     NameList names = {0};
@@ -349,7 +321,8 @@ static bool read_sources(Elab *e, const AstNode *n, Loop *l) {
         return false;
     }
     if (names->n != sources->n) {
-        elab_error(e, n->loc, 106, "%u names for %u tensors", names->n, sources->n);
+        elab_error(e, n->loc, 106, "%u name%s for %u tensor%s", names->n, names->n == 1 ? "" : "s", sources->n,
+                   sources->n == 1 ? "" : "s");
         return false;
     }
     for (uint32_t i = 0; i < sources->n; i++) {
@@ -461,7 +434,15 @@ static Val make_scan(Elab *e, Loop *l, Carries *cs, Block *b, const ScanState *y
     for (size_t i = 0; i < n_ys; i++) {
         const Type *y = ys->yields.at[i].t.value->type;
         if (y->rank + 1 > MAX_RANK) return elab_error(e, ys->yield_loc, 219, "a tensor has at most %d dimensions", MAX_RANK);
-        if (!axis_of(e, val_number((double)l->axis), y->rank + 1, ys->yield_loc, &yaxes[i])) return val_error();
+        if (l->axis > y->rank || l->axis < -y->rank - 1) {
+            elab_error(e, ys->yield_loc, 211, "%s cannot be stacked along axis %" PRId64 ": it has %d dimension%s", type_name(y),
+                       l->axis, y->rank, y->rank == 1 ? "" : "s");
+            elab_note(e, (Loc){0},
+                      "`yield` stacks along the axis that is scanned; yield it with more axes, as in x[:, new], or scan a "
+                      "transposed tensor along 0");
+            return val_error();
+        }
+        yaxes[i] = l->axis < 0 ? l->axis + y->rank + 1 : l->axis;
         Dim dims[MAX_RANK];
         for (int k = 0; k <= y->rank; k++) dims[k] = k == yaxes[i] ? l->turns : y->dim[k - (k > yaxes[i])];
         types[n_carry + i] = type_make(y->elem, y->rank + 1, dims);
@@ -508,56 +489,64 @@ static Val eval_scan(Elab *e, const AstNode *n) {
 
 /* ---- while ---- */
 
-/* Carried beside the names: a counter, for the keys of random draws. */
+/* Enters a block of the loop. Carried beside the names: a counter, which is returned, for the keys of random draws. */
+static Value *while_enter(Elab *e, const Saved *before, Block *b, Carries *cs) {
+    e->scope = scope_push(e, before->scope, false);
+    bind_carries(e, b, cs);
+    Value *turn = block_param(b, type_scalar(I32), "turn");
+    KeyFrame *frame = arena_make(e->a, KeyFrame);
+    *frame = (KeyFrame){.up = before->keys, .block = b, .counter = turn};
+    e->b.block = b;
+    e->b.before = NULL;
+    e->keys = frame;
+    return turn;
+}
+
+/* The block of the condition: one bool. What it reads of the carried names is read. */
+static bool while_condition(Elab *e, const Loop *l, Carries *cs, Block *b) {
+    Loc at = l->ast->loop->condition->loc;
+    Val c = expr_read(e, l->ast->loop->condition);
+    Value *v = c.kind == VAL_ERROR ? NULL : tensor_of(e, c, at);
+    bool good = v && v->type == type_scalar(BOOL);
+    if (v && !good) {
+        elab_error(e, at, 215, "the condition of `while` is a single bool, not %s", type_name(v->type));
+        elab_note(e, (Loc){0}, "any(...) and all(...) make one of many");
+    }
+    if (good) vec_push(e->a, &b->results, v);
+    for (size_t i = 0; i < cs->n; i++)
+        if (cs->at[i].inner && cs->at[i].inner->read && !cs->at[i].outer->rebound) cs->at[i].outer->read = true;
+    return good;
+}
+
+/* The block of the body: what is carried, as it is after a turn. False after an error; *again: the guess was wrong. */
+static bool while_body(Elab *e, const Loop *l, const Saved *before, Carries *cs, Block *b, Value *turn, bool *again) {
+    bool failed = false;
+    ScanState *saved = e->scan;
+    e->scan = NULL;
+    exec_block(e, &l->ast->loop->body);
+    e->scan = saved;
+    *again = false;
+    size_t n = cs->n;
+    for (size_t i = 0; i < n; i++)
+        if (!settle(e, &cs->at[i], &failed)) *again = true;
+    if (find_written(e, before, cs)) *again = true;
+    if (*again || failed) return !failed;
+    for (size_t i = 0; i < cs->n; i++)
+        if (!cs->at[i].dropped) vec_push(e->a, &b->results, cs->at[i].end);
+    vec_push(e->a, &b->results, emit_binary(e, OP_add, turn, emit_constant(e, type_scalar(I32), 1)));
+    return true;
+}
+
 static bool try_while(Elab *e, const Loop *l, Carries *cs, Block **blocks, bool *again) {
     Saved before = save(e);
-    bool failed = false;
-    for (int k = 0; k < 2; k++) {
-        Block *b = block_new(e->b.func, NULL);
-        blocks[k] = b;
-        e->scope = scope_push(e, before.scope, false);
-        bind_carries(e, b, cs);
-        Value *turn = block_param(b, type_scalar(I32), "turn");
-        KeyFrame *frame = arena_make(e->a, KeyFrame);
-        *frame = (KeyFrame){.up = before.keys, .block = b, .counter = turn};
-        e->b.block = b;
-        e->b.before = NULL;
-        e->keys = frame;
-        if (k == 0) {
-            Val c = expr_read(e, l->ast->loop->condition);
-            Value *v = c.kind == VAL_ERROR ? NULL : tensor_of(e, c, l->ast->loop->condition->loc);
-            if (v && v->type != type_scalar(BOOL)) {
-                elab_error(e, l->ast->loop->condition->loc, 215, "the condition of `while` is a single bool, not %s",
-                           type_name(v->type));
-                elab_note(e, (Loc){0}, "any(...) and all(...) make one of many");
-                v = NULL;
-            }
-            if (v)
-                vec_push(e->a, &b->results, v);
-            else
-                failed = true;
-            for (size_t i = 0; i < cs->n; i++)
-                if (cs->at[i].inner && cs->at[i].inner->read)
-                    cs->at[i].outer->read = cs->at[i].outer->rebound ? cs->at[i].outer->read : true;
-        } else {
-            ScanState *saved = e->scan;
-            e->scan = NULL;
-            exec_block(e, &l->ast->loop->body);
-            e->scan = saved;
-            *again = false;
-            size_t n = cs->n;
-            for (size_t i = 0; i < n; i++)
-                if (!settle(e, &cs->at[i], &failed)) *again = true;
-            if (find_written(e, &before, cs)) *again = true;
-            if (!*again && !failed) {
-                for (size_t i = 0; i < cs->n; i++)
-                    if (!cs->at[i].dropped) vec_push(e->a, &b->results, cs->at[i].end);
-                vec_push(e->a, &b->results, emit_binary(e, OP_add, turn, emit_constant(e, type_scalar(I32), 1)));
-            }
-        }
-        restore(e, &before);
-    }
-    return !failed && !*again;
+    for (int k = 0; k < 2; k++) blocks[k] = block_new(e->b.func, NULL);
+    while_enter(e, &before, blocks[0], cs);
+    bool good = while_condition(e, l, cs, blocks[0]);
+    restore(e, &before);
+    Value *turn = while_enter(e, &before, blocks[1], cs);
+    good = while_body(e, l, &before, cs, blocks[1], turn, again) && good;
+    restore(e, &before);
+    return good && !*again;
 }
 
 static Val eval_while(Elab *e, const AstNode *n) {

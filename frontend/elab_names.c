@@ -45,18 +45,28 @@ static void declare_all(Elab *e, Source *s, const Ast *ast) {
     }
 }
 
+/* The library's trees, read once a process and kept as names are: nothing in them changes, and reading it is most of the work of a small program.
+ * Each run's Diag learns of its texts, so that messages can show their lines. */
+static const Ast *library_file(Elab *e, size_t i) {
+    static const Ast *read[32];
+    static Arena *kept;
+    const struct StdFile *f = &std_files[i];
+    if (i >= sizeof read / sizeof *read) bug("more than %zu files of the library", sizeof read / sizeof *read);
+    diag_source(e->d, f->name, f->text, f->size);
+    if (read[i]) return read[i];
+    if (!kept) kept = arena_new();
+    Diag *d = diag_new(kept);
+    read[i] = parse_source(kept, d, f->name, f->text, f->size);
+    if (diag_errors(d)) {
+        diag_print(d, stderr);
+        bug("%s does not parse", f->name);
+    }
+    return read[i];
+}
+
 static void read_library(Elab *e) {
     e->library.library = true;
-    for (size_t i = 0; i < std_file_count; i++) {
-        const struct StdFile *f = &std_files[i];
-        int before = diag_errors(e->d);
-        const Ast *ast = parse_source(e->a, e->d, f->name, f->text, f->size);
-        if (diag_errors(e->d) != before) {
-            diag_print(e->d, stderr);
-            bug("%s does not parse", f->name);
-        }
-        declare_all(e, &e->library, ast);
-    }
+    for (size_t i = 0; i < std_file_count; i++) declare_all(e, &e->library, library_file(e, i));
 }
 
 static void check_defines(Elab *e) {
@@ -68,7 +78,8 @@ static void check_defines(Elab *e) {
         Loc at = d ? d->node->loc : (Loc){0};
         if (d) {
             elab_error(e, at, 112, "-D %s: `%s` is not a `const`", def->name, def->name);
-            if (d->node->kind == AST_OPTION) elab_note(e, (Loc){0}, "an option is chosen when the program runs: --%s=%s", def->name, def->value);
+            if (d->node->kind == AST_OPTION)
+                elab_note(e, (Loc){0}, "an option is chosen when the program runs: --%s=%s", def->name, def->value);
             continue;
         }
         Vec(const char *) known = {0};
@@ -152,8 +163,8 @@ bool names_flag(const char *name) {
 static Val option_value(Elab *e, Decl *d) {
     const AstNode *value = d->node->define.value;
     if (names_flag(d->name))
-        return elab_error(e, d->node->loc, 502, "the option `%s` has the name of a flag that every program has (--%s)",
-                              d->name, d->name);
+        return elab_error(e, d->node->loc, 502, "the option `%s` has the name of a flag that every program has (--%s)", d->name,
+                          d->name);
     Val v = expr(e, value);
     if (v.kind == VAL_ERROR) return v;
     if (v.kind != VAL_BOOL && (v.kind != VAL_NUMBER || v.batch))
@@ -367,7 +378,7 @@ static Val lookup(Elab *e, const AstNode *n, bool applied) {
 Val names_lookup(Elab *e, const AstNode *n) {
     Val v = lookup(e, n, false);
     if (v.kind != VAL_NONE || !v.batch) return v;
-    if (names_spoilt(e, n->name)) {
+    if (names_spoilt(e, n->name) && diag_errors(e->d)) {
         e->errors++;
         return val_error();
     }
@@ -396,6 +407,11 @@ void names_check(Elab *e, const AstNode *n) {
     if (found || names_spoilt(e, n->name)) return;
     elab_error(e, n->loc, 101, "`%s` is not known here", n->name);
     names_suggest(e, n->name);
+}
+
+bool names_is_list(Elab *e, const AstNode *n) {
+    if (n->kind != AST_NAME || lookup(e, n, true).kind != VAL_NONE) return false;
+    return lookup(e, n, false).kind == VAL_LIST;
 }
 
 Val names_lookup_applied(Elab *e, const AstNode *n) {

@@ -8,6 +8,36 @@ static bool in_command_text(const Elab *e) {
     return e->command && e->command->depth == 0 && (!e->b.func || e->b.block == e->b.func->body);
 }
 
+/* ---- which names a body binds again ---- */
+
+static void add_name(Elab *e, NameList *out, const char *name) {
+    for (size_t i = 0; i < out->n; i++)
+        if (out->at[i] == name) return;
+    vec_push(e->a, out, name);
+}
+
+typedef struct NameWalk {
+    Elab *e;
+    NameList *out;
+} NameWalk;
+
+static void walk_names(AstNode *n, void *data) {
+    NameWalk *w = data;
+    if (n->kind == AST_FN) return; /* its names are its own */
+    if (n->kind == AST_BIND)
+        for (uint32_t i = 0; i < n->bind.targets.n; i++) {
+            const AstNode *t = n->bind.targets.at[i];
+            if (t->kind == AST_BRACKET) t = t->call.callee;
+            if (t->kind == AST_NAME) add_name(w->e, w->out, t->name);
+        }
+    ast_children(n, walk_names, data);
+}
+
+void assigned_names(Elab *e, const Nodes *body, NameList *out) {
+    NameWalk w = {e, out};
+    for (uint32_t i = 0; i < body->n; i++) walk_names(body->at[i], &w);
+}
+
 /* ---- names ---- */
 
 static bool may_bind(Elab *e, const char *name, Loc at) {
@@ -180,12 +210,30 @@ static Flow exec_branch(Elab *e, const AstNode *s) {
 
 typedef Vec(Val) ValVec;
 
+/* `for a, b in ...`: a list for each name, or one list of lists with a value for each. */
+bool clause_fits(Elab *e, const Nodes *names, size_t lists, Val first) {
+    if (lists == names->n) return true;
+    if (lists > 1) {
+        elab_error(e, names->at[0]->loc, 217, "%u name%s for %zu lists", names->n, names->n == 1 ? "" : "s", lists);
+        return false;
+    }
+    for (size_t k = 0; k < first.list->n; k++) {
+        Val v = first.list->at[k];
+        if (v.kind == VAL_ERROR) return false;
+        if ((v.kind == VAL_LIST || v.kind == VAL_TUPLE) && v.list->n == names->n) continue;
+        elab_error(e, names->at[0]->loc, 217, "%u names, and the list holds %s", names->n, val_text(e, v));
+        elab_note(e, (Loc){0}, "`for a, b in as, bs` runs over two lists, `for a, b in [[1, 2], [3, 4]]` over a list of pairs");
+        return false;
+    }
+    return true;
+}
+
 /* The elements a clause runs over in copy k, bound in the scope we are in. */
 static void bind_copy(Elab *e, const Nodes *names, const ValVec *lists_, size_t k) {
     const Val *lists = lists_->at;
     for (uint32_t i = 0; i < names->n; i++) {
         Val v = lists_->n == names->n ? lists[i].list->at[k] : lists[0].list->at[k];
-        if (lists_->n != names->n) v = (v.kind == VAL_LIST || v.kind == VAL_TUPLE) && i < v.list->n ? v.list->at[i] : val_error();
+        if (lists_->n != names->n) v = v.list->at[i]; /* clause_fits has looked */
         scope_bind(e, e->scope, names->at[i]->name, v, names->at[i]->loc);
     }
 }
@@ -210,7 +258,8 @@ Flow exec_copied_for(Elab *e, const AstNode *s) {
     for (uint32_t i = 0; i < sources->n; i++) {
         int64_t copies = node_is_range(sources->at[i]) ? range_copies(e, sources->at[i]) : 0;
         if (copies > LIMIT_COPIES) {
-            elab_error(e, sources->at[i]->loc, 311, "this `for` is copied when compiled, and %" PRId64 " copies are too many", copies);
+            elab_error(e, sources->at[i]->loc, 311, "this `for` is copied when compiled, and %" PRId64 " copies are too many",
+                       copies);
             elab_note(e, (Loc){0}, "`scan %s in %s { }` and `repeat` run instead", names->n ? names->at[0]->name : "i", "a..b");
             return FLOW_ON;
         }
@@ -223,6 +272,7 @@ Flow exec_copied_for(Elab *e, const AstNode *s) {
         }
         vec_push(e->a, &lists, v);
     }
+    if (!clause_fits(e, names, lists.n, lists.at[0])) return FLOW_ON;
     const Path *path = e->path;
     uint64_t site = e->site;
     Flow flow = FLOW_ON;
@@ -233,7 +283,8 @@ Flow exec_copied_for(Elab *e, const AstNode *s) {
         *p = (Path){
             .up = path, .loc = s->loc, .copy = (int64_t)k, .counter = names->at[0]->name, .value = lists.at[0].list->at[k]};
         e->path = p;
-        e->site = hash_bytes(&k, sizeof k, site ^ (uint64_t)s->loc.line);
+        e->site = site;
+        e->site = site_at(e, s->serial, (uint64_t)k);
         flow = exec_block(e, &s->loop->body);
     }
     e->path = path;

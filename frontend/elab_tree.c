@@ -87,7 +87,9 @@ void exec_track(Elab *e, const AstNode *s) {
             elab_error(e, item->loc, 309, "this needs a name: track NAME = ...");
             continue;
         }
-        if (v.kind == VAL_ERROR) vec_push(e->a, &e->spoilt, name);
+        bool itself =
+            value->kind == AST_NAME && value->name == name; /* in a try nothing is said: it must not make itself known */
+        if (v.kind == VAL_ERROR && !(itself && e->quiet)) vec_push(e->a, &e->spoilt, name);
         if (v.kind == VAL_ERROR || !track_name(e, name, item->loc)) continue;
         emit_at(e, value->loc);
         Value *x = emit_convert(e, tensor_as(e, v, F32, value->loc), F32);
@@ -124,7 +126,9 @@ static bool watched(Elab *e, const AstNode *s, const char *word) {
         const Node *n = e->command->pending.at[i];
         for (size_t k = 0; n->kind == NODE_TRACK && k < n->tracked.n; k++) {
             if (n->tracked.at[k].name != name) continue;
-            elab_error(e, s->keep.name_loc, 309, "`%s` is tracked by this very loop, and known when it ends: `%s` stands in the loop around it", name, word);
+            elab_error(e, s->keep.name_loc, 309,
+                       "`%s` is tracked by this very loop, and known when it ends: `%s` stands in the loop around it", name,
+                       word);
             elab_note(e, n->loc, "it is tracked here");
             return false;
         }
@@ -133,7 +137,8 @@ static bool watched(Elab *e, const AstNode *s, const char *word) {
     for (Scope *at = e->scope; at && !at->source; at = at->up)
         for (Binding *b = at->first; b; b = b->next) vec_push(e->a, &known, b->name);
     const char *near = diag_nearest(name, known.at, known.n);
-    elab_error(e, s->keep.name_loc, 101, "`%s` watches a number that is tracked or bound before it, and `%s` is none", word, name);
+    elab_error(e, s->keep.name_loc, 101, "`%s` watches a number that is tracked or bound before it, and `%s` is none", word,
+               name);
     if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
     return false;
 }
@@ -263,7 +268,8 @@ static bool suffix_known(Elab *e, const AstNode *path) {
         size_t n = strlen(known[i]);
         if (path->string.size >= n && memcmp(path->string.text + path->string.size - n, known[i], n) == 0) return true;
     }
-    elab_error(e, path->loc, 402, "`write` makes .npy, .png or .csv files, and the name \"%.*s\" ends in none of these", (int)path->string.size, path->string.text);
+    elab_error(e, path->loc, 402, "`write` makes .npy, .png or .csv files, and the name \"%.*s\" ends in none of these",
+               (int)path->string.size, path->string.text);
     return false;
 }
 
@@ -274,6 +280,14 @@ static void exec_write(Elab *e, const AstNode *s) {
     if (v.kind == VAL_ERROR) return;
     n->slot = slot_of_val(e, v, own_name(value), value->loc);
     if (!n->slot || !path_of(e, n, s->file.path) || !suffix_known(e, s->file.path)) return;
+    const AstNode *path = s->file.path;
+    if (n->slot->type->rank < 2 && path->kind == AST_STRING && path->string.plain && path->string.size >= 4 &&
+        memcmp(path->string.text + path->string.size - 4, ".png", 4) == 0) {
+        elab_error(e, value->loc, 402,
+                   "a picture has two dimensions, [height, width], or a third of 1 or 3 colours, and this is %s",
+                   type_name(n->slot->type));
+        return;
+    }
     vec_push(e->a, &e->command->pending, n);
 }
 

@@ -142,7 +142,8 @@ typedef struct Match {
 
 static bool mismatch(Elab *e, const Match *m, const char *why) {
     elab_error(e, m->at, 205, "%s is %s%s%s", m->what, type_name(m->type), why[0] ? ", but " : "", why);
-    if (m->at.line != m->pattern->loc.line || m->at.col != m->pattern->loc.col) elab_note(e, m->pattern->loc, "the type is declared here");
+    if (m->at.line != m->pattern->loc.line || m->at.col != m->pattern->loc.col)
+        elab_note(e, m->pattern->loc, "the type is declared here");
     return false;
 }
 

@@ -94,6 +94,8 @@ void exec_assign(Elab *e, const AstNode *s) {
     const AstNode *target = s->assign.target;
     const AstNode *name = target->kind == AST_BRACKET ? target->call.callee : target;
     Val t = expr(e, name), v = expr_read(e, s->assign.value);
+    if (t.kind == VAL_OWNED && t.owned->kind == SLOT_PARAM && e->command && e->command->loop)
+        e->command->loop->updates = true; /* as in exec_update */
     if (t.kind == VAL_ERROR || v.kind == VAL_ERROR || !may_write(e, s->loc)) return;
     if (t.kind != VAL_OWNED) {
         elab_error(e, target->loc, 304, "`<-` writes a parameter or state, and this is %s", val_text(e, t));
@@ -175,8 +177,10 @@ static Value *scalar_loss(Elab *e, Val v, Loc at) {
     if (!x) return NULL;
     if (x->type->rank == 0 && elem_is_float(x->type->elem)) return x;
     elab_error(e, at, 306, "a loss is a single float, not %s", type_name(x->type));
-    if (!elem_is_float(x->type->elem)) elab_note(e, (Loc){0}, "gradients are of floats: f32(...) converts");
-    else elab_note(e, (Loc){0}, "mean(...) or sum(...) makes one of many");
+    if (!elem_is_float(x->type->elem))
+        elab_note(e, (Loc){0}, "gradients are of floats: f32(...) converts");
+    else
+        elab_note(e, (Loc){0}, "mean(...) or sum(...) makes one of many");
     return NULL;
 }
 
@@ -296,6 +300,7 @@ static void move(Elab *e, const Function *rule, Owned *o, Value *g, Loc at, uint
     e->scope = s;
     bind_config(e, rule, rule->config, s);
     bool ok = true;
+    const Value *before = owned_read(e, o, at);
     for (uint32_t i = 0; i < 2; i++) {
         const AstNode *field = decl->inputs.at[i];
         Val v = i ? inputs[1] : val_tensor(owned_read(e, o, at));
@@ -316,7 +321,9 @@ static void move(Elab *e, const Function *rule, Owned *o, Value *g, Loc at, uint
     e->pure = false;
     e->self = NULL;
     if (e->command) e->command->depth++;
+    int errors = e->errors;
     if (ok) exec_block(e, &decl->body);
+    bool moved = !ok || e->errors != errors || owned_read(e, o, at) != before;
     if (e->command) e->command->depth--;
     e->scope = scope;
     e->frame = frame.up;
@@ -329,6 +336,10 @@ static void move(Elab *e, const Function *rule, Owned *o, Value *g, Loc at, uint
     e->library_text = library;
     e->pure = pure;
     e->self = self;
+    if (moved) return;
+    elab_error(e, at, 305, "the optimizer %s moves nothing: it never writes its first input", rule->name);
+    elab_note(e, rule->decl->loc, "here belongs a line like `%s <- %s - 0.1 * %s`", decl->inputs.at[0]->field.name,
+              decl->inputs.at[0]->field.name, decl->inputs.at[1]->field.name);
 }
 
 static const Function *rule_of(Elab *e, const AstNode *n) {
@@ -371,6 +382,8 @@ void exec_update(Elab *e, const AstNode *s) {
     Values gs = {0};
     OwnedList owned = {0};
     bool ok = true;
+    if (e->command && e->command->loop)
+        e->command->loop->updates = true; /* also where an error keeps it from moving anything: the mode must not swing */
     /* the loss first: it may be what applies the models */
     Val loss = val_none();
     if (s->kind == AST_MINIMIZE) loss = expr_read(e, s->update.value);
@@ -402,8 +415,7 @@ void exec_update(Elab *e, const AstNode *s) {
         if (!gradients(e, l, &wanted, s->loc, &gs)) return;
     } else if (!update_values(e, s, &owned, &gs))
         return;
-    int64_t place[2] = {s->loc.line, s->loc.col};
-    uint64_t site = hash_bytes(place, sizeof place, e->site);
+    uint64_t site = site_at(e, s->serial, 0);
     for (size_t i = 0; i < owned.n && !e->stopped; i++) move(e, rule, owned.at[i], gs.at[i], s->loc, site);
 }
 
@@ -436,13 +448,18 @@ Value *draw_key(Elab *e, Loc at) {
     return frame_key(e, e->keys);
 }
 
+uint64_t site_at(const Elab *e, uint32_t serial, uint64_t more) {
+    uint64_t place[2] = {(uint32_t)(serial - e->origin), more};
+    return hash_bytes(place, sizeof place, e->site);
+}
+
 /* f32 in [0, 1). The site is the chain of call sites and copies that leads here (L6); of an initial value the parameter's name,
  * put in at the end. */
-Value *draw_uniform(Elab *e, int rank, const Dim *dims, Loc at, uint64_t salt) {
+Value *draw_uniform(Elab *e, int rank, const Dim *dims, const Call *c, uint64_t salt) {
+    Loc at = c->loc;
     Value *key = draw_key(e, at);
     if (!key) return NULL;
-    int64_t place[4] = {at.line, at.col, (int64_t)salt, e->library_text};
-    uint64_t site = hash_bytes(place, sizeof place, e->site);
+    uint64_t site = site_at(e, c->place, salt);
     bool leading =
         rank > 0 && e->batch && e->batch->data && (dims[0].batch || (e->batch->constant && dims[0].n == e->batch->constant));
     Value *in[2] = {key, NULL};

@@ -134,9 +134,20 @@ Scope *scope_push(Elab *e, Scope *up, bool function) {
 }
 
 Binding *scope_find_here(Scope *s, const char *name) {
+    if (s->named.n) return map_get(&s->named, name);
     for (Binding *b = s->first; b; b = b->next)
         if (b->name == name) return b;
     return NULL;
+}
+
+/* A scope of many names is looked up in a table; most have a few. */
+static void scope_index(Elab *e, Scope *s, Binding *added) {
+    enum { FEW = 32 };
+    if (++s->n < FEW) return;
+    if (s->named.n)
+        map_put(e->a, &s->named, added->name, added);
+    else
+        for (Binding *b = s->first; b; b = b->next) map_put(e->a, &s->named, b->name, b);
 }
 
 Binding *scope_find_local(Scope *s, const char *name) {
@@ -156,6 +167,7 @@ Binding *scope_bind(Elab *e, Scope *s, const char *name, Val v, Loc loc) {
         b->name = name;
         b->next = s->first;
         s->first = b;
+        scope_index(e, s, b);
     }
     b->val = v;
     b->loc = loc;

@@ -328,7 +328,8 @@ static bool slip_juxtaposed(Slip *s) {
     const Token *before = &p->tokens[i];
     if (!ends_operand(before->kind)) return false;
     if (s->kind == T_STRING && before->kind == T_NAME && before->n == 1 && before->at + 1 == s->token->at) {
-        diag_error(p->diag, token_loc(p, before), 16, "a string has no letter before it: {name} stands for a value in any string");
+        diag_error(p->diag, token_loc(p, before), 16,
+                   "a string has no letter before it: {name} stands for a value in any string");
         return true;
     }
     bool misspelt = s->kind == T_NAME && word_nearest(token_text(s, s->token), fits, s);
@@ -425,9 +426,34 @@ static void note_spoilt(const Slip *s) {
     Parsing *p = s->p;
     size_t end = s->first;
     while (end < p->n_tokens && p->tokens[end].kind != '=' && p->tokens[end].line == p->tokens[s->first].line) end++;
-    if (!p->ast || end == p->n_tokens || p->tokens[end].kind != '=') return;
+    if (!p->ast) return;
+    if (is_declaration_word(p->tokens[s->first].kind, NULL) && s->first + 1 < p->n_tokens &&
+        p->tokens[s->first + 1].kind == T_NAME)
+        vec_push(p->arena, &p->ast->spoilt,
+                 name_intern(p->arena, p->text + p->tokens[s->first + 1].at, p->tokens[s->first + 1].n));
+    if (end == p->n_tokens || p->tokens[end].kind != '=') return;
     for (size_t i = s->first; i < end; i++)
-        if (p->tokens[i].kind == T_NAME) vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + p->tokens[i].at, p->tokens[i].n));
+        if (p->tokens[i].kind == T_NAME)
+            vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + p->tokens[i].at, p->tokens[i].n));
+}
+
+/* How a statement is written that lacks one of its words. */
+static void note_form(const Slip *s) {
+    static const struct Form {
+        int word;
+        const char *form;
+        int wanted[2];
+    } forms[] = {
+        {T_MINIMIZE, "minimize loss over net using adam[0.001]", {T_OVER, T_USING}},
+        {T_UPDATE, "update net with grad(loss, net) using adam[0.001]", {T_WITH, T_USING}},
+        {T_SAVE, "save net to \"net.safetensors\"", {T_TO, T_TO}},
+        {T_LOAD, "load net from \"net.safetensors\"", {T_FROM, T_FROM}},
+        {T_WRITE, "write x to \"x.npy\"", {T_TO, T_TO}},
+        {T_WHILE, "while x > 1 max 100 { }: the bound is part of it", {T_MAX, T_MAX}},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (s->p->tokens[s->first].kind == forms[i].word && (expects(s, forms[i].wanted[0]) || expects(s, forms[i].wanted[1])))
+            diag_note(s->p->diag, (Loc){0}, "it is written: %s", forms[i].form);
 }
 
 void report_unexpected(Parsing *p, const int *expected, int n_expected) {
@@ -445,12 +471,24 @@ void report_unexpected(Parsing *p, const int *expected, int n_expected) {
     const Token *next = p->real ? s.token : &p->tokens[p->next < p->n_tokens ? p->next : p->n_tokens - 1];
     if (s.kind == T_BAD || s.token->spoilt || next->gap) return; /* the scanner has said so */
     if (p->at.first_line == p->quiet_line) return;
+    if (p->real && p->shown > 0 && p->tokens[p->shown - 1].kind == -1)
+        return; /* behind a bracket that was thrown away, and said to be wrong */
     if (slip_unfinished(&s) || slip_operator(&s) || slip_at_top(&s) || slip_word(&s) || slip_reserved(&s) || slip_block(&s) ||
         slip_juxtaposed(&s))
         return;
-    const char *list = expectation(&s);
+    const char *list = expectation(&s), *what = found(&s);
+    Loc at = loc(&s);
+    if (p->real && s.kind == '}' && s.token->first && p->shown > 0) { /* what is missing is missing on the line before */
+        const Token *last = &p->tokens[p->shown - 1];
+        what = "end of the line";
+        s.first = statement_start(p, p->shown - 1);
+        at.line = last->line;
+        at.col = last->col + last->width;
+        at.end = at.col + 1;
+    }
     if (list)
-        diag_error(p->diag, loc(&s), 6, "unexpected %s: expected %s", found(&s), list);
+        diag_error(p->diag, at, 6, "unexpected %s: expected %s", what, list);
     else
-        diag_error(p->diag, loc(&s), 6, "unexpected %s", found(&s));
+        diag_error(p->diag, at, 6, "unexpected %s", what);
+    note_form(&s);
 }

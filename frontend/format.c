@@ -2,14 +2,16 @@
  * format.c - one layout for programs, from their tokens.
  *
  * What it decides: spaces between tokens, indentation, blank lines (one at most), where blocks break, where comments stand. What
- * it leaves to the writer: where lines break, and whether a power is written a^b or a ^ b.
+ * it leaves to the writer: where lines break, whether a power is written a^b or a ^ b, and the spaces in a table of numbers.
  *
  *   - A block is on one line, or its braces end and begin lines; { stands on the line of its header. Four columns for each block.
  *   - A line that goes on inside ( or [ stands below what follows the bracket; any other stands four columns in, eight where a
  * block follows.
  *   - The =, <- and { of neighbouring lines that the writer put below each other stay so; elsewhere one space stands before them.
- *   - A comment behind code begins in column 54, or 78 where the code is longer, else two behind it; those of neighbouring lines
- * in one column.
+ *   - A comment behind code begins in column 54, or where the code is longer in the first of 58, 62, ... that is two behind it;
+ * those of neighbouring lines in one column. Where the writer put several of a declaration in one column further right, they
+ * stay.
+ *   - A table is a bracket of at least TABLE numbers and nothing else but commas, signs and brackets of numbers.
  */
 #include "format.h"
 
@@ -20,7 +22,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { STEP = 4, COMMENT_1 = 54, COMMENT_2 = 78 };
+enum { STEP = 4, COMMENT = 54, TABLE = 4, APART = 64 };
 
 typedef struct Line {
     int indent;
@@ -28,11 +30,12 @@ typedef struct Line {
     Text code;
     const char *comment; /* NULL: none */
     int comment_n;
-    uint32_t source;  /* the line of the text it began on */
-    int16_t kind;     /* of what may be aligned: = or <-, or the { of a block on this line; 0: nothing */
-    size_t equal;     /* where in code that stands */
-    int equal_column; /* where it stood in the text */
-    bool spread;      /* with more than one space before it */
+    int comment_column; /* where it stood in the text */
+    uint32_t source;    /* the line of the text it began on */
+    int16_t kind;       /* of what may be aligned: = or <-, or the { of a block on this line; 0: nothing */
+    size_t equal;       /* where in code that stands */
+    int equal_column;   /* where it stood in the text */
+    bool spread;        /* with more than one space before it */
 } Line;
 
 typedef struct Level {
@@ -41,6 +44,7 @@ typedef struct Level {
     int inside;  /* of the lines in it */
     bool header; /* ( or [ of a declaration's header: its = and : are those of fields */
     bool broken; /* { whose block has lines of its own */
+    bool table;  /* [ of numbers: spaces are the writer's */
 } Level;
 
 typedef struct Format {
@@ -132,6 +136,13 @@ static bool space_before(Format *f, size_t i) {
 
 /* ---- lines ---- */
 
+static int source_column(const Format *f, size_t place) {
+    const char *text = f->p->text;
+    size_t begin = place;
+    while (begin > 0 && text[begin - 1] != '\n') begin--;
+    return text_width(text + begin, place - begin);
+}
+
 static Line *new_line(Format *f, int indent) {
     Line l = {.indent = indent};
     vec_push(f->arena, &f->lines, l);
@@ -161,6 +172,7 @@ static bool between(Format *f, size_t i, int indent) {
             }
             l->comment = text + k;
             l->comment_n = (int)(stop - k);
+            l->comment_column = source_column(f, k);
             any = true;
             blank = false;
             newlines = 0;
@@ -194,6 +206,20 @@ static bool begins_statement(Format *f, size_t i) {
            k != '{' && k != '}';
 }
 
+/* Whether the bracket at token i holds a table: TABLE numbers or more, and nothing but commas, signs and brackets of numbers. */
+static bool is_table(const Format *f, size_t i) {
+    int numbers = 0;
+    if (kind(f, i) != '[') return false;
+    for (size_t k = i + 1; k < f->partner[i]; k++) {
+        int t = kind(f, k);
+        if (t == T_INT || t == T_FLOAT)
+            numbers++;
+        else if (t != ',' && t != '-' && t != '[' && t != ']')
+            return false;
+    }
+    return numbers >= TABLE;
+}
+
 static int line_indent(Format *f, size_t i, bool statement) {
     Level *l = inner(f);
     int base = l ? l->inside : 0;
@@ -217,6 +243,7 @@ static void open_level(Format *f, size_t i) {
         int here = line->indent + text_width(line->code.at, line->code.n);
         l.inside = below ? here : l.outside + (outer_block && has_block(f, f->first) ? 2 * STEP : STEP);
         l.header = outer_block && f->in_header;
+        l.table = is_table(f, i) || (inner(f) && inner(f)->table);
     }
     vec_push(f->arena, &f->levels, l);
 }
@@ -236,12 +263,9 @@ static bool breaks(Format *f, size_t i, bool comment) {
 }
 
 static void note_equal(Format *f, Line *line, size_t i) {
-    const char *text = f->p->text;
-    size_t begin = at(f, i)->at;
-    while (begin > 0 && text[begin - 1] != '\n') begin--;
     line->kind = at(f, i)->kind;
     line->equal = line->code.n;
-    line->equal_column = text_width(text + begin, at(f, i)->at - begin);
+    line->equal_column = source_column(f, at(f, i)->at);
     line->spread = at(f, i)->at - (at(f, i - 1)->at + at(f, i - 1)->n) > 1;
 }
 
@@ -264,8 +288,10 @@ static void put(Format *f, size_t i) {
         line->source = at(f, i)->line;
         line->blank_before = blank && !first_in_block && !ends_block && f->lines.n > 1;
         if (statement) f->statement = indent;
-    } else if (space_before(f, i)) {
-        text_add(f->arena, &last(f)->code, " ");
+    } else {
+        bool table = l && l->table && !is_close(k) && k != ',';
+        int spaces = table ? (int)(at(f, i)->at - at(f, i - 1)->at - at(f, i - 1)->n) : space_before(f, i);
+        text_printf(f->arena, &last(f)->code, "%*s", spaces, "");
     }
     if (is_close(k) && f->levels.n) {
         if (l->kind == '{') f->statement = l->outside;
@@ -287,39 +313,78 @@ static void pad(Format *f, Line *l, int spaces) {
     l->code = t;
 }
 
+/* Whether l belongs to the run of aligned lines that `first` began. The run goes on over lines further in, which belong to what
+ * stands before them, and over lines too long to take part. */
+static bool aligned_with(const Line *first, const Line *l) {
+    return l->kind && l->kind == first->kind && l->equal_column == first->equal_column && l->indent == first->indent;
+}
+static bool passed_over(const Line *first, const Line *l) {
+    return !l->code.n || l->indent > first->indent ||
+           (l->indent == first->indent && l->kind == first->kind && l->equal_column > first->equal_column);
+}
+
 /* Runs of neighbouring lines whose = (or <-, or {) stood in one column, some of them spread to get there. */
 static void align_equals(Format *f) {
-    for (size_t i = 0, end; i<f->lines.n; i = end> i ? end : i + 1) {
+    bool *done = arena_make_n(f->arena, bool, f->lines.n + 1);
+    for (size_t i = 0; i < f->lines.n; i++) {
+        Line *first = &f->lines.at[i];
+        if (!first->kind || done[i]) continue;
         int most = 0;
         bool spread = false;
-        for (end = i; end < f->lines.n; end++) {
-            Line *l = &f->lines.at[end], *first = &f->lines.at[i];
-            if (!l->kind || l->kind != first->kind || l->equal_column != first->equal_column || l->indent != first->indent ||
-                (end > i && l->blank_before))
-                break;
+        size_t end = i, member = i;
+        for (; end < f->lines.n && end - member <= APART; end++) {
+            Line *l = &f->lines.at[end];
+            bool with = aligned_with(first, l);
+            if (end > i && (l->blank_before || !(with || passed_over(first, l)))) break;
+            if (!with) continue;
+            member = end;
             int width = text_width(l->code.at, l->equal);
             most = width > most ? width : most;
             spread |= l->spread;
         }
-        for (size_t k = i; spread && k < end; k++)
-            pad(f, &f->lines.at[k], most - text_width(f->lines.at[k].code.at, f->lines.at[k].equal));
+        for (size_t k = i; k < end; k++) {
+            Line *l = &f->lines.at[k];
+            if (!aligned_with(first, l)) continue;
+            done[k] = true;
+            if (spread) pad(f, l, most - text_width(l->code.at, l->equal));
+        }
     }
 }
 
 static int line_width(const Line *l) { return l->indent + text_width(l->code.at, l->code.n); }
 
-/* Comments behind code, of neighbouring lines in one column. */
+static bool behind_code(const Line *l) { return l->code.n && l->comment; }
+static bool has_place(const Line *l) {
+    return behind_code(l) && l->comment_column > COMMENT && l->comment_column >= line_width(l) + 2;
+}
+
+/* Marks comments that the writer put below others of their declaration, right of the usual column: those stay there. */
+static void keep_columns(Format *f, bool *stays) {
+    for (size_t i = 0, end; i < f->lines.n; i = end) {
+        for (end = i + 1; end < f->lines.n && (f->lines.at[end].indent || !f->lines.at[end].blank_before);) end++;
+        for (size_t j = i; j < end; j++)
+            for (size_t k = i; k < end && has_place(&f->lines.at[j]) && !stays[j]; k++)
+                stays[j] = k != j && has_place(&f->lines.at[k]) && f->lines.at[k].comment_column == f->lines.at[j].comment_column;
+    }
+}
+
+/* The other comments behind code, those of neighbouring lines in one column. */
 static void align_comments(Format *f) {
-    for (size_t i = 0, end; i<f->lines.n; i = end> i ? end : i + 1) {
-        int most = 0;
-        for (end = i; end < f->lines.n; end++) {
-            Line *l = &f->lines.at[end];
-            if (!l->code.n || !l->comment || (end > i && l->blank_before)) break;
-            most = line_width(l) > most ? line_width(l) : most;
+    bool *stays = arena_make_n(f->arena, bool, f->lines.n + 1);
+    keep_columns(f, stays);
+    for (size_t i = 0, end; i < f->lines.n; i = end) {
+        int column = COMMENT;
+        for (end = i; end < f->lines.n && behind_code(&f->lines.at[end]) && !stays[end]; end++) {
+            if (end > i && f->lines.at[end].blank_before) break;
+            while (column < line_width(&f->lines.at[end]) + 2) column += STEP;
         }
-        int column = most + 2 <= COMMENT_1 ? COMMENT_1 : most + 2 <= COMMENT_2 ? COMMENT_2 : most + 2;
+        if (stays[i]) {
+            column = f->lines.at[i].comment_column;
+            end = i + 1;
+        }
         for (size_t k = i; k < end; k++)
             text_printf(f->arena, &f->lines.at[k].code, "%*s", column - line_width(&f->lines.at[k]), "");
+        if (end == i) end++;
     }
 }
 

@@ -16,7 +16,7 @@ static void run(Parsing *p, int start) {
         return;
     }
     lex(p);
-    mend_brackets(p);
+    if (!p->ended) mend_brackets(p);
     syntax_parse(p);
     free(p->tokens);
 }

@@ -68,8 +68,8 @@ start: FILE_START declarations      { p->ast->declarations = $2; }
 declarations: %empty                            { $$ = (Nodes){0}; }
             | tries
             ;
-tries: declaration                              { $$ = (Nodes){0}; if ($1) list_add(p, &$$, $1); }
-     | tries SEPARATOR declaration              { $$ = $1; if ($3) list_add(p, &$$, $3); }
+tries: declaration                              { $$ = (Nodes){0}; if ($1) list_add(p, &$$, $1); p->nodes = 0; }
+     | tries SEPARATOR declaration              { $$ = $1; if ($3) list_add(p, &$$, $3); p->nodes = 0; }
      ;
 
 declaration: define

@@ -157,6 +157,7 @@ bool begins_operand(int kind) {
 bool token_add(Parsing *p, Token t) {
     if (p->n_tokens >= MAX_TOKENS && t.kind != T_END) {
         diag_error(p->diag, token_loc(p, &t), 2, "more than %d words and signs in one file", MAX_TOKENS);
+        p->ended = true; /* half a program would only give errors that follow from this one */
         return false;
     }
     if (p->n_tokens == p->cap_tokens) {
@@ -213,10 +214,22 @@ static void insert(Parsing *p, size_t before, int kind) {
     vec_push(p->arena, &p->mends, m);
 }
 
+/* Whether a bracket stands in the header of a function: then the header is taken as spoilt. */
+static void note_header(Parsing *p, size_t opener) {
+    for (size_t i = opener, k = 0; i-- > 0 && k < 200; k++) {
+        int kind = p->tokens[i].kind;
+        if (kind == '{' || kind == '}' || kind == '=' || kind == T_SEPARATOR) return;
+        if (kind != T_FN && kind != T_LAYER && kind != T_COMMAND && kind != T_OPTIMIZER) continue;
+        if (i + 1 < opener) vec_push(p->arena, &p->spoilt_headers, (uint32_t)i + 1);
+        return;
+    }
+}
+
 /* Closes the innermost bracket before token i, and says that its own closer is missing. */
 static void close_unclosed(Mending *m, size_t i) {
     const Token *opener = &m->p->tokens[m->open[--m->n].token];
     insert(m->p, i, closer_of(opener->kind));
+    if (opener->kind != '{') note_header(m->p, m->open[m->n].token);
     if (opener->line == m->quiet_line) return;
     Loc at = token_loc(m->p, opener);
     diag_error(m->p->diag, at, 7, "this `%c` is never closed", opener->kind);

@@ -59,6 +59,8 @@ typedef struct Parsing {
     Token *tokens; /* malloc'ed; the last one is the end of the file */
     size_t n_tokens, cap_tokens;
     Vec(Mend) mends;
+    Vec(uint32_t)
+        spoilt_headers; /* tokens: the names of functions whose inputs lacked a closer, so that nobody knows what they are */
 
     /* the filter: what was handed out last and what comes next */
     size_t next, next_mend;
@@ -72,6 +74,7 @@ typedef struct Parsing {
     bool ended;             /* by a limit: the end of the file is pretended, in silence */
     Place at;               /* of what was handed out last */
     bool real;              /* whether that is tokens[shown], no separator between lines and no mended bracket */
+    uint32_t nodes;         /* made for the declaration in hand */
     int said;               /* errors of the grammar so far */
     int said_lone;          /* lone values reported */
     int quiet_line;         /* lone values on it are part of a slip that was reported */

@@ -172,6 +172,7 @@ static void names_grow(void) {
 }
 
 const char *intern_n(const char *s, size_t n) {
+    n = strnlen(s, n); /* a zero byte ends a name: the table compares and hashes strings */
     if (!names.arena) names.arena = arena_new();
     if (names.n * 2 >= names.cap) names_grow();
     size_t k = hash_bytes(s, n, 0) & (names.cap - 1);

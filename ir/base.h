@@ -23,7 +23,7 @@ Arena *arena_new(void);
 void arena_free(Arena *a);
 /* Zeroed memory, aligned for any type. Never NULL: running out of memory ends the program with a message. */
 void *arena_alloc(Arena *a, size_t size);
-#define arena_make(a, T) ((T *)arena_alloc((a), sizeof(T)))
+#define arena_make(a, T)      ((T *)arena_alloc((a), sizeof(T)))
 #define arena_make_n(a, T, n) ((T *)arena_alloc_n((a), (n), sizeof(T)))
 /* As arena_alloc(n * size), with a check for overflow. */
 void *arena_alloc_n(Arena *a, size_t n, size_t size);
@@ -37,14 +37,13 @@ size_t arena_used(const Arena *a);
  * Vec(int) v = {0};  vec_push(arena, &v, 3);  v.at[0];  v.n
  * The elements live in the arena; a vector that grows leaves its old place behind there. */
 
-#define Vec(T)       \
-    struct {         \
-        T *at;       \
-        size_t n;    \
-        size_t cap;  \
+#define Vec(T)                                                                                                                   \
+    struct {                                                                                                                     \
+        T *at;                                                                                                                   \
+        size_t n;                                                                                                                \
+        size_t cap;                                                                                                              \
     }
-#define vec_push(a, v, x) \
-    ((v)->at = vec_room((a), (v)->at, (v)->n, &(v)->cap, sizeof *(v)->at), (v)->at[(v)->n++] = (x))
+#define vec_push(a, v, x) ((v)->at = vec_room((a), (v)->at, (v)->n, &(v)->cap, sizeof *(v)->at), (v)->at[(v)->n++] = (x))
 void *vec_room(Arena *a, void *at, size_t n, size_t *cap, size_t size);
 
 /* ---- text that grows ---- */

@@ -172,6 +172,13 @@ static Shown next_shown(const char *s, size_t n, int column, size_t *used) {
     return (Shown){s, (int)k, utf8proc_charwidth(c)};
 }
 
+int diag_width(const char *s) {
+    int column = 0;
+    size_t n = strlen(s), used;
+    for (size_t i = 0; i < n; i += used) column += next_shown(s + i, n - i, column, &used).width;
+    return column;
+}
+
 /* Quotes the line with a caret at `mark`, and tildes under the rest of col ... end. */
 static void quote(const Diag *d, Loc at, FILE *out) {
     int f = file_index(d, at.file);
@@ -315,8 +322,10 @@ static void print_indented(const char *text, FILE *out) {
             utf8proc_int32_t c;
             utf8proc_ssize_t k = utf8proc_iterate((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(n - i), &c);
             used = k > 0 ? (size_t)k : 1;
-            if (k > 0) fwrite(s + i, 1, used, out);
-            else fputs("\xef\xbf\xbd", out);
+            if (k > 0)
+                fwrite(s + i, 1, used, out);
+            else
+                fputs("\xef\xbf\xbd", out);
         }
         fputc('\n', out);
         s += n + (s[n] == '\n');
@@ -343,15 +352,18 @@ void diag_print_table(FILE *out) {
     static const struct {
         int from;
         const char *title;
-    } parts[] = {{1, "Text and grammar"}, {101, "Names and kinds"}, {201, "Types and shapes"}, {301, "Statements and effects"}, {401, "Data and files"},
-                 {501, "Commands"}, {601, "Graph texts"}, {701, "Loops texts"}, {801, "Passes"}, {901, "The command line"}};
+    } parts[] = {{1, "Text and grammar"}, {101, "Names and kinds"}, {201, "Types and shapes"}, {301, "Statements and effects"},
+                 {401, "Data and files"}, {501, "Commands"},        {601, "Graph texts"},      {701, "Loops texts"},
+                 {801, "Passes"},         {901, "The command line"}};
     size_t part = 0;
-    fputs("# Errors\n\nEvery kind of error that nnc reports, by code. `nnc --explain E0204` prints one of them, `nnc --explain all` this page; each example is a "
+    fputs("# Errors\n\nEvery kind of error that nnc reports, by code. `nnc --explain E0204` prints one of them, `nnc --explain "
+          "all` this page; each example is a "
           "whole program or text that gives just that error.\n",
           out);
     for (size_t i = 0; table[i].title; i++) {
         for (; part < sizeof parts / sizeof *parts && table[i].code >= parts[part].from; part++)
-            if (part + 1 == sizeof parts / sizeof *parts || table[i].code < parts[part + 1].from) fprintf(out, "\n## %s\n", parts[part].title);
+            if (part + 1 == sizeof parts / sizeof *parts || table[i].code < parts[part + 1].from)
+                fprintf(out, "\n## %s\n", parts[part].title);
         fprintf(out, "\n### E%04d: %s\n\n%s\n", table[i].code, table[i].title, table[i].explanation);
         if (!*table[i].example) continue;
         fputs("\n", out);

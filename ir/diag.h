@@ -37,6 +37,9 @@ int diag_errors(const Diag *d);
 /* Prints everything collected, sorted by file (in the order in which sources became known), line and column. */
 void diag_print(const Diag *d, FILE *out);
 
+/* Columns that a line of text takes in a terminal: letters of several bytes, wide ones and marks as they are shown. */
+int diag_width(const char *s);
+
 /* The known name nearest to `name` (optimal string alignment: a swap of neighbours and a change of case count as one step), or NULL if
  * none is near enough to suggest: at most one step in three letters. */
 const char *diag_nearest(const char *name, const char *const *known, size_t n);

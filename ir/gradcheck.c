@@ -146,6 +146,34 @@ Tensor **gradcheck_inputs(Arena *a, const Func *f, int64_t batch, uint64_t seed,
     return x;
 }
 
+static bool all_equal(const Tensor *x) {
+    for (int64_t i = 1; i < x->count; i++)
+        if (tensor_get(x, i) != tensor_get(x, 0)) return false;
+    return true;
+}
+
+static Tensor *with_noise(const Tensor *x, const Type *t, int64_t batch, uint64_t *state) {
+    Tensor *y = tensor_new(EVAL_F64, t, batch);
+    double size = x->count && tensor_get(x, 0) != 0 ? fabs(tensor_get(x, 0)) : 1;
+    for (int64_t i = 0; y && i < x->count; i++) tensor_set(y, i, tensor_get(x, i) + 0.01 * size * draw(state, -1, 1));
+    return y;
+}
+
+Tensor **gradcheck_beside(Arena *a, const Func *f, Tensor *const *inputs, uint64_t seed) {
+    size_t n = f->in_slots.n;
+    Tensor **moved = arena_make_n(a, Tensor *, n + 1);
+    uint64_t state = seed;
+    for (size_t i = 0; i < n; i++) {
+        const Slot *s = f->in_slots.at[i];
+        bool noise = s->kind == SLOT_PARAM && elem_is_float(s->type->elem) && all_equal(inputs[i]);
+        moved[i] = noise ? with_noise(inputs[i], s->type, 1, &state) : tensor_keep(inputs[i]);
+        if (moved[i]) continue;
+        while (i--) tensor_release(moved[i]);
+        return NULL;
+    }
+    return moved;
+}
+
 /* ---- comparing ---- */
 
 typedef struct Check {
@@ -262,13 +290,15 @@ static bool check_grad(Arena *a, const GradCheck *gc, const Noted *k, const Eval
     if (!eval_values(a, k->func, plain, inputs, n + held, wanted, found, fault)) return false;
     Value **instead = arena_make_n(a, Value *, (size_t)held + 1);
     Tensor **with = arena_make_n(a, Tensor *, (size_t)held + 1);
-    for (int i = 0; i < held; i++) {
-        instead[1 + i] = wanted[n + i];
-        with[1 + i] = found[n + i];
-    }
     bool ok = true;
     for (int i = 0; i < k->n && ok; i++) {
-        Check c = {a, k->func, plain, inputs, fault, wanted[0], wanted[1 + 2 * i], found[1 + 2 * i], instead, with, held + 1};
+        int n_instead = 1;
+        for (int j = 0; j < held; j++) {
+            if (wanted[n + j] == wanted[1 + 2 * i]) continue; /* x is what was held: a parameter after `<-` */
+            instead[n_instead] = wanted[n + j];
+            with[n_instead++] = found[n + j];
+        }
+        Check c = {a, k->func, plain, inputs, fault, wanted[0], wanted[1 + 2 * i], found[1 + 2 * i], instead, with, n_instead};
         GradReport r = {.func = k->func, .loc = k->loc, .x = k->name[i], .index = i};
         ok = check_x(&c, found[2 + 2 * i], tensor_get(found[0], 0), o, &r, sum);
     }

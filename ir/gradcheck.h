@@ -62,4 +62,9 @@ bool gradcheck_run(Arena *a, const GradCheck *c, const Func *f, int64_t batch, T
  * one for each parameter of f, are the caller's to release. NULL: *fault says why. */
 Tensor **gradcheck_inputs(Arena *a, const Func *f, int64_t batch, uint64_t seed, EvalFault *fault);
 
+/* Real inputs of f moved off the kinks: in a copy of every float parameter whose elements are all equal (biases at the start: where a picture is black,
+ * relu(0 + b) has no derivative at b = 0) a little noise is added, up to a hundredth of its size. The others are shared. The tensors are the caller's to
+ * release; NULL: there is no memory. */
+Tensor **gradcheck_beside(Arena *a, const Func *f, Tensor *const *inputs, uint64_t seed);
+
 #endif

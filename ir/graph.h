@@ -178,15 +178,16 @@ typedef struct OpInfo {
     const char *operands;   /* names for documentation: "x", "a, b"; "..." at the end: any number more */
     const char *attr_names; /* "axes keepdims" */
     bool elementwise;
-    const char *stages; /* which of 'g' (from the front end), 'e' (grads expanded), 'k' (fused: inside a kernel), 't' (fused: outside kernels) */
+    const char *
+        stages; /* which of 'g' (from the front end), 'e' (grads expanded), 'k' (fused: inside a kernel), 't' (fused: outside kernels) */
     const char *doc;    /* one line */
     int min_in, max_in; /* max_in -1: any number */
     int n_attrs;
     AttrKey attrs[8];
 } OpInfo;
 
-extern const OpInfo *const op_info; /* [OP_COUNT] */
-OpCode op_by_name(const char *name); /* OP_COUNT if there is none */
+extern const OpInfo *const op_info;     /* [OP_COUNT] */
+OpCode op_by_name(const char *name);    /* OP_COUNT if there is none */
 AttrKey attr_by_name(const char *name); /* ATTR_KEY_COUNT if there is none */
 /* The table of ops as `nnc --list-ops` shows it: markdown. */
 void ops_print_table(FILE *out);
@@ -234,14 +235,15 @@ Value *block_param(Block *b, const Type *t, const char *name);
 /* The general way to make an op. `type` is the result's type where the rule does not determine it, else NULL. A violated rule is a bug (the
  * front end checks before it builds). Returns the first result (NULL if it has none). Blocks and several results: op_make_full. */
 Value *op_make(Builder *b, OpCode code, int n_in, Value *const *in, int n_attrs, const Attr *attrs, const Type *type);
-Op *op_make_full(Builder *b, OpCode code, int n_in, Value *const *in, int n_attrs, const Attr *attrs, int n_blocks, Block *const *blocks,
-                 int n_out, const Type *const *types);
+Op *op_make_full(Builder *b, OpCode code, int n_in, Value *const *in, int n_attrs, const Attr *attrs, int n_blocks,
+                 Block *const *blocks, int n_out, const Type *const *types);
 
 /* As op_make, for a builder that does not know yet whether the rule holds: NULL, and *why says what is wrong, if it does not. */
-Value *op_try(Builder *b, OpCode code, int n_in, Value *const *in, int n_attrs, const Attr *attrs, const Type *type, const char **why);
+Value *op_try(Builder *b, OpCode code, int n_in, Value *const *in, int n_attrs, const Attr *attrs, const Type *type,
+              const char **why);
 
-Op *op_try_full(Builder *b, OpCode code, int n_in, Value *const *in, int n_attrs, const Attr *attrs, int n_blocks, Block *const *blocks, int n_out,
-                const Type *const *types, const char **why);
+Op *op_try_full(Builder *b, OpCode code, int n_in, Value *const *in, int n_attrs, const Attr *attrs, int n_blocks,
+                Block *const *blocks, int n_out, const Type *const *types, const char **why);
 
 Attr attr_i(AttrKey key, int64_t v);
 Attr attr_f(AttrKey key, double v);
@@ -256,7 +258,8 @@ Value *g_select(Builder *b, Value *cond, Value *x, Value *y);
 Value *g_constant(Builder *b, const Type *t, double value);
 Value *g_convert(Builder *b, Value *x, Elem elem);
 Value *g_reshape(Builder *b, Value *x, int rank, const Dim *dims);
-Value *g_broadcast(Builder *b, Value *x, int rank, const Dim *dims, const int64_t *axes); /* operand axis i is result axis axes[i] */
+Value *g_broadcast(Builder *b, Value *x, int rank, const Dim *dims,
+                   const int64_t *axes); /* operand axis i is result axis axes[i] */
 Value *g_transpose(Builder *b, Value *x, const int64_t *perm);
 Value *g_reduce(Builder *b, OpCode code, Value *x, int n, const int64_t *axes); /* drops the axes */
 Value *g_contract(Builder *b, const char *spec, Value *x, Value *y);
@@ -298,15 +301,16 @@ typedef enum SlotKind {
     SLOT_OPTION,   /* a run-time scalar, given on the command line */
     SLOT_COUNTER,  /* i32: the turn of a loop over a range (its value) */
     SLOT_STEP,     /* i32: turns of learning loops since the command began (`step`) */
-    SLOT_KEY,      /* i64: hash of the run's seed and the turns of all enclosing loops: the key of random draws. For init functions: of the seed alone */
-    SLOT_FIRST,    /* i64: place in the epoch of the first sample of the batch */
-    SLOT_FIELD,    /* a field of the batch of a data loop, f32[B<=n, ...] */
-    SLOT_INPUT,    /* an input of a command */
+    SLOT_KEY, /* i64: hash of the run's seed and the turns of all enclosing loops: the key of random draws. For init functions: of the seed alone */
+    SLOT_FIRST, /* i64: place in the epoch of the first sample of the batch */
+    SLOT_FIELD, /* a field of the batch of a data loop, f32[B<=n, ...] */
+    SLOT_INPUT, /* an input of a command */
 } SlotKind;
 
 struct Slot {
     SlotKind kind;
-    const char *name; /* unique in the module: "net.dense_1.w", "lr", "train.loss", "training.image"; as --summary and files say it for params and states */
+    const char *
+        name; /* unique in the module: "net.dense_1.w", "lr", "train.loss", "training.image"; as --summary and files say it for params and states */
     const Type *type;
     Loc loc;
     int64_t batch_bound; /* largest B if the type has a batch dimension */
@@ -352,7 +356,7 @@ typedef struct DataSet {
 
 typedef struct Vocab {
     const char *name;
-    const char *kind; /* "words", "characters", "list" */
+    const char *kind;        /* "words", "characters", "list" */
     Vec(const char *) files; /* or, for "list", the words */
     int64_t size;            /* with 0 (padding) and 1 (unknown) */
     Loc loc;
@@ -381,7 +385,7 @@ typedef struct Bound {
 
 typedef struct DataUse {
     DataSet *set;
-    Bound from, to;  /* the part of the samples; to.n == -1 without slot: to the end */
+    Bound from, to; /* the part of the samples; to.n == -1 without slot: to the end */
     int64_t batch;
     bool shuffle, resample, lanes, drop_last;
     Vec(Slot *) fields; /* SLOT_FIELD, in order of the set's fields; fewer: trailing ones are left out */
@@ -403,13 +407,13 @@ typedef struct Node Node;
 struct Node {
     NodeKind kind;
     Loc loc;
-    Vec(Node *) body; /* RANGE, DATA */
-    bool learning;    /* RANGE, DATA: its own body updates parameters: counts `step` */
-    bool epoch;       /* RANGE: a loop over `epoch`: log lines inside carry its counter */
-    Slot *counter;    /* RANGE */
-    Bound lo, hi;     /* RANGE */
-    Vec(DataUse) sets; /* DATA: the first decides how many turns; the others begin again */
-    Func *func;        /* CALL */
+    Vec(Node *) body;     /* RANGE, DATA */
+    bool learning;        /* RANGE, DATA: its own body updates parameters: counts `step` */
+    bool epoch;           /* RANGE: a loop over `epoch`: log lines inside carry its counter */
+    Slot *counter;        /* RANGE */
+    Bound lo, hi;         /* RANGE */
+    Vec(DataUse) sets;    /* DATA: the first decides how many turns; the others begin again */
+    Func *func;           /* CALL */
     Vec(Tracked) tracked; /* TRACK */
     bool highest;         /* KEEP, STOP */
     Slot *slot;           /* KEEP, STOP: what is watched; WRITE: what is written */
@@ -430,18 +434,27 @@ typedef struct Command {
     Loc loc;
     Vec(CommandIo) inputs;
     Vec(CommandIo) outputs;
-    Vec(Slot *) options; /* the options of the source that it reads */
-    Vec(Slot *) weights; /* parameters and states that it reads before anything wrote or loaded them: it "needs weights" */
-    bool learns;         /* it updates parameters: starts from initial values, not from a file */
+    Vec(Slot *) options;      /* the options of the source that it reads */
+    Vec(Slot *) weights;      /* parameters and states that it reads before anything wrote or loaded them: it "needs weights" */
+    bool learns;              /* it updates parameters: starts from initial values, not from a file */
     const char *weights_file; /* the program's only `save` of those weights; NULL: --weights must be given */
     Vec(Node *) body;
 } Command;
+
+/* An instance of a layer, for those who study the program (--summary): nothing is computed from it. What it owns are the slots whose names begin with
+ * `name` and a point. */
+typedef struct LayerUse {
+    const char *name, *kind; /* "net.conv_1", "conv" */
+    const char *output;      /* type of what its first application gave, "f32[B, 26, 26, 32]"; NULL: nothing */
+    Loc loc;                 /* where the user's file applies it */
+} LayerUse;
 
 struct Module {
     Arena *arena;
     const char *source; /* file name of the program, as given */
     uint64_t hash;      /* of the source text and -D values */
     Vec(Slot *) slots;
+    Vec(LayerUse) layers; /* in the order of the text, outer ones before their parts */
     Vec(DataSet *) data;
     Vec(Vocab *) vocabs;
     Vec(Func *) funcs; /* init functions first, then those of commands in order */

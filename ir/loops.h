@@ -92,12 +92,13 @@ typedef struct Buffer {
     Elem elem; /* BOOL takes one byte */
     int rank;
     Dim *dim;
-    int64_t *stride; /* in elements; for a batch dimension counted at the bound. Row-major without gaps unless layout decided otherwise */
+    int64_t *
+        stride; /* in elements; for a batch dimension counted at the bound. Row-major without gaps unless layout decided otherwise */
     PlaceKind place;
-    int64_t offset;  /* ARENA, THREAD: bytes, 64-byte aligned */
-    int64_t bytes;   /* at the bound */
-    Slot *slot;      /* SLOT, FIELD */
-    const double *data; /* DATA: row-major */
+    int64_t offset;      /* ARENA, THREAD: bytes, 64-byte aligned */
+    int64_t bytes;       /* at the bound */
+    Slot *slot;          /* SLOT, FIELD */
+    const double *data;  /* DATA: row-major */
     struct Buffer *same; /* shares the memory of this buffer (a reshape, an update in place); NULL: its own */
     Loc loc;
     int id; /* index in step->buffers */
@@ -120,7 +121,7 @@ typedef struct Temp Temp;
 typedef struct Expr {
     ExprKind kind;
     Elem elem;
-    OpCode op;   /* OP, TREE */
+    OpCode op;    /* OP, TREE */
     double value; /* CONST (i64 constants too: whole numbers below 2^53) */
     int64_t site; /* UNIFORM */
     Buffer *buffer;
@@ -145,13 +146,13 @@ struct Temp {
 
 typedef enum StmtKind {
     STMT_FOR,
-    STMT_LET,    /* temp = value, once */
-    STMT_ACC,    /* declares temp; every element starts as value */
-    STMT_ASSIGN, /* acc[index...] = value */
-    STMT_STORE,  /* buffer[index...] = value */
-    STMT_INDEX,  /* var = affine / by, affine % by, or an integer expression */
-    STMT_CHECK,  /* 0 <= var < size, else the step's fault is set (first one stays) and var becomes 0 */
-    STMT_IF,     /* body if affine >= 0 */
+    STMT_LET,      /* temp = value, once */
+    STMT_ACC,      /* declares temp; every element starts as value */
+    STMT_ASSIGN,   /* acc[index...] = value */
+    STMT_STORE,    /* buffer[index...] = value */
+    STMT_INDEX,    /* var = affine / by, affine % by, or an integer expression */
+    STMT_CHECK,    /* 0 <= var < size, else the step's fault is set (first one stays) and var becomes 0 */
+    STMT_IF,       /* body if affine >= 0 */
     STMT_PREFETCH, /* buffer[index...] will be used soon: a hint, without a meaning. Outside of the buffer it does no harm */
 } StmtKind;
 
@@ -168,14 +169,14 @@ struct Stmt {
     Stmt *prev, *next;
     Loc loc;
     /* FOR */
-    Var *var;   /* also INDEX, CHECK */
+    Var *var; /* also INDEX, CHECK */
     const Affine *lo;
     int n_limits;
     const Affine **limits; /* runs while var < all of them */
     int64_t step;
     Mark mark;
-    int width;  /* VECTOR: lanes; UNROLL of a loop that is not unrolled whole: how many turns at once (0: whole) */
-    Body body;  /* also IF */
+    int width; /* VECTOR: lanes; UNROLL of a loop that is not unrolled whole: how many turns at once (0: whole) */
+    Body body; /* also IF */
     /* others */
     Temp *temp;
     Buffer *buffer;

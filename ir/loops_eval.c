@@ -23,10 +23,16 @@ typedef struct Num {
     int64_t i;
 } Num;
 
+/* One axis of a buffer: elements, and bytes from one to the next. */
+typedef struct Axis {
+    int64_t n, bytes;
+} Axis;
+
 typedef struct Run {
     const Step *step;
     int64_t batch;
     unsigned char **memory; /* by buffer id */
+    Axis **axes;            /* by buffer id, then axis */
     int64_t *var;           /* by id */
     Num **temp;             /* by id: its elements */
     bool ok;
@@ -139,6 +145,9 @@ static bool compare(OpCode op, bool real, const Num *x) {
 
 static Num scalar_op(Run *r, const Expr *e, const Num *x) {
     switch (e->op) {
+    case OP_fma: /* nearly all that is ever run: without a call */
+        if (e->elem == F32) return (Num){.f = fmaf((float)x[0].f, (float)x[1].f, (float)x[2].f)};
+        break;
     case OP_convert: return convert(e->args[0]->elem, e->elem, x[0]);
     case OP_eq:
     case OP_ne:
@@ -211,15 +220,16 @@ static int64_t affine_value(const Run *r, const Affine *x) {
 /* NULL: outside, which must be guarded. */
 static unsigned char *element(const Run *r, const Buffer *b, const Affine *const *index, bool guarded) {
     int64_t at = 0;
+    const Axis *axis = r->axes[b->id];
     for (int i = 0; i < b->rank; i++) {
-        int64_t k = affine_value(r, index[i]), n = dim_size(b->dim[i], r->batch);
-        if (k < 0 || k >= n) {
+        int64_t k = affine_value(r, index[i]);
+        if (k < 0 || k >= axis[i].n) {
             if (guarded) return NULL;
-            bug("step @%s: %%%s is indexed by %" PRId64 " on axis %d of %" PRId64, r->step->func->name, b->name, k, i, n);
+            bug("step @%s: %%%s is indexed by %" PRId64 " on axis %d of %" PRId64, r->step->func->name, b->name, k, i, axis[i].n);
         }
-        at += k * b->stride[i];
+        at += k * axis[i].bytes;
     }
-    return r->memory[b->id] + at * elem_size(b->elem);
+    return r->memory[b->id] + at;
 }
 
 static Num *temp_element(const Run *r, const Temp *t, const Affine *const *index) {
@@ -377,6 +387,9 @@ static void place_buffers(Arena *a, Run *r, void *const *memory) {
     unsigned char *block = NULL;
     for (size_t i = 0; i < r->step->buffers.n; i++) {
         Buffer *b = r->step->buffers.at[i];
+        r->axes[i] = arena_make_n(a, Axis, (size_t)b->rank + 1);
+        for (int k = 0; k < b->rank; k++)
+            r->axes[i][k] = (Axis){dim_size(b->dim[k], r->batch), b->stride[k] * elem_size(b->elem)};
         if (memory && memory[i]) {
             r->memory[i] = memory[i];
         } else if (b->same) {
@@ -418,6 +431,7 @@ static void place_temps(Arena *a, Run *r, StepNode *const *nodes, size_t n) {
 bool loops_eval(Arena *a, const Step *s, int64_t batch, void *const *memory) {
     Run r = {.step = s, .batch = batch, .ok = true};
     r.memory = arena_make_n(a, unsigned char *, s->buffers.n);
+    r.axes = arena_make_n(a, Axis *, s->buffers.n + 1);
     r.var = arena_make_n(a, int64_t, (size_t)s->n_vars + 1);
     r.temp = arena_make_n(a, Num *, (size_t)s->n_temps + 1);
     if (s->batch) r.var[s->batch->id] = batch;

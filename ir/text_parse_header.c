@@ -1,5 +1,5 @@
 /*
- * text_parse_header.c - reads the header that graph and loops texts share: source, slots, vocabularies, data sets (commands:
+ * text_parse_header.c - reads the header that graph and loops texts share: source, slots, layers, vocabularies, data sets (commands:
  * text_parse_command.c).
  */
 #include "text.h"
@@ -48,6 +48,10 @@ static bool read_slot(Reader *r, SlotKind kind) {
     Token at = r->token;
     const char *name = reader_name(r, T_VALUE, "a slot (%name)");
     if (!name) return false;
+    if (r->module->slots.n >= 50000) { /* (each is looked for among all before it) */
+        r->token = at;
+        return reader_error(r, 605, "more than 50000 slots");
+    }
     if (slot_by_name(r->module, name)) {
         r->token = at;
         return reader_error(r, 603, "%%%s is declared twice", name);
@@ -188,6 +192,21 @@ static bool read_vocab(Reader *r) {
     return true;
 }
 
+/* layer = "layer" @name ":" KIND ["->" STRING] [place] LINE */
+static bool read_layer(Reader *r) {
+    LayerUse l = {0};
+    if (!(l.name = reader_name(r, T_GLOBAL, "a layer's name")) || !reader_want(r, ":")) return false;
+    if (!(l.kind = reader_name(r, T_WORD, "what kind of layer"))) return false;
+    if (reader_take(r, "->")) {
+        if (r->token.kind != T_STRING) return reader_error(r, 601, "expected a string, found %s", reader_token_text(r));
+        l.output = r->token.s;
+        reader_next(r);
+    }
+    if (!reader_loc(r, &l.loc)) return false;
+    vec_push(r->arena, &r->module->layers, l);
+    return true;
+}
+
 /* ---- the whole header ---- */
 
 /* A slot's kind is a word of its own only where a slot's name follows: a loops text has steps. */
@@ -201,6 +220,7 @@ bool reader_header_item(Reader *r) {
     bool (*read)(Reader *) = NULL;
     if (reader_is(r, "source")) read = read_source;
     if (reader_is(r, "data")) read = read_data;
+    if (reader_is(r, "layer")) read = read_layer;
     if (reader_is(r, "vocab")) read = read_vocab;
     if (reader_is(r, "command")) read = read_command;
     if (read) {

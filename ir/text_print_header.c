@@ -128,6 +128,20 @@ static void print_slot(Text *out, Arena *a, const Slot *s) {
     text_loc(a, out, line, s->loc);
 }
 
+/* layer @net.conv_1: conv -> "f32[B, 26, 26, 32]" */
+static void print_layer(Text *out, Arena *a, const LayerUse *l) {
+    size_t line = out->n;
+    text_add(a, out, "layer ");
+    text_name(a, out, "@", l->name);
+    text_add(a, out, ": ");
+    text_name(a, out, "", l->kind);
+    if (l->output) {
+        text_add(a, out, " -> ");
+        text_quoted(a, out, l->output);
+    }
+    text_loc(a, out, line, l->loc);
+}
+
 /* ---- data ---- */
 
 static void print_loader_arg(Text *out, Arena *a, const Module *m, const LoaderArg *g) {
@@ -405,6 +419,8 @@ void module_print_header(const Module *m, Text *out, Arena *a) {
     }
     if (m->slots.n) text_add(a, out, "\n");
     for (size_t i = 0; i < m->slots.n; i++) print_slot(out, a, m->slots.at[i]);
+    if (m->layers.n) text_add(a, out, "\n");
+    for (size_t i = 0; i < m->layers.n; i++) print_layer(out, a, &m->layers.at[i]);
     if (m->vocabs.n) text_add(a, out, "\n");
     for (size_t i = 0; i < m->vocabs.n; i++) print_vocab(out, a, m->vocabs.at[i]);
     for (size_t i = 0; i < m->data.n; i++) {

@@ -240,7 +240,9 @@ static const char *check_field(CommandCheck *x, const Node *n, const DataUse *u,
     for (int k = 0; fits && k < one->rank; k++) fits = dim_same(s->type->dim[k + 1], one->dim[k]);
     if (!fits) return BAD(x, n, "%%%s is %s, and takes samples of %s", s->name, type_name(s->type), type_name(one));
     Dim d = s->type->dim[0];
-    if (d.batch ? d.n != 1 || s->batch_bound < u->batch : d.n != u->batch || !(u->drop_last || u->lanes || u != n->sets.at)) /* sets beside the first wrap inside a batch: always whole */
+    if (d.batch ? d.n != 1 || s->batch_bound < u->batch
+                : d.n != u->batch || !(u->drop_last || u->lanes ||
+                                       u != n->sets.at)) /* sets beside the first wrap inside a batch: always whole */
         return BAD(x, n, "%%%s is %s, and takes batches of %" PRId64, s->name, type_name_bound(s->type, s->batch_bound),
                    u->batch);
     return NULL;

@@ -35,6 +35,8 @@ enum {
     SHORT_ROW = 4096,
     ROWS_LIMIT = 1 << 16, /* elements of a row that a group may work on */
     MANY = 64,            /* most groups in one kernel */
+    LARGE = 400,          /* most ops in one group: what comes after walks an expression as deep as it is long */
+    MOST_OPS = 16000,     /* in one block: what groups need of each other is known pair by pair */
 };
 
 /* ---- what ops cost and are ---- */
@@ -361,7 +363,7 @@ static int point_with(const Fuse *f, const Group *g, const Op *op) {
 
 static bool try_join(Fuse *f, int i, int g) {
     Group *x = f->groups.at[g];
-    if (x->gone) return false;
+    if (x->gone || x->ops.n >= LARGE) return false;
     int n = point_with(f, x, f->op[i]);
     if (n < 0 || !op_keeps_rows(f, f->op[i], g, n)) return false;
     uint64_t *set = new_set(f);
@@ -592,10 +594,22 @@ static void share_kernels(Fuse *f) {
 
 /* ---- the pass ---- */
 
-static void fuse_block(PassCtx *c, Func *func, Block *block) {
-    for (Op *op = block->first; op; op = op->next)
+/* false: the block is larger than we can take, which is said with its largest part: a line of the program. */
+static bool fuse_block(PassCtx *c, Func *func, Block *block) {
+    int64_t n = 0;
+    for (Op *op = block->first; op; op = op->next, n++)
         for (int k = 0; k < op->n_blocks; k++)
-            fuse_block(c, func, op->blocks[k]); /* inner ones first: they copy free ops from outside */
+            if (!fuse_block(c, func, op->blocks[k])) return false; /* inner ones first: they copy free ops from outside */
+    if (n > MOST_OPS) {
+        const Op *middle = block->first;
+        for (int64_t i = 0; i < n / 2; i++) middle = middle->next;
+        diag_error(c->diag, func->loc, 311,
+                   "the program is too large: with its gradients @%s comes to %lld operations, and at most %d are compiled",
+                   func->name, (long long)n, MOST_OPS);
+        diag_note(c->diag, middle->loc,
+                  "this line is among those that are written out often; `scan` and `repeat` run instead of being copied");
+        return false;
+    }
     Arena *scratch = arena_new();
     Fuse fuse = {.ctx = c, .arena = scratch, .func = func, .block = block}, *f = &fuse;
     fuse_list_ops(f);
@@ -616,9 +630,11 @@ static void fuse_block(PassCtx *c, Func *func, Block *block) {
     fuse_emit(f);
     fuse_drop_dead(f);
     arena_free(scratch);
+    return true;
 }
 
 bool pass_fuse(PassCtx *c, Module *m) {
-    for (size_t i = 0; i < m->funcs.n; i++) fuse_block(c, m->funcs.at[i], m->funcs.at[i]->body);
-    return true;
+    bool ok = true;
+    for (size_t i = 0; i < m->funcs.n; i++) ok &= fuse_block(c, m->funcs.at[i], m->funcs.at[i]->body);
+    return ok;
 }

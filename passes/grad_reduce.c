@@ -125,6 +125,29 @@ static Value *products_beside(GradCtx *c, Value *x, int64_t axis, int way) {
     return p;
 }
 
+/* The same along the batch, whose size is known only when it runs: a scan that carries the product of what it has passed. */
+static Value *products_passed(GradCtx *c, Value *x, int64_t axis, bool behind) {
+    Dim rest[MAX_RANK];
+    int rank = 0;
+    for (int i = 0; i < x->type->rank; i++)
+        if (i != axis) rest[rank++] = x->type->dim[i];
+    const Type *t = type_make(x->type->elem, rank, rest);
+    Block *body = block_new(c->b.func, NULL);
+    block_param(body, type_scalar(I32), "t");
+    Value *passed = block_param(body, t, "passed"), *here = block_param(body, t, "here");
+    Builder inside = c->b;
+    inside.block = body;
+    inside.before = NULL;
+    vec_push(c->arena, &body->results, g_binary(&inside, OP_mul, passed, here));
+    vec_push(c->arena, &body->results, passed);
+    Value *turns = op_make(&c->b, OP_batch, 0, NULL, 0, NULL, NULL);
+    if (x->type->dim[axis].n > 1) turns = gr_mul(c, turns, g_constant(&c->b, turns->type, (double)x->type->dim[axis].n));
+    Value *in[] = {g_constant(&c->b, t, 1), x, turns};
+    Attr attrs[] = {attr_i(A_carry, 1), attr_ints(c->arena, A_axes, &axis, 1), attr_ints(c->arena, A_yaxes, &axis, 1),
+                    attr_i(A_reverse, behind), attr_i(A_trip, -1)};
+    return op_make_full(&c->b, OP_scan, 3, in, 5, attrs, 1, &body, 2, NULL)->out[1];
+}
+
 /* y = product of x over axes:  dx_i = dy (product of x before i) (product of x behind i). No division: x may hold zeros, and the
  * second derivative at zeros is right, too. */
 void grad_prod(GradCtx *c, Op *op, Value *const *dy) {
@@ -134,13 +157,11 @@ void grad_prod(GradCtx *c, Op *op, Value *const *dy) {
         gr_give(c, op->in[0], dy[0]);
         return;
     }
-    for (int64_t i = 0; i < n; i++)
-        if (op->in[0]->type->dim[axes[i]].batch) {
-            gr_fault(c, op, "the gradient of a product over the batch is not compiled yet");
-            return;
-        }
-    Joined j = join_axes(c, op, false);
+    bool batch = false;
+    for (int64_t i = 0; i < n; i++) batch |= op->in[0]->type->dim[axes[i]].batch;
+    Joined j = join_axes(c, op, batch); /* k * B leads */
     Value *dys = repeat_along(c, dy[0], j.x->type, j.axis);
-    Value *g = gr_mul(c, products_beside(c, j.x, j.axis, 1), products_beside(c, j.x, j.axis, -1));
-    gr_give(c, op->in[0], bring_back(c, &j, gr_mul(c, dys, g)));
+    Value *before = batch ? products_passed(c, j.x, j.axis, false) : products_beside(c, j.x, j.axis, 1);
+    Value *behind = batch ? products_passed(c, j.x, j.axis, true) : products_beside(c, j.x, j.axis, -1);
+    gr_give(c, op->in[0], bring_back(c, &j, gr_mul(c, dys, gr_mul(c, before, behind))));
 }

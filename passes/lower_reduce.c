@@ -512,6 +512,7 @@ int64_t op_pieces(const Lower *l, const Op *op) {
 static void add_pieces(Lower *l, Buffer *p, int64_t most, const Affine *n, const Affine **at) {
     for (int64_t h = 1; h < most; h *= 2) {
         const Affine *i = affine_var(l->arena, low_open(l, "i", low_number(l, 0), affine_add_constant(l->arena, n, -h), 2 * h));
+        if (!affine_is_constant(n)) stmt_add_limit(l->arena, l->scope->stmt, low_number(l, most - h));
         at[0] = affine_add_constant(l->arena, i, h);
         Expr *y = expr_load(l->arena, p, at);
         at[0] = i;
@@ -541,7 +542,10 @@ void lower_pieces(Lower *l, const Op *op) {
         Scope *outer = l->scope;
         const Affine *n = piece_count(l, &r);
         if (pass == 0) at[0] = affine_var(l->arena, low_open(l, "piece", low_number(l, 0), n, 1));
-        if (pass == 0 && affine_is_constant(n) == false) l->vars.at[l->scope->stmt->var->id].hi = most - 1;
+        if (pass == 0 && !affine_is_constant(n)) { /* how many there are at most is for passes to see */
+            stmt_add_limit(l->arena, l->scope->stmt, low_number(l, most));
+            l->vars.at[l->scope->stmt->var->id].hi = most - 1;
+        }
         for (int i = 0; i < t->rank; i++) {
             const char *name = op->code == OP_sum ? low_axis_name(i) : label_name(read_spec(op).part[2][i]);
             index[i] = at[i + 1] = affine_var(l->arena, low_open_dim(l, name, t->dim[i]));

@@ -53,7 +53,7 @@ int expr_cost(const Expr *e) {
     return cost;
 }
 
-/* The largest value of x, B at its bound, other variables at `unknown` (taken as 0 where they lower it). */
+/* The value of x, B at its bound; other variables count as 0. */
 static int64_t affine_most(const Step *s, const Affine *x) {
     int64_t most = x->constant;
     for (int i = 0; i < x->n; i++)
@@ -61,16 +61,62 @@ static int64_t affine_most(const Step *s, const Affine *x) {
     return most;
 }
 
+static bool known(const Affine *x) {
+    for (int i = 0; i < x->n; i++)
+        if (x->term[i].var->kind != VAR_BATCH) return false;
+    return true;
+}
+
+/* The distance from lo to a limit, if both hang on the same outer variables; else the limit counts from 0 on. Limits that tell nothing alone: as if
+ * what is not known were 0. */
 int64_t loop_turns(const Step *s, const Stmt *loop) {
-    int64_t hi = INT64_MAX;
+    int64_t most = INT64_MAX;
+    bool any = false;
     for (int i = 0; i < loop->n_limits; i++) {
-        int64_t limit = affine_most(s, loop->limits[i]);
-        /* lo may hang on the same outer variables as the limit: compare the difference */
-        if (limit < hi) hi = limit;
+        const Affine *limit = loop->limits[i];
+        int64_t distance = affine_most(s, limit) - affine_most(s, loop->lo);
+        bool told = known(limit);
+        if (!told) {
+            bool same = limit->n == loop->lo->n;
+            for (int k = 0; same && k < limit->n; k++)
+                same = limit->term[k].var == loop->lo->term[k].var && limit->term[k].factor == loop->lo->term[k].factor;
+            told = same;
+        }
+        if (any && !told) continue;
+        if ((told && !any) || distance < most) most = distance;
+        any |= told;
     }
-    int64_t lo = affine_most(s, loop->lo);
-    if (hi == INT64_MAX || hi <= lo) return hi == INT64_MAX ? 1 : 0;
-    return (hi - lo + loop->step - 1) / loop->step;
+    if (most == INT64_MAX) return 1;
+    return most > 0 ? (most + loop->step - 1) / loop->step : 0;
+}
+
+/* x for the largest batch, where that can be told from what the kernel's top defines. */
+static bool at_bound(const Step *s, const Body *kernel, const Affine *x, int64_t *value) {
+    int64_t sum = x->constant, part;
+    for (int i = 0; i < x->n; i++) {
+        const Var *v = x->term[i].var;
+        if (v->kind == VAR_BATCH) {
+            part = s->batch_bound;
+        } else {
+            const Stmt *let = NULL;
+            for (const Stmt *b = kernel->first; b && !let; b = b->next)
+                if (b->kind == STMT_INDEX && b->var == v && b->index_kind == INDEX_DIV) let = b;
+            if (!let || !at_bound(s, kernel, let->affine, &part) || part < 0) return false;
+            part /= let->by;
+        }
+        sum += x->term[i].factor * part;
+    }
+    *value = sum;
+    return true;
+}
+
+int64_t loop_turns_in(const Step *s, const Body *kernel, const Stmt *loop) {
+    int64_t lo, hi, most = INT64_MAX;
+    if (!at_bound(s, kernel, loop->lo, &lo)) return loop_turns(s, loop);
+    for (int i = 0; i < loop->n_limits; i++)
+        if (at_bound(s, kernel, loop->limits[i], &hi) && hi < most) most = hi;
+    if (most == INT64_MAX) return loop_turns(s, loop);
+    return most > lo ? (most - lo + loop->step - 1) / loop->step : 0;
 }
 
 bool stmt_has_mark(const Stmt *s, Mark mark) {
@@ -105,12 +151,17 @@ static bool read_fma(const Stmt *s, const Temp *acc, Product *p) {
     return !expr_uses_temp(p->x, acc) && !expr_uses_temp(p->y, acc);
 }
 
-static bool read_reduction(Stmt *s, Product *p) {
-    while (s->kind == STMT_FOR && s->mark == MARK_SERIAL && p->n_reduce < NEST_MAX) {
+static bool read_reduction(Arena *a, Stmt *s, Product *p) {
+    while (s && p->n_reduce < NEST_MAX) {
+        for (; s && s->kind == STMT_INDEX; s = s->next) vec_push(a, &p->bounds[p->n_reduce], s);
+        if (!s || s->kind != STMT_FOR || s->mark != MARK_SERIAL || s->step != 1) return false;
+        if (p->n_reduce == 0)
+            p->epilogue = s->next;
+        else if (s->next)
+            return false;
         p->reduce[p->n_reduce++] = s;
         s = s->body.first;
-        if (!s || s->next) return false;
-        if (s->kind == STMT_ASSIGN) return read_fma(s, p->acc->temp, p);
+        if (s && s->kind == STMT_ASSIGN) return read_fma(s, p->acc->temp, p);
     }
     return false;
 }
@@ -129,11 +180,12 @@ bool product_read(Arena *a, Stmt *top, Product *p) {
             vec_push(a, &p->lets, s);
             s = s->next;
         } else if (s->kind == STMT_FOR && !s->next && s->mark == MARK_SERIAL && s->step == 1 && p->n_outer < NEST_MAX) {
-            if (s->n_limits != 1 || !affine_is_constant(s->lo) || s->lo->constant != 0) return false;
+            if (!affine_is_constant(s->lo) || s->lo->constant != 0) return false;
             p->outer[p->n_outer++] = s;
             s = s->body.first;
-        } else if (s->kind == STMT_FOR && s == top && s->mark == MARK_SERIAL && s->step == 1) { /* others may follow the top one */
-            if (s->n_limits != 1 || !affine_is_constant(s->lo) || s->lo->constant != 0) return false;
+        } else if (s->kind == STMT_FOR && s == top && s->mark == MARK_SERIAL &&
+                   s->step == 1) { /* others may follow the top one */
+            if (!affine_is_constant(s->lo) || s->lo->constant != 0) return false;
             p->outer[p->n_outer++] = s;
             s = s->body.first;
         } else {
@@ -142,7 +194,6 @@ bool product_read(Arena *a, Stmt *top, Product *p) {
     }
     if (!s || s->kind != STMT_ACC || s->temp->rank || !is_zero(s->value) || !elem_is_float(s->temp->elem)) return false;
     p->acc = s;
-    if (!s->next || !read_reduction(s->next, p)) return false;
-    p->epilogue = s->next->next;
+    if (!s->next || !read_reduction(a, s->next, p)) return false;
     return p->n_outer > 0 && straight(p->epilogue);
 }

@@ -13,7 +13,7 @@ enum { NEST_MAX = 12 };
  *   for o0 { for o1 { ...                 outer: each iteration makes one output
  *     lets                                between them: lets and index lets
  *     acc s = 0
- *     for r0 { for r1 { ... s = fma(x, y, s) } }      reduce
+ *     for r0 { for r1 { ... s = fma(x, y, s) } }      reduce: from any place to any (a piece of a long sum), outer ones from 0 on
  *     epilogue                            what is done with s: lets, stores
  *   } }
  */
@@ -23,7 +23,9 @@ typedef struct Product {
     Vec(Stmt *) lets; /* LET, INDEX, CHECK on the way in, in order */
     Stmt *acc;        /* the declaration */
     Expr *x, *y;      /* the factors */
-    Stmt *epilogue;   /* the first statement behind the reduction */
+    Vec(Stmt *) bounds
+        [NEST_MAX]; /* index lets in front of the reduced loop, inside the one around it: where it begins and ends may hang on them */
+    Stmt *epilogue; /* the first statement behind the reduction */
 } Product;
 
 /* Whether the statement is the top of such a nest, all its loops serial; fills p. */
@@ -41,8 +43,10 @@ bool expr_uses_temp(const Expr *e, const Temp *t);
 /* Ops in the expression: what computing it once costs, loads and constants at 0, functions at what they take. */
 int expr_cost(const Expr *e);
 
-/* The number of turns of a loop, for B at its bound; limits that hang on outer variables count by what they allow at most. */
+/* The number of turns of a loop, for B at its bound: the least that a limit allows of which this can be told. */
 int64_t loop_turns(const Step *s, const Stmt *loop);
+/* The same where index lets of the kernel's top may say where the loop begins and ends (tiles = B / 14). */
+int64_t loop_turns_in(const Step *s, const Body *kernel, const Stmt *loop);
 
 /* Does the statement, or one inside it, have this mark? */
 bool stmt_has_mark(const Stmt *s, Mark mark);

@@ -12,16 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 12,345,678 */
-static const char *number(Arena *a, int64_t n) {
-    char s[40];
-    int len = snprintf(s, sizeof s, "%" PRId64, n < 0 ? -n : n);
-    Text t = {0};
-    if (n < 0) text_add(a, &t, "-");
-    for (int i = 0; i < len; i++) text_printf(a, &t, "%c%s", s[i], (len - i) % 3 == 1 && i + 1 < len ? "," : "");
-    return text_str(a, &t);
-}
-
 /* ---- operations ---- */
 
 /* Elements that one output of a product or window sums over. */
@@ -131,7 +121,7 @@ static void report_peak(const Step *s, const Lives *lives, Text *out, Arena *a) 
         if (alive_at(s, lives, t) > alive_at(s, lives, peak)) peak = t;
     int count = 0;
     const StepNode *k = node_at(s->nodes.at, s->nodes.n, peak, &count);
-    text_printf(a, out, "  peak              %s bytes alive%s%s%s\n", number(a, alive_at(s, lives, peak)),
+    text_printf(a, out, "  peak              %s bytes alive%s%s%s\n", report_number(a, alive_at(s, lives, peak)),
                 k && k->name ? " in @" : "", k && k->name ? k->name : "",
                 k && k->loc.file ? arena_printf(a, " (%s)", place_text(a, k->loc)) : "");
     Vec(Buffer *) alive = {0};
@@ -141,7 +131,7 @@ static void report_peak(const Step *s, const Lives *lives, Text *out, Arena *a) 
     if (alive.n) qsort(alive.at, alive.n, sizeof *alive.at, by_bytes);
     for (size_t i = 0; i < alive.n && i < SHOWN; i++) {
         const Buffer *b = alive.at[i];
-        text_printf(a, out, "    %14s  %%%s: %s  %s\n", number(a, b->bytes), b->name,
+        text_printf(a, out, "    %14s  %%%s: %s  %s\n", report_number(a, b->bytes), b->name,
                     type_name(type_make(b->elem, b->rank, b->dim)), place_text(a, b->loc));
     }
     if (alive.n > SHOWN) text_printf(a, out, "    and %zu more\n", alive.n - SHOWN);
@@ -154,7 +144,7 @@ static void report_timeline(const Step *s, const Lives *lives, Text *out, Arena 
         int count = 0;
         const StepNode *k = node_at(s->nodes.at, s->nodes.n, t, &count);
         if (!k || k->kind != STEP_KERNEL) continue;
-        text_printf(a, out, "    %14s  @%s  %s\n", number(a, alive_at(s, lives, t)), k->name, place_text(a, k->loc));
+        text_printf(a, out, "    %14s  @%s  %s\n", report_number(a, alive_at(s, lives, t)), k->name, place_text(a, k->loc));
     }
 }
 
@@ -162,10 +152,10 @@ static void report_step(const Step *s, Text *out, Arena *a) {
     int64_t bytes[N_KINDS] = {0}, B = s->batch_bound ? s->batch_bound : 1;
     Lives lives = plan_lives(a, s);
     text_printf(a, out, "step @%s%s%s\n", s->func->name, s->func->loc.file ? "  " : "", place_text(a, s->func->loc));
-    if (s->batch) text_printf(a, out, "  batch             %s\n", number(a, B));
+    if (s->batch) text_printf(a, out, "  batch             %s\n", report_number(a, B));
     if (s->func->body->first) {
         double n = block_operations(s->func->body, B);
-        text_printf(a, out, "  operations        %s\n", number(a, n < 9e18 ? (int64_t)n : INT64_MAX));
+        text_printf(a, out, "  operations        %s\n", report_number(a, n < 9e18 ? (int64_t)n : INT64_MAX));
     }
     for (size_t i = 0; i < s->buffers.n; i++) {
         const Buffer *b = s->buffers.at[i];
@@ -173,8 +163,15 @@ static void report_step(const Step *s, Text *out, Arena *a) {
         bytes[kind_of(b)] += b->bytes;
     }
     for (int k = 0; k < N_KINDS; k++)
-        if (bytes[k]) text_printf(a, out, "  %-17s %s bytes\n", kind_names[k], number(a, bytes[k]));
-    text_printf(a, out, "  arena             %s bytes\n", number(a, s->arena));
+        if (bytes[k]) text_printf(a, out, "  %-17s %s bytes\n", kind_names[k], report_number(a, bytes[k]));
+    int64_t each = 0; /* a thread's own scratch; what does not live at the same time shares its place */
+    for (size_t i = 0; i < s->buffers.n; i++)
+        if (s->buffers.at[i]->place == PLACE_THREAD && !s->buffers.at[i]->same && s->buffers.at[i]->bytes > each)
+            each = s->buffers.at[i]->bytes;
+    text_printf(a, out, "  arena             %s bytes%s\n", report_number(a, s->arena),
+                each && s->threads > 1 ? arena_printf(a, ", with places for %" PRId64 " threads (the largest: %s bytes each)",
+                                                      s->threads, report_number(a, each))
+                                       : "");
     if (s->arena) {
         report_peak(s, &lives, out, a);
         report_timeline(s, &lives, out, a);
@@ -195,6 +192,11 @@ void plan_report(const LoopsProgram *p, Text *out, Arena *a) {
     text_printf(a, out,
                 "parameters          %s\nframe               %s bytes (all that lives between steps)\narena               %s "
                 "bytes (the largest step)\n\n",
-                number(a, parameters), number(a, frame), number(a, arena));
+                report_number(a, parameters), report_number(a, frame), report_number(a, arena));
     for (size_t i = 0; i < p->steps.n; i++) report_step(p->steps.at[i], out, a);
+}
+
+void plan_report_function(const LoopsProgram *p, const Func *f, Text *out, Arena *a) {
+    for (size_t i = 0; i < p->steps.n; i++)
+        if (p->steps.at[i]->func == f) report_step(p->steps.at[i], out, a);
 }

@@ -8,13 +8,9 @@ Rewrite rewrite_new(Arena *a, Step *s) {
     return r;
 }
 
-void rewrite_var(Rewrite *r, const Var *from, const Affine *to) {
-    vec_push(r->arena, &r->vars, ((struct RewriteVar){from, to}));
-}
+void rewrite_var(Rewrite *r, const Var *from, const Affine *to) { vec_push(r->arena, &r->vars, ((struct RewriteVar){from, to})); }
 
-void rewrite_temp(Rewrite *r, const Temp *from, Expr *to) {
-    vec_push(r->arena, &r->temps, ((struct RewriteTemp){from, to}));
-}
+void rewrite_temp(Rewrite *r, const Temp *from, Expr *to) { vec_push(r->arena, &r->temps, ((struct RewriteTemp){from, to})); }
 
 void rewrite_buffer(Rewrite *r, const Buffer *from, Buffer *to) {
     vec_push(r->arena, &r->buffers, ((struct RewriteBuffer){from, to}));

@@ -141,6 +141,35 @@ static void leave_scope(Table *t, size_t n) {
     }
 }
 
+/* ---- values that a gradient is asked for ---- */
+
+/* While there are ops `grad`, the values they differentiate by are as opaque as parameters: whatever looked through them (to a constant, to
+ * what a reshape reshapes) or merged them with an equal value would change which uses the gradient counts. So their ops stay as
+ * they are, and nobody sees them during a sweep. */
+static void pin(Op *op, void *arg) {
+    Simplify *s = arg;
+    for (int i = 1; i < op->n_in && op->code == OP_grad; i++) {
+        Value *v = op->in[i];
+        if (!v->def) continue;
+        s->pinned[v->id] = true;
+        vec_push(s->scratch, &s->hidden, v->def);
+    }
+}
+
+static bool is_pinned(const Simplify *s, const Op *op) {
+    for (int i = 0; i < op->n_out; i++)
+        if (op->out[i]->id < s->n_uses && s->pinned[op->out[i]->id]) return true;
+    return false;
+}
+
+static void hide(Simplify *s, bool hidden) {
+    for (size_t i = 0; i < s->hidden.n; i++) {
+        Op *op = s->hidden.at[i];
+        for (int k = 0; k < op->n_out; k++)
+            if (s->pinned[op->out[k]->id]) op->out[k]->def = hidden ? NULL : op;
+    }
+}
+
 /* ---- a sweep ---- */
 
 static void sweep_block(Simplify *s, Table *t, Block *b);
@@ -180,6 +209,10 @@ static Op *visit(Simplify *s, Table *t, Op *op) {
     Block *block = op->block;
     update_operands(s, op);
     if (op->prev != prev) return prev ? prev->next : block->first; /* its own constants come first */
+    if (is_pinned(s, op)) {
+        for (int i = 0; i < op->n_blocks; i++) sweep_block(s, t, op->blocks[i]);
+        return op->next;
+    }
     Value *v = apply_rules(s, op);
     if (v) {
         simplify_replace(s, op->out[0], v);
@@ -224,7 +257,11 @@ static bool sweep(PassCtx *c, Func *f) {
     Table t = {.n_buckets = 256};
     while (t.n_buckets < (size_t)f->n_values) t.n_buckets *= 2;
     t.bucket = arena_make_n(scratch, int, t.n_buckets);
+    s.pinned = arena_make_n(scratch, bool, (size_t)f->n_values + 1);
+    block_walk(f->body, pin, &s);
+    hide(&s, true);
     sweep_block(&s, &t, f->body);
+    hide(&s, false);
     if (s.changed && f->n_values > 0) {
         map_room(&s, f->n_values - 1);
         func_replace_all(f, s.map);

@@ -17,6 +17,8 @@ typedef struct Simplify {
     Value **map; /* by id: what took a value's place */
     int n_map;
     bool changed;
+    bool *pinned;     /* by id, up to n_uses: a `grad` asks for it */
+    Vec(Op *) hidden; /* the ops of these */
 } Simplify;
 
 typedef Value *SimplifyRule(Simplify *s, Op *op);

@@ -86,7 +86,27 @@ static bool same_index(const Access *x, const Access *y) {
     return true;
 }
 
-/* No turn touches what another stores: each store moves with v, and every other access to its memory is the same element. */
+static bool declared_below(const Body *body, const Var *v) {
+    for (const Stmt *b = body->first; b; b = b->next)
+        if (((b->kind == STMT_FOR || b->kind == STMT_INDEX) && b->var == v) || declared_below(&b->body, v)) return true;
+    return false;
+}
+
+/* Whether along some axis both accesses stand at the same place, which moves with v and with nothing that changes inside the loop: pieces of sums being
+ * added up, p[i, j] += p[i + 1, j] with lanes along j. */
+static bool apart_along_an_axis(const Scan *s, const Access *x, const Access *y) {
+    if (x->buffer != y->buffer) return false;
+    for (int d = 0; d < x->n_index; d++) {
+        if (!affine_uses(x->index[d], s->loop->var) || !affine_same(x->index[d], y->index[d])) continue;
+        bool still = true;
+        for (int k = 0; k < x->index[d]->n; k++)
+            still &= x->index[d]->term[k].var == s->loop->var || !declared_below(&s->loop->body, x->index[d]->term[k].var);
+        if (still) return true;
+    }
+    return false;
+}
+
+/* No turn touches what another stores: each store moves with v, and every other access to its memory is the same element, or never the same. */
 static bool turns_apart(const Scan *s) {
     const Var *v = s->loop->var;
     for (size_t i = 0; i < s->accesses.n; i++) {
@@ -96,7 +116,7 @@ static bool turns_apart(const Scan *s) {
         for (size_t k = 0; k < s->accesses.n; k++) {
             const Access *y = &s->accesses.at[k];
             if (buffer_memory(y->buffer) != buffer_memory(x->buffer)) continue;
-            if (y->buffer != x->buffer || !same_index(x, y)) return false;
+            if (y->buffer != x->buffer || !(same_index(x, y) || apart_along_an_axis(s, x, y))) return false;
         }
     }
     return true;
@@ -111,8 +131,10 @@ static int score(Scan *s, const Stmt *loop) {
     for (size_t i = 0; i < s->accesses.n; i++) {
         const Access *x = &s->accesses.at[i];
         int64_t stride = access_stride(x->buffer, x->n_index, x->index, loop->var);
-        if (stride == 1) points += 4;
-        else if (stride != 0) points -= 3;
+        if (stride == 1)
+            points += 4;
+        else if (stride != 0)
+            points -= 3;
     }
     return points;
 }

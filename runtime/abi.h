@@ -13,10 +13,22 @@
 
 #include <stdint.h>
 
-enum { NN_ABI = 1, NN_ALIGN = 64 };
+enum { NN_ABI = 2, NN_ALIGN = 64 };
 
 enum nn_elem { NN_F32, NN_F64, NN_I32, NN_I64, NN_U8, NN_BOOL }; /* in the order of the compiler's Elem */
-enum nn_slot_kind { NN_PARAM, NN_STATE, NN_OPTSTATE, NN_VAR, NN_OPTION, NN_COUNTER, NN_STEP, NN_KEY, NN_FIRST, NN_FIELD, NN_INPUT };
+enum nn_slot_kind {
+    NN_PARAM,
+    NN_STATE,
+    NN_OPTSTATE,
+    NN_VAR,
+    NN_OPTION,
+    NN_COUNTER,
+    NN_STEP,
+    NN_KEY,
+    NN_FIRST,
+    NN_FIELD,
+    NN_INPUT
+};
 enum nn_arg_kind { NN_ARG_INT, NN_ARG_REAL, NN_ARG_BOOL, NN_ARG_STR, NN_ARG_INTS, NN_ARG_VOCAB };
 enum nn_node_kind { NN_RANGE, NN_DATA, NN_CALL, NN_TRACK, NN_KEEP, NN_STOP, NN_PRINT, NN_SAVE, NN_LOAD, NN_WRITE };
 
@@ -41,7 +53,7 @@ struct nn_call {
     struct nn_barrier *barrier;
     struct nn_fault *fault;
     const struct nn_func *func;
-    uint64_t *profile; /* NULL, or a place per kernel where nanoseconds are added (thread 0) */
+    uint64_t *profile; /* --profile, thread 0 alone: NN_PROFILE_WORDS(func->n_kernels) words; else NULL */
 };
 
 typedef void nn_step(struct nn_call *);
@@ -49,22 +61,27 @@ typedef void nn_step(struct nn_call *);
 /* Waits until all call->threads threads are here: spins, then yields. Called by compiled code. */
 void nn_barrier_wait(struct nn_call *call);
 
+/* Word 0 of a profile is the time of the last lap in nanoseconds; then two a kernel of the step, and two for its barriers: nanoseconds, and how often. Compiled code calls
+ * nn_profile_lap behind each kernel (k: its index) and each barrier (k: the number of kernels) where nn_call.profile is not NULL. */
+#define NN_PROFILE_WORDS(kernels) (2 * ((kernels) + 1) + 1)
+void nn_profile_lap(uint64_t *profile, int64_t k);
+
 #define STRUCT(name) struct name {
-#define END(name) \
-    }             \
+#define END(name)                                                                                                                \
+    }                                                                                                                            \
     ;
-#define I64(m)  int64_t m;
-#define U64(m)  uint64_t m;
-#define F64(m)  double m;
-#define STR(m)  const char *m;
-#define STRS(m)           \
-    const char *const *m; \
+#define I64(m) int64_t m;
+#define U64(m) uint64_t m;
+#define F64(m) double m;
+#define STR(m) const char *m;
+#define STRS(m)                                                                                                                  \
+    const char *const *m;                                                                                                        \
     int64_t n_##m;
-#define INTS(m)       \
-    const int64_t *m; \
+#define INTS(m)                                                                                                                  \
+    const int64_t *m;                                                                                                            \
     int64_t n_##m;
-#define LIST(type, m)     \
-    const struct type *m; \
+#define LIST(type, m)                                                                                                            \
+    const struct type *m;                                                                                                        \
     int64_t n_##m;
 #define FN(m)  nn_step *m;
 #define PTR(m) void *m;

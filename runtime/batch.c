@@ -12,13 +12,15 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 18 };
+enum { CHUNK_BYTES = 1 << 18, LINE = 64, AHEAD = 8, MOST_AHEAD = 1024 };
 
 struct part_state {
     struct nn_part p;
     bool plain;      /* samples in the order of the files, without gaps */
-    uint32_t *order; /* of the samples of the pass at hand; NULL: plain */
-    int64_t pass;    /* that `order` is for; -1: none yet */
+    uint32_t *order; /* of the samples of the pass at hand, from its end; NULL: plain */
+    struct nn_shuffler shuffler;
+    int64_t pass;   /* that `order` is for; -1: none yet */
+    uint32_t *rows; /* the samples of the turn that is being filled */
 };
 
 /* One field of one part. */
@@ -57,21 +59,25 @@ int64_t nn_part_turns(const struct nn_part *p) {
 
 /* ---- orders ---- */
 
-/* order[i]: the sample of the set at place i of this pass. */
-static void make_order(struct part_state *s, int64_t pass) {
+/* Begins the order of a pass. Place i of the pass is order[n - 1 - i]: a shuffle makes its end first, and goes on while steps run. */
+static void begin_order(struct part_state *s, int64_t pass) {
     const struct nn_part *p = &s->p;
     uint32_t n = (uint32_t)p->count;
+    bool random = p->shuffle || p->resample;
     if (p->resample) {
         nn_resample(s->order, n, p->resample_key);
     } else {
-        for (uint32_t i = 0; i < n; i++) s->order[i] = i;
+        for (uint32_t i = 0; i < n; i++) s->order[i] = random ? i : n - 1 - i;
     }
-    if (p->shuffle || p->resample) nn_shuffle(s->order, n, nn_mix(p->shuffle_key, (uint64_t)pass));
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t sample = (uint32_t)p->from + s->order[i];
-        s->order[i] = p->set->order ? p->set->order[sample] : sample;
-    }
+    s->shuffler = nn_shuffle_begin(random ? n : 0, nn_mix(p->shuffle_key, (uint64_t)pass));
     s->pass = pass;
+}
+
+static int64_t order_at(struct part_state *s, int64_t place) {
+    uint32_t at = (uint32_t)(s->p.count - 1 - place);
+    nn_shuffle_on(&s->shuffler, s->order, at);
+    uint32_t sample = (uint32_t)s->p.from + s->order[at];
+    return s->p.set->order ? s->p.set->order[sample] : sample;
 }
 
 /* The sample at row `row` of turn `turn`. */
@@ -86,8 +92,8 @@ static int64_t sample_at(struct part_state *s, int64_t turn, int64_t row) {
         pass = place / p->count;
         place %= p->count;
     }
-    if (pass != s->pass) make_order(s, pass);
-    return s->order[place];
+    if (pass != s->pass) begin_order(s, pass);
+    return order_at(s, place);
 }
 
 /* Samples of a turn: only the last batch of the first set may be short. */
@@ -107,16 +113,30 @@ static inline void copy_sample(char *to, const char *from, int64_t bytes) {
     }
 }
 
+/* Samples lie anywhere in the column: the memory is told some rows ahead which lines will be copied, or each row would wait for it. */
+static inline void announce(const char *from, int64_t bytes) {
+    for (int64_t i = 0; i < bytes && i < MOST_AHEAD; i += LINE) __builtin_prefetch(from + i);
+}
+
+static void gather(const struct lane *l, char *to, const uint32_t *sample, int64_t rows) {
+    const struct nn_column *c = l->column;
+    for (int64_t i = 0; i < rows && i < AHEAD; i++) announce(c->at + sample[i] * c->stride, c->bytes);
+    for (int64_t i = 0; i < rows; i++, to += c->bytes) {
+        if (i + AHEAD < rows) announce(c->at + sample[i + AHEAD] * c->stride, c->bytes);
+        copy_sample(to, c->at + sample[i] * c->stride, c->bytes);
+    }
+}
+
 static void fill_turn(struct nn_batches *b, char *chunk, int64_t turn, int64_t place) {
+    for (int64_t i = 0; i < b->n_parts; i++) {
+        struct part_state *s = &b->parts[i];
+        int64_t rows = rows_of(s, turn);
+        for (int64_t row = 0; !s->plain && row < rows; row++) s->rows[row] = (uint32_t)sample_at(s, turn, row);
+    }
     for (int64_t k = 0; k < b->n_lanes; k++) {
         const struct lane *l = &b->lanes[k];
         struct part_state *s = &b->parts[l->part];
-        if (s->plain) continue;
-        char *to = chunk + l->place + place * l->turn_bytes;
-        int64_t bytes = l->column->bytes, rows = rows_of(s, turn);
-        for (int64_t row = 0; row < rows; row++, to += bytes) {
-            copy_sample(to, l->column->at + sample_at(s, turn, row) * l->column->stride, bytes);
-        }
+        if (!s->plain) gather(l, chunk + l->place + place * l->turn_bytes, s->rows, rows_of(s, turn));
     }
 }
 
@@ -166,6 +186,7 @@ static bool begin_parts(struct nn_batches *b, const struct nn_part *parts) {
         for (int64_t f = 0; f < s->p.use->n_fields; f++) s->plain &= s->p.set->columns[f].stride == s->p.set->columns[f].bytes;
         b->n_lanes += s->p.use->n_fields;
         if (!s->plain && !(s->order = nn_alloc_n(b->env, s->p.count, sizeof *s->order))) return false;
+        if (!s->plain && !(s->rows = nn_alloc_n(b->env, s->p.use->batch, sizeof *s->rows))) return false;
     }
     b->lanes = nn_alloc_n(b->env, b->n_lanes, sizeof *b->lanes);
     return b->lanes != NULL;
@@ -247,7 +268,10 @@ void nn_batches_end(struct nn_batches *b) {
         pthread_cond_destroy(&b->changed);
         pthread_mutex_destroy(&b->lock);
     }
-    for (int64_t i = 0; b->parts && i < b->n_parts; i++) nn_free(b->env, b->parts[i].order);
+    for (int64_t i = 0; b->parts && i < b->n_parts; i++) {
+        nn_free(b->env, b->parts[i].order);
+        nn_free(b->env, b->parts[i].rows);
+    }
     nn_free(b->env, b->parts);
     nn_free(b->env, b->lanes);
     nn_free_aligned(b->env, b->chunk[0]);

@@ -34,8 +34,10 @@ int32_t nn_words_find(const struct nn_words *w, const char *word, size_t n);
 bool nn_words_add(struct nn_env *env, struct nn_words *w, const char *word, size_t n);
 void nn_words_free(struct nn_env *env, struct nn_words *w);
 /* Cuts the next word off a text: its start, and *n its length; NULL at the end. Words are what stands between spaces and tabs,
- * characters are UTF-8 code points (a byte that is none stands for itself). */
+ * characters are UTF-8 code points. The text is UTF-8: whoever reads it has asked nn_utf8_fault. */
 const char *nn_next_word(const char **text, const char *end, enum nn_cut cut, size_t *n);
+/* The line, from 1, in which byte `place` of a text stands. */
+int64_t nn_line_at(const char *text, int64_t place);
 enum nn_cut nn_vocab_cut(const struct nn_vocab *v);
 
 /* ---- where files are ---- */

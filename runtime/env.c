@@ -209,6 +209,15 @@ static size_t utf8_length(const unsigned char *s, size_t n) {
     return want;
 }
 
+int64_t nn_utf8_fault(const char *s, int64_t n) {
+    size_t length;
+    for (int64_t i = 0; i < n; i += (int64_t)length) {
+        length = utf8_length((const unsigned char *)s + i, (size_t)(n - i));
+        if (length == 0) return i;
+    }
+    return -1;
+}
+
 void nn_text_json(struct nn_env *env, struct nn_text *t, const char *s, size_t n) {
     nn_text_add_n(env, t, "\"", 1);
     for (size_t i = 0; i < n;) {

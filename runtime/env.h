@@ -69,6 +69,8 @@ struct nn_text {
 void nn_text_add_n(struct nn_env *env, struct nn_text *t, const char *s, size_t n);
 void nn_text_add(struct nn_env *env, struct nn_text *t, const char *s);
 void nn_text_printf(struct nn_env *env, struct nn_text *t, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The place of the first byte that is not UTF-8, -1: there is none. */
+int64_t nn_utf8_fault(const char *s, int64_t n);
 /* A JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void nn_text_json(struct nn_env *env, struct nn_text *t, const char *s, size_t n);
 bool nn_text_ok(struct nn_env *env, const struct nn_text *t);

@@ -167,6 +167,19 @@ static bool add_label(struct nn_load *l, int64_t label) {
     return true;
 }
 
+static bool add_folder(struct nn_load *l, const struct form *f, const char *path, int64_t label);
+
+static bool add_class(struct nn_load *l, const struct form *f, const char *path, int64_t label) {
+    int64_t before = l->column->count;
+    if (!add_folder(l, f, path, label)) return false;
+    if (l->column->count > before) return true;
+    const char *whole = l->path;
+    l->path = path;
+    nn_load_fail(l, 0, "there are no pictures in this folder (each folder is a class)");
+    l->path = whole;
+    return false;
+}
+
 /* The files of one folder; label: -1 at the top, where folders are classes. */
 static bool add_folder(struct nn_load *l, const struct form *f, const char *path, int64_t label) {
     int64_t n, class = 0;
@@ -177,7 +190,7 @@ static bool add_folder(struct nn_load *l, const struct form *f, const char *path
         if (!inside)
             good = false;
         else if (nn_is_folder(inside))
-            good = label >= 0 || add_folder(l, f, inside, class ++);
+            good = label >= 0 || add_class(l, f, inside, class ++);
         else if (is_picture(inside) && !f->label)
             good = add_picture(l, f, inside);
         else if (is_picture(inside) && label >= 0)

@@ -60,6 +60,8 @@ static bool add_line(struct nn_load *l, const struct cutting *c, const char *tex
     } else if (c->words) {
         const char *word, *end = text + n;
         size_t length;
+        int64_t fault = nn_utf8_fault(text, (int64_t)n);
+        if (fault >= 0) return nn_load_fail(l, line, "byte %" PRId64 " of the line is not UTF-8", fault);
         for (int64_t i = 0; i < l->dims[0] && (word = nn_next_word(&text, end, c->cut, &length)); i++) {
             nn_value_put(at, l->elem, i, nn_words_find(c->words, word, length));
         }

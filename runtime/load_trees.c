@@ -45,6 +45,8 @@ static bool add_tree(struct nn_load *l, enum part part, const struct nn_words *w
     int64_t n, most = l->dims[0];
     const char *wrong = nn_tree_read(r->text, r->text + r->n, nodes, most, &n);
     if (wrong) return nn_load_fail(l, r->line, "this is not a tree: %s", wrong);
+    int64_t fault = part == PART_WORD ? nn_utf8_fault(r->text, (int64_t)r->n) : -1;
+    if (fault >= 0) return nn_load_fail(l, r->line, "byte %" PRId64 " of the line is not UTF-8", fault);
     if (n > most) return nn_load_fail(l, r->line, "the tree has %" PRId64 " nodes, nodes=%" PRId64, n, most);
     char *at = nn_load_room(l, 1);
     if (!at) return false;

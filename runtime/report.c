@@ -1,5 +1,5 @@
 /*
- * report.c - what a run says while it runs: the moving line, the lines of finished loops, the log, the profile.
+ * report.c - what a run says while it runs: the moving line, the lines of finished loops, the log.
  */
 #include "file.h"
 #include "run.h"
@@ -169,19 +169,4 @@ bool nn_report_loop(struct nn_run *r, int64_t index) {
         if (!good) return false;
     }
     return r->log < 0 || log_loop(r, index);
-}
-
-/* ---- profile ---- */
-
-void nn_report_profile(struct nn_run *r) {
-    double all = 0;
-    for (int64_t i = 0; i < r->program->n_funcs; i++) all += r->func_seconds[i];
-    nn_print(r->env, NN_ERR, "%12s %10s %12s %7s  %s\n", "seconds", "calls", "us a call", "share", "function");
-    for (int64_t i = 0; i < r->program->n_funcs; i++) {
-        double s = r->func_seconds[i];
-        int64_t n = r->func_calls[i];
-        if (n == 0) continue;
-        nn_print(r->env, NN_ERR, "%12.4f %10" PRId64 " %12.2f %6.1f%%  %s (%s:%" PRId64 ")\n", s, n, 1e6 * s / (double)n,
-                 all > 0 ? 100 * s / all : 0.0, r->program->funcs[i].name, r->program->source, r->program->funcs[i].line);
-    }
 }

@@ -8,6 +8,7 @@
 #include "run.h"
 #include "batch.h"
 #include "checkpoint.h"
+#include "profile.h"
 #include "random.h"
 #include "safetensors.h"
 #include "threads.h"
@@ -163,7 +164,8 @@ static bool make_frame(struct nn_run *r) {
     r->paces = nn_alloc_n(r->env, p->n_funcs, sizeof *r->paces);
     r->func_seconds = nn_alloc_n(r->env, p->n_funcs, sizeof *r->func_seconds);
     r->func_calls = nn_alloc_n(r->env, p->n_funcs, sizeof *r->func_calls);
-    if (!r->frame || !r->arena || !r->fields || !r->paces || !r->func_seconds || !r->func_calls) return false;
+    if (!r->frame || !r->arena || !r->fields || !r->paces || !r->func_seconds || !r->func_calls || !nn_profile_make(r))
+        return false;
     memset(r->frame, 0, (size_t)p->frame);
     for (int64_t i = 0; i < r->command->n_inputs; i++) r->fields[p->slots[r->command->inputs[i].slot].offset] = r->inputs[i].at;
     return true;
@@ -266,6 +268,7 @@ static bool call_function(struct nn_run *r, int64_t index) {
                            .batch = f->batch_bound > 0 ? nn_run_batch(r) : 1,
                            .fault = &fault,
                            .func = f};
+    if (r->settings->profile && !nn_profile_call(r, index, &call)) return false;
     put_places(r, f);
     struct nn_pace *pace = threads > 1 ? &r->paces[index] : NULL;
     double start = pace || r->settings->profile ? nn_now(r->env) : 0;
@@ -302,14 +305,8 @@ static bool init_slots(struct nn_run *r) {
 
 /* ---- loops ---- */
 
-bool nn_run_turn(struct nn_run *r, int64_t index) {
-    struct nn_item *item = &r->items[index];
-    uint64_t around = item->loop >= 0 ? r->items[item->loop].key : r->settings->seed;
-    item->key = nn_mix(around, (uint64_t)item->turn);
-    if (item->node->kind == NN_RANGE) {
-        if (item->node->counter >= 0) *(int32_t *)nn_run_slot(r, item->node->counter) = (int32_t)(item->lo + item->turn);
-        return true;
-    }
+/* Makes the next batch the one that steps see; waits for the reader if it is not there yet. */
+static bool next_batch(struct nn_run *r, struct nn_item *item) {
     if (!item->batches) { /* the loop begins, or goes on from a checkpoint */
         struct nn_part *parts = nn_alloc_n(r->env, item->node->n_sets, sizeof *parts);
         bool good = parts != NULL;
@@ -319,6 +316,21 @@ bool nn_run_turn(struct nn_run *r, int64_t index) {
         if (!item->batches) return false;
     }
     return nn_batches_next(item->batches, r->program->slots, r->fields, &item->batch);
+}
+
+bool nn_run_turn(struct nn_run *r, int64_t index) {
+    struct nn_item *item = &r->items[index];
+    uint64_t around = item->loop >= 0 ? r->items[item->loop].key : r->settings->seed;
+    item->key = nn_mix(around, (uint64_t)item->turn);
+    if (item->node->kind == NN_RANGE) {
+        if (item->node->counter >= 0) *(int32_t *)nn_run_slot(r, item->node->counter) = (int32_t)(item->lo + item->turn);
+        return true;
+    }
+    double start = r->settings->profile ? nn_now(r->env) : 0;
+    bool good = next_batch(r, item);
+    if (r->settings->profile) r->data_seconds += nn_now(r->env) - start;
+    r->data_calls++;
+    return good;
 }
 
 static bool count_turns(struct nn_run *r, struct nn_item *item) {
@@ -346,7 +358,9 @@ static bool count_turns(struct nn_run *r, struct nn_item *item) {
 
 static bool end_loop(struct nn_run *r, int64_t index) {
     struct nn_item *loop = &r->items[index];
+    double start = r->settings->profile ? nn_now(r->env) : 0;
     nn_batches_end(loop->batches);
+    if (r->settings->profile) r->data_seconds += nn_now(r->env) - start;
     loop->batches = NULL;
     for (int64_t i = index + 1; i < loop->end; i = r->items[i].end) {
         if (r->items[i].node->kind == NN_TRACK) nn_do_averages(r, &r->items[i]);
@@ -520,6 +534,7 @@ static void release(struct nn_run *r) {
     nn_free(env, r->paces);
     nn_free(env, r->func_seconds);
     nn_free(env, r->func_calls);
+    nn_profile_free(r);
     if (r->log >= 0) close(r->log);
 }
 

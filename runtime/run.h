@@ -79,6 +79,10 @@ struct nn_run {
     struct nn_pace *paces; /* by function */
     double *func_seconds;  /* --profile: by function */
     int64_t *func_calls;
+    uint64_t **profiles; /* --profile: by function, of its kernels (abi.h); NULL where it was not called */
+    int64_t *func_batch; /* ... and the sum of the batches of its calls */
+    double data_seconds; /* --profile: in which the run waited for batches, or made them itself */
+    int64_t data_calls;
 };
 
 /* Runs a command from its first statement to its outputs. Errors are in env->error; a signal gives status 128 + its number. */
@@ -104,7 +108,6 @@ bool nn_report_loop(struct nn_run *r, int64_t item);
 /* Removes the moving line, so that something else may be printed. */
 void nn_report_clear(struct nn_run *r);
 bool nn_log_open(struct nn_run *r, int64_t keep_bytes, bool resumed);
-void nn_report_profile(struct nn_run *r);
 
 /* ---- statements.c: print, save, load, write, keep, stop, track ---- */
 

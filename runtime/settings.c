@@ -60,7 +60,7 @@ static const struct {
     {KEY_CHECKPOINT, "checkpoint", "FILE", "write a checkpoint now and then, and when stopped"},
     {KEY_EVERY, "every", "WHEN", "how often: 30s, or 500 (steps); default 30s"},
     {KEY_RESUME, "resume", NULL, "go on from the checkpoint"},
-    {KEY_PROFILE, "profile", NULL, "time by function"},
+    {KEY_PROFILE, "profile", NULL, "time by function, kernel and source line"},
     {KEY_GUARD, "guard", NULL, "stop at the first NaN or infinity"},
     {KEY_HELP, "help", NULL, "this text"},
     {KEY_VERSION, "version", NULL, "source, its hash, compiler, flags"},
@@ -347,6 +347,9 @@ static bool take(struct nn_env *env, struct nn_settings *s, enum key key, const 
 
 /* What may not stand together, and what must be there. */
 static bool check_all(struct nn_env *env, struct nn_settings *s, bool every) {
+    if (s->data && !nn_is_folder(s->data)) {
+        return nn_fail(env, NN_BAD_INPUT, "--data=%s: there is no such folder", s->data);
+    }
     if (!s->checkpoint && s->resume) return nn_fail(env, NN_BAD_INPUT, "--resume needs --checkpoint=FILE: what to go on from");
     if (!s->checkpoint && every) return nn_fail(env, NN_BAD_INPUT, "--every needs --checkpoint=FILE: where to write");
     if (s->checkpoint && !every) s->every_seconds = 30;

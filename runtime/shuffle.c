@@ -5,14 +5,9 @@
 #include "shuffle.h"
 #include "random.h"
 
-struct stream {
-    uint32_t key[2], counter[4], word[4];
-    int left;
-};
+static struct nn_draws stream_begin(uint64_t key) { return (struct nn_draws){.key = {(uint32_t)key, (uint32_t)(key >> 32)}}; }
 
-static struct stream stream_begin(uint64_t key) { return (struct stream){.key = {(uint32_t)key, (uint32_t)(key >> 32)}}; }
-
-static uint32_t stream_next(struct stream *s) {
+static uint32_t stream_next(struct nn_draws *s) {
     if (s->left == 0) {
         nn_philox(s->counter, s->key, s->word);
         if (++s->counter[0] == 0) s->counter[1]++;
@@ -23,7 +18,7 @@ static uint32_t stream_next(struct stream *s) {
 
 /* A number below n, n >= 1, without bias: D. Lemire, "Fast Random Integer Generation in an Interval", ACM TOMACS 29 (2019),
  * algorithm 5. */
-static uint32_t stream_below(struct stream *s, uint32_t n) {
+static uint32_t stream_below(struct nn_draws *s, uint32_t n) {
     uint64_t m = (uint64_t)stream_next(s) * n;
     if ((uint32_t)m < n) {
         uint32_t least = -n % n;
@@ -32,16 +27,22 @@ static uint32_t stream_below(struct stream *s, uint32_t n) {
     return (uint32_t)(m >> 32);
 }
 
-void nn_shuffle(uint32_t *order, uint32_t n, uint64_t key) {
-    struct stream s = stream_begin(key);
-    for (uint32_t i = n; i > 1; i--) {
-        uint32_t j = stream_below(&s, i), t = order[i - 1];
-        order[i - 1] = order[j];
+struct nn_shuffler nn_shuffle_begin(uint32_t n, uint64_t key) { return (struct nn_shuffler){stream_begin(key), n}; }
+
+void nn_shuffle_on(struct nn_shuffler *s, uint32_t *order, uint32_t down_to) {
+    for (; s->left > down_to && s->left > 1; s->left--) {
+        uint32_t i = s->left - 1, j = stream_below(&s->stream, s->left), t = order[i];
+        order[i] = order[j];
         order[j] = t;
     }
 }
 
+void nn_shuffle(uint32_t *order, uint32_t n, uint64_t key) {
+    struct nn_shuffler s = nn_shuffle_begin(n, key);
+    nn_shuffle_on(&s, order, 0);
+}
+
 void nn_resample(uint32_t *order, uint32_t n, uint64_t key) {
-    struct stream s = stream_begin(key);
+    struct nn_draws s = stream_begin(key);
     for (uint32_t i = 0; i < n; i++) order[i] = stream_below(&s, n);
 }

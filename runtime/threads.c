@@ -2,6 +2,7 @@
  * threads.c - see threads.h.
  */
 #include "threads.h"
+#include "profile.h"
 #include <omp.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -45,6 +46,7 @@ void nn_threads_step(const struct nn_call *call, int64_t threads) {
         one.thread = 0;
         one.threads = 1;
         one.barrier = &barrier;
+        if (one.profile) nn_profile_start(one.profile);
         call->func->step(&one);
         return;
     }
@@ -54,6 +56,8 @@ void nn_threads_step(const struct nn_call *call, int64_t threads) {
         mine.thread = omp_get_thread_num();
         mine.threads = omp_get_num_threads(); /* may be fewer than asked for */
         mine.barrier = &barrier;
+        if (mine.thread != 0) mine.profile = NULL;
+        if (mine.profile) nn_profile_start(mine.profile);
         call->func->step(&mine);
     }
 }

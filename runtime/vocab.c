@@ -72,6 +72,7 @@ void nn_words_free(struct nn_env *env, struct nn_words *w) {
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
+/* Of UTF-8; at a byte that is none 1, so that nothing runs past the end. */
 static size_t character_length(const char *at, const char *end) {
     unsigned char c = (unsigned char)*at;
     size_t n = c < 0x80 ? 1 : c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : c >= 0xC0 ? 2 : 1;
@@ -106,6 +107,8 @@ enum nn_cut nn_vocab_cut(const struct nn_vocab *v) {
 
 struct counts {
     struct nn_env *env;
+    const struct nn_data_reader *reader;
+    const struct nn_vocab *vocab;
     struct nn_words words; /* in the order of their first appearance */
     int64_t *n;
     int64_t cap;
@@ -129,11 +132,24 @@ static bool count_word(void *context, const char *word, size_t n) {
     return nn_words_add(c->env, &c->words, word, n);
 }
 
+int64_t nn_line_at(const char *text, int64_t place) {
+    int64_t line = 1;
+    for (int64_t i = 0; i < place; i++) line += text[i] == '\n';
+    return line;
+}
+
 static bool count_file(struct counts *c, const char *path, enum nn_cut cut) {
     int64_t size;
     char *text = nn_read_all(c->env, path, &size);
     if (!text) return false;
-    bool good = true;
+    int64_t fault = nn_utf8_fault(text, size);
+    bool good = fault < 0;
+    if (!good) {
+        nn_fail(c->env, NN_BAD_INPUT, "%s:%" PRId64 ": byte %" PRId64 " of the file is not UTF-8 (vocab %s, %s:%" PRId64 ")",
+                path, nn_line_at(text, fault), fault, c->vocab->name, c->reader->program->source, c->vocab->line);
+        nn_free(c->env, text);
+        return false;
+    }
     const char *at = text, *end = text + size, *word;
     size_t n;
     if (cut == NN_CUT_WORDS && nn_tree_looks_like(text, end)) {
@@ -190,7 +206,7 @@ static bool make_words(struct nn_data_reader *r, const struct nn_vocab *v, struc
         for (int64_t i = 0; good && i < v->n_files; i++) good = nn_words_add(env, words, v->files[i], strlen(v->files[i]));
         return good;
     }
-    struct counts c = {.env = env};
+    struct counts c = {.env = env, .reader = r, .vocab = v};
     for (int64_t i = 0; good && i < v->n_files; i++) {
         char *path = nn_find_file(env, &r->folders, v->files[i]);
         if (!path) {

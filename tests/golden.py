@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """golden.py NNC [--update] [FILTER] - texts, and beside each what must become of it. The neighbour's name says what is done:
 
-    x.nn     x.err              must fail with status 2 and exactly these words
+    x.nn     x.err              --emit=graph --stop-after=autodiff must fail with status 2 and exactly these words
+    x.nn     x.warn             the same must succeed, with exactly these words
     x.nn     x.ast              --emit=ast
+    x.nn     x.out              what the command `show` prints: --eval show --eval-type=f32
     x.graph  x.simplify.graph   --passes=simplify --emit=graph
     x.graph  x.lower.loops      --passes=lower --emit=loops
     x.loops  x.tile.loops       --passes=tile --emit=loops
     x.graph, x.loops            without a neighbour: reads and prints as the same bytes
     x.graph  x.err              must fail
+    x.graph  x.lower.err        --passes=lower must fail
 
 --update rewrites what differs; read the diff before you keep it.
 """
@@ -33,9 +36,15 @@ def cases(folder):
             if kind in (".graph", ".loops") and middle:
                 found = True
                 yield other, [name, f"--passes={middle}", f"--emit={kind[1:]}"], other, 0
-            elif other == stem + ".err":
+            elif other in (stem + ".err", stem + ".warn"):
                 found = True
-                yield other, [name, "--emit=graph"], other, 2
+                yield other, [name, "--emit=graph", *(["--stop-after=autodiff"] if ext == ".nn" else [])], other, 2 if kind == ".err" else 0
+            elif kind == ".err":
+                found = True
+                yield other, [name, f"--passes={middle}", "--emit=loops"], other, 2
+            elif other == stem + ".out":
+                found = True
+                yield other, [name, "--eval-type=f32", "--eval", "show", "--progress=none"], other, 0
             elif other == stem + ".ast":
                 found = True
                 yield other, [name, "--emit=ast"], other, 0
@@ -51,7 +60,7 @@ def run(nnc, root, label, update=False, only=""):
             if only and only not in where: continue
             try: got, out, err = run_nnc(nnc, folder, *args)
             except subprocess.TimeoutExpired: got, out, err = "no end", "", ""
-            text = err if status else out
+            text = err if status or expected.endswith(".warn") else out
             with open(os.path.join(folder, expected), encoding="utf-8") as f: want = f.read()
             if got == status and text == want:
                 passed += 1

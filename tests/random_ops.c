@@ -314,8 +314,6 @@ Value *gen_make_reduce(Gen *g, OpCode code) {
     bool truth = code == OP_any || code == OP_all;
     Value *x = gen_some(g, truth ? gen_is_bool : gen_is_number, 1);
     int64_t axes[MAX_RANK], n = gen_axes(g, x->type->rank, axes);
-    for (int64_t k = 0; k < n && code == OP_prod && gen_differentiable(g); k++)
-        if (x->type->dim[axes[k]].batch) return NULL; /* no gradient passes through a product over the batch */
     Attr a = attr_ints(g->arena, A_axes, axes, n);
     return gen_tame(g, gen_try_op(g, code, 1, &x, 1, &a, NULL));
 }

@@ -1,6 +1,10 @@
 """support.py - what the tests of whole programs share: finding and running them, compiling a program once, reading its results.
 
-A test is a function `test_NAME(t)` in a file test_*.py of this folder; t is a Case. It fails by an AssertionError, is skipped by Skip.
+A test is a function `test_NAME(t)` in a file test_*.py of this folder; t is a Case. It fails by an AssertionError, is skipped by Skip; a text that it returns
+(what it counted) is printed behind its `ok`.
+
+    python3 support.py NNC [FILTER]     the tests with FILTER in their name
+    NNC_FULL=1                          longer forms: all variants of the samples, whole epochs on the evaluator
 """
 import glob, hashlib, importlib, inspect, json, os, shutil, struct, subprocess, sys, tempfile, time, traceback
 
@@ -10,6 +14,9 @@ SHARED = os.path.join(os.path.dirname(ROOT), "shared", "data")
 
 class Skip(Exception):
     pass
+
+
+def full(): return os.environ.get("NNC_FULL", "0") != "0"
 
 
 class Case:
@@ -99,9 +106,9 @@ def run_all(nnc, tests, only=""):
                 if not name.startswith("test_") or test.__module__ != module.__name__ or only not in f"{module.__name__}.{name}": continue
                 case, start = Case(nnc, tempfile.mkdtemp(prefix="nnc-test-"), cache), time.time()
                 try:
-                    test(case)
+                    note = test(case)
                     passed += 1
-                    word = "ok"
+                    word = f"ok: {note}" if isinstance(note, str) else "ok"
                 except Skip as why:
                     skipped += 1
                     word = f"skipped: {why}"

@@ -66,6 +66,23 @@ def test_the_program_explains_itself(t):
     fails(t, t.path("alone"), "predict", f"--x={t.write('x.csv', ','.join('0' * 64))}", words=["train", "digits.safetensors"])
 
 
+def test_options_of_another_mode(t):
+    """One clear line, status 2, nothing written."""
+    digits = os.path.join(t.root, "samples/digits.nn")
+    graph = t.write("x.graph", "graph front\n")
+    before = sorted(os.listdir(t.folder))
+    for args, words in [(["--emit=ast", "--passes=fuse"], ["--passes"]), (["--eval-type=f32"], ["--eval-type", "--eval"]), (["--static", "--emit=graph"], ["--static"]),
+                        (["--keep-temps", "--summary"], ["--keep-temps"]), (["--emit=graph", "--stop-after=tile"], ["--emit=loops"]), (["--emit=loops", "--stop-after=fuse"], ["--emit=graph"]),
+                        (["--summary", "--plan"], ["one thing at a time"]), (["-o", "x", "--eval", "train"], ["-o"]), (["--emit=graph", "-o", "no/where"], ["no/where", "cannot be written"]),
+                        (["--max-batch"], ["--max-batch"]), (["-q"], ["q"]), (["--list-pases"], ["--list-passes"]), (["-D", "hidden=1", "-D", "hidden=2"], ["twice"])]:
+        fails(t, t.nnc, digits, *args, words=words)
+    fails(t, t.nnc, digits, graph, words=["one program at a time"])
+    fails(t, t.nnc, graph, "-D", "a=1", "--emit=graph", words=["-D a"])
+    fails(t, t.nnc, digits, "--eval", "train", f"--data={t.path('nowhere')}", words=["nowhere", "no such folder"])
+    fails(t, t.compile("digits"), "train", f"--data={t.path('nowhere')}", words=["nowhere", "no such folder"])
+    assert sorted(os.listdir(t.folder)) == before
+
+
 def test_run_keeps_nothing_beside_the_source(t):
     source = t.write("hello.nn", "option n = 3\ncommand hello { print \"n is {n}\" }\n")
     done = t.run(t.nnc, "run", source, "hello", "--n=5", env={"XDG_CACHE_HOME": t.path("cache")})

@@ -1,6 +1,7 @@
 """The reference evaluator as a user meets it: the same flags, the same lines; gradients against differences; passes that change no number."""
 import os, re
 
+import datasets
 from support import Skip
 
 FASHION = "/usr/share/datasets/fashion-mnist"
@@ -59,6 +60,40 @@ def test_f64_is_near(t):
             for x, y in zip(a, b): assert abs(x - y) <= 2e-4 * abs(y) + 2e-5, f"{name}: {x} and {y}"
 
 
+# the command line of one epoch, or of as many steps, at full size; and the data
+EPOCH = {
+    "digits": (["train", "--epochs=1"], "digits"),
+    "perceptron": (["train", "--steps=200"], None),
+    "delta": (["train", "--epochs=1"], "digits"),
+    "hebb": (["train", "--steps=200"], None),
+    "optimizers": (["train", "--rounds=40"], None),
+    "activations": (["train", "--epochs=1"], "digits"),
+    "multitask": (["train", "--epochs=1"], "digits"),
+    "mlp": (["train", "--epochs=1"], "mnist"),  # 3,000 images
+}
+
+
+def test_an_epoch_in_f64(t):
+    """After an epoch the compiled program has the evaluator's losses in f64 to 1e-4, and right answers to within 3 samples."""
+    compared = 0
+    for name, (args, data) in EPOCH.items():
+        args = [*args, f"--data={datasets.folder(t, data)}", f"--out={t.folder}"]
+        program, evaluator = t.log(t.compile(name), *args), t.log(t.nnc, source(t, name), "--eval", *args)
+        assert len(program) == len(evaluator), name
+        for a, b in zip(program, evaluator):
+            assert a.keys() == b.keys() and a["samples"] == b["samples"], (name, a, b)
+            for key in a.keys() - {"command", "line", "data", "epoch", "step", "samples"}:
+                right = "accuracy" in key or key in ("right", "test")
+                near = abs(a[key] - b[key]) * a["samples"] < 3.01 if right else abs(a[key] - b[key]) <= 1e-4 * abs(b[key])
+                assert near, f"{name}, line {a['line']}: {key} is {a[key]}, in f64 {b[key]} ({a['samples']} samples)"
+                compared += 1
+        if program: continue
+        a, b = (numbers(t.run(*command, *args).stdout) for command in ([t.compile(name)], [t.nnc, source(t, name), "--eval"]))
+        assert len(a) == len(b) > 0 and all(abs(x - y) <= 1e-4 * abs(y) + 1e-6 for x, y in zip(a, b)), f"{name} prints {a[-9:]}, in f64 {b[-9:]}"
+        compared += len(a)
+    return f"{len(EPOCH)} samples, {compared} numbers"
+
+
 def test_flags_of_the_program(t):
     digits = source(t, "digits")
     out = t.run(t.nnc, digits, "--eval", "train", "--help").stdout
@@ -92,7 +127,8 @@ def test_checkpoints_of_the_evaluator(t):
 
 
 def test_gradcheck(t):
-    for name in SHORT:
+    """At full size, of all commands at once; all samples at small sizes: test_programs.py."""
+    for name in ("digits", "perceptron", "hebb", "optimizers"):
         done = t.run(t.nnc, "--gradcheck", source(t, name), status=None)
         assert done.returncode == 0, f"{name}: status {done.returncode}\n{done.stdout[-800:]}\n{done.stderr[-800:]}"
         if name == "hebb": continue  # asks for no gradient
@@ -118,7 +154,8 @@ def test_gradcheck_of_what_is_stopped(t):
 
 
 def test_verify_passes(t):
-    for name in SHORT:
+    """Through to the planned loops, at full size; all samples at small sizes: test_programs.py."""
+    for name in ("digits", "perceptron", "optimizers"):
         done = t.run(t.nnc, "--verify-passes", source(t, name), "-o", t.path("checked"), status=None)
         assert done.returncode == 0, f"{name}: status {done.returncode}\n{done.stderr[-1500:]}"
         t.run(t.path("checked"), status=2)

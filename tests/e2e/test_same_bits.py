@@ -28,11 +28,16 @@ def assert_same(name, a, b):
     for key in a[1]: assert a[1][key] == b[1][key], f"{name}: {key} differs"
 
 
+def mlp_data(t):
+    """Where its data are."""
+    try: return [f"--data={t.shared('mnist')}"]
+    except Skip: return ["--data=/usr/share/datasets/fashion-mnist"]
+
+
 def runs(t):
     """(name, flags of nnc, arguments) of every sample that can run here."""
     for name, args in SAMPLES.items(): yield name, args
-    try: yield "mlp", MLP + [f"--data={t.shared('mnist')}"]
-    except Skip: yield "mlp", MLP + ["--data=/usr/share/datasets/fashion-mnist"]
+    yield "mlp", MLP + mlp_data(t)
 
 
 def test_threads(t):
@@ -40,6 +45,14 @@ def test_threads(t):
         program = t.compile(name)
         one = weights(t, program, args, "--threads=1")
         for threads in (2, 3, 7): assert_same(f"{name}, {threads} threads", one, weights(t, program, args, f"--threads={threads}"))
+
+
+def test_long_chains(t):
+    """Gradients over more samples than a chain holds (4096) are made of pieces, which threads share."""
+    args = ["train", "--epochs=1", "--batches=2", *mlp_data(t)]
+    want = weights(t, t.compile("mlp", "-D", "batch_size=9000"), args, "--threads=1")
+    for threads in (2, 7): assert_same(f"9000 samples, {threads} threads", want, weights(t, t.compile("mlp", "-D", "batch_size=9000"), args, f"--threads={threads}"))
+    assert_same("9000 samples, x86-64-v3", want, weights(t, t.compile("mlp", "-D", "batch_size=9000", "--cpu=x86-64-v3"), args))
 
 
 def test_twice_in_a_row(t):
@@ -67,7 +80,9 @@ def test_printed_stages_are_programs(t):
 
 
 def test_evaluator_has_the_bits_of_the_program(t):
+    """At full size; all samples at small sizes: test_programs.py."""
     for name, args in runs(t):
+        if name not in ("digits", "mlp"): continue
         short = args + (["--batches=6"] if "--batches=40" not in args else ["--batches=3"])
         program = t.compile(name)
         want = weights(t, program, short)

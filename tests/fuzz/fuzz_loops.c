@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             fuzz_wrong("loops do not read back", text_str(a, &first));
         }
         loops_print(q, again, NULL, &second, a);
-        if (first.n != second.n || memcmp(first.at, second.at, first.n) != 0) fuzz_wrong("loops read back as others", text_str(a, &first));
+        if (first.n != second.n || memcmp(first.at, second.at, first.n) != 0)
+            fuzz_wrong("loops read back as others", text_str(a, &first));
     }
     arena_free(a);
     return 0;

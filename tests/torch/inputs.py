@@ -39,6 +39,22 @@ def digest(values):
     return {"n": len(values), "sum": sum(values), "norm": sum(v * v for v in values) ** 0.5, "at": [values[i] for i in places(len(values))]}
 
 
+def summary(shape, values, kept=8):
+    """A digest in which every element counts: sum, norm, a product with fixed numbers, and some elements to look at."""
+    n = len(values)
+    along = numbers("summary", n, 1.0)
+    at = values if n <= kept else [values[i * (n - 1) // (kept - 1)] for i in range(kept)]
+    return {"shape": shape, "sum": sum(values), "norm": sum(v * v for v in values) ** 0.5, "along": sum(a * b for a, b in zip(along, values)),
+            "at": list(at)}
+
+
+def shortened(x):
+    """All numbers in x with 12 digits."""
+    if isinstance(x, dict): return {k: shortened(v) for k, v in x.items()}
+    if isinstance(x, list): return [shortened(v) for v in x]
+    return float(f"{x:.12g}") if isinstance(x, float) else x
+
+
 # name -> shape, in the order of the programs
 MLP = {"net.neurons_1.W": [784, 300], "net.neurons_1.θ": [300], "net.neurons_2.W": [300, 10], "net.neurons_2.θ": [10]}
 MULTITASK = {"net.dense_1.w": [64, 64], "net.dense_1.b": [64], "net.dense_2.w": [64, 32], "net.dense_2.b": [32],

@@ -4,27 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SUITES(X) \
-    X(autodiff)   \
-    X(backend)    \
-    X(simplify)   \
-    X(elaborate)  \
-    X(errors)     \
-    X(eval)       \
-    X(gradients)  \
-    X(plan) \
-    X(fuse) \
-    X(lower) \
-    X(loops) \
-    X(graph)      \
-    X(math)       \
-    X(mutate)     \
-    X(random)     \
-    X(random_loops) \
-    X(runtime)    \
-    X(runtime_checkpoint) \
-    X(runtime_data) \
-    X(syntax) \
+#define SUITES(X)                                                                                                                \
+    X(autodiff)                                                                                                                  \
+    X(backend)                                                                                                                   \
+    X(simplify)                                                                                                                  \
+    X(elaborate)                                                                                                                 \
+    X(errors)                                                                                                                    \
+    X(eval)                                                                                                                      \
+    X(gradients)                                                                                                                 \
+    X(plan)                                                                                                                      \
+    X(fuse)                                                                                                                      \
+    X(lower)                                                                                                                     \
+    X(loops)                                                                                                                     \
+    X(graph)                                                                                                                     \
+    X(math)                                                                                                                      \
+    X(mutate)                                                                                                                    \
+    X(random)                                                                                                                    \
+    X(random_loops)                                                                                                              \
+    X(runtime)                                                                                                                   \
+    X(runtime_checkpoint)                                                                                                        \
+    X(runtime_data)                                                                                                              \
+    X(syntax)                                                                                                                    \
     X(tile)
 
 #define X(name) Suite *name##_suite(void);

@@ -27,6 +27,8 @@ typedef struct Native {
 static const char native_stub[] = "#include <pthread.h>\n"
                                   "struct nn_call { void *a[6]; pthread_barrier_t *barrier; };\n"
                                   "void nn_barrier_wait(struct nn_call *c);\n"
+                                  "void nn_profile_lap(unsigned long long *profile, long long k);\n"
+                                  "void nn_profile_lap(unsigned long long *profile, long long k) { (void)profile, (void)k; }\n"
                                   "void nn_barrier_wait(struct nn_call *c) { pthread_barrier_wait(c->barrier); }\n";
 
 static LoopsProgram *native_parse(Arena *a, const char *text) {
@@ -67,9 +69,10 @@ static Native *native_build(Arena *a, LoopsProgram *loops, const BackendTarget *
     const char *folder = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
     static int count; /* a name of its own, or dlopen takes an earlier one for it */
     char *base = arena_printf(a, "%s/native.%ld.%d", folder, (long)getpid(), count++);
-    const char *object = arena_printf(a, "%s.o", base), *stub = arena_printf(a, "%s.c", base), *shared = arena_printf(a, "%s.so", base);
+    const char *object = arena_printf(a, "%s.o", base), *stub = arena_printf(a, "%s.c", base),
+               *shared = arena_printf(a, "%s.so", base);
     struct nn_program *program = program_make(a, n->loops->module, n->loops, NULL);
-    BackendOptions o = {.target = target, .kind = EMIT_OBJECT, .out = object, .time = keep};
+    BackendOptions o = {.target = target, .kind = EMIT_OBJECT, .out = object, .verify = true, .time = keep};
     bool ok = backend_compile(a, d, n->loops, program, &o);
     FILE *f = fopen(stub, "w");
     ok = ok && f && fputs(native_stub, f) >= 0 && fclose(f) == 0;
@@ -172,7 +175,7 @@ static void *native_thread(void *arg) {
     return NULL;
 }
 
-static void native_call(const Native *n, NativeRun *r, const char *name, int64_t batch, int threads) {
+static inline void native_call(const Native *n, NativeRun *r, const char *name, int64_t batch, int threads) {
     const struct nn_func *f = &n->program->funcs[native_func(n, name)];
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, (unsigned)threads);
@@ -180,8 +183,16 @@ static void native_call(const Native *n, NativeRun *r, const char *name, int64_t
     NativeThread t[64];
     r->fault = (struct nn_fault){0};
     for (int i = 0; i < threads; i++)
-        t[i] = (NativeThread){f->step, {.frame = r->frame, .arena = r->scratch, .fields = r->fields, .batch = batch, .thread = i, .threads = threads,
-                                        .barrier = (struct nn_barrier *)&barrier, .fault = &r->fault, .func = f}};
+        t[i] = (NativeThread){f->step,
+                              {.frame = r->frame,
+                               .arena = r->scratch,
+                               .fields = r->fields,
+                               .batch = batch,
+                               .thread = i,
+                               .threads = threads,
+                               .barrier = (struct nn_barrier *)&barrier,
+                               .fault = &r->fault,
+                               .func = f}};
     for (int i = 1; i < threads; i++) pthread_create(&id[i], NULL, native_thread, &t[i]);
     native_thread(&t[0]);
     for (int i = 1; i < threads; i++) pthread_join(id[i], NULL);

@@ -179,8 +179,8 @@ static const char *case_text(Arena *a, const Case *c) {
         s += strspn(s, "; ");
     }
     const char *bound = strchr(c->inputs, 'B') || strstr(c->body, "[B") ? "field %dummy: f32[B<=4] of @test\n" : "";
-    return arena_printf(a, "graph front\n%s%scommand @test() {\n}\nfunc @f(%s%s) -> () {\n%s\nreturn\n}\n", text_str(a, &slots), bound, text_str(a, &params),
-                        *bound ? ", %dummy: f32[B<=4]" : "", c->body);
+    return arena_printf(a, "graph front\n%s%scommand @test() {\n}\nfunc @f(%s%s) -> () {\n%s\nreturn\n}\n", text_str(a, &slots),
+                        bound, text_str(a, &params), *bound ? ", %dummy: f32[B<=4]" : "", c->body);
 }
 
 static Value *find_value(const Func *f, const char *name) {
@@ -200,7 +200,8 @@ static void write_out(TestGraph *g, Value *v) {
 
 /* sum over all of x * weights, where the weights are a new input */
 static Value *weigh(TestGraph *g, Builder *b, Value *x) {
-    Slot *s = slot_new(g->m, type_has_batch(x->type) ? SLOT_FIELD : SLOT_VAR, intern_printf("weights%zu", g->f->in_slots.n), x->type, (Loc){0});
+    Slot *s = slot_new(g->m, type_has_batch(x->type) ? SLOT_FIELD : SLOT_VAR, intern_printf("weights%zu", g->f->in_slots.n),
+                       x->type, (Loc){0});
     s->command = intern("test");
     s->batch_bound = type_has_batch(x->type) ? 4 : 0;
     Value *p = g_binary(b, OP_mul, x, func_read(g->f, s));
@@ -214,7 +215,7 @@ static Value *add_loss(Builder *b, Value *sum, Value *more) { return sum ? g_bin
 enum { MOST_INPUTS = 32 };
 
 typedef struct Built {
-    int n_x;             /* inputs of the case */
+    int n_x;                /* inputs of the case */
     bool is_x[MOST_INPUTS]; /* differentiated by */
     int n_d;
 } Built;
@@ -282,7 +283,8 @@ static double slope(const Built *u, Tensor *const *grads, Tensor *const *d, bool
 
 static void check_close(const Case *c, const char *what, double got, double want, uint64_t seed) {
     double off = fabs(got - want);
-    ck_assert_msg(off <= 1e-6 + 1e-6 * fabs(want), "%s, %s: the gradient says %.12g, the difference %.12g (seed %" PRIu64 ")", c->name, what, got, want, seed);
+    ck_assert_msg(off <= 1e-6 + 1e-6 * fabs(want), "%s, %s: the gradient says %.12g, the difference %.12g (seed %" PRIu64 ")",
+                  c->name, what, got, want, seed);
 }
 
 /* The passes behind autodiff, one after the other: every result must be what it was. */
@@ -299,7 +301,9 @@ static void check_late_passes(const Case *c, TestGraph *g, Tensor **in, Tensor *
         for (size_t i = 0; i < g->f->body->results.n; i++) {
             for (int64_t k = 0; k < before[i]->count; k++) {
                 double x = tensor_get(before[i], k), y = tensor_get(after[i], k);
-                ck_assert_msg(fabs(x - y) <= 1e-9 + 1e-9 * fabs(x), "%s: %s changed result %zu at %d from %.17g to %.17g (seed %" PRIu64 ")", c->name, passes[p].name, i, (int)k, x, y, seed);
+                ck_assert_msg(fabs(x - y) <= 1e-9 + 1e-9 * fabs(x),
+                              "%s: %s changed result %zu at %d from %.17g to %.17g (seed %" PRIu64 ")", c->name, passes[p].name,
+                              i, (int)k, x, y, seed);
             }
             tensor_release(after[i]);
         }
@@ -388,10 +392,11 @@ static const Exact exact[] = {
 enum { N_EXACT = sizeof exact / sizeof *exact };
 
 static TestGraph vector_graph(Arena *a, const char *body, const char *wrt) {
-    return test_read(arena_printf(a,
-                                  "graph front\nvar %%x: f32[4] of @c\nvar %%z: f32[4] of @c\nvar %%dx: f32[4] of @c\ncommand @c() {\n}\n"
-                                  "func @f(%%x: f32[4], %%z: f32[4]) -> (%%dx: f32[4]) {\n%s\n%%dx = grad %%l wrt %s : f32[4]\nreturn %%dx\n}\n",
-                                  body, wrt));
+    return test_read(arena_printf(
+        a,
+        "graph front\nvar %%x: f32[4] of @c\nvar %%z: f32[4] of @c\nvar %%dx: f32[4] of @c\ncommand @c() {\n}\n"
+        "func @f(%%x: f32[4], %%z: f32[4]) -> (%%dx: f32[4]) {\n%s\n%%dx = grad %%l wrt %s : f32[4]\nreturn %%dx\n}\n",
+        body, wrt));
 }
 
 START_TEST(exact_values) {
@@ -412,7 +417,8 @@ START_TEST(exact_values) {
         }
         test_run(&g, EVAL_F64, 1, in, out);
         for (int i = 0; i < 4; i++)
-            ck_assert_msg(fabs(tensor_get(out[0], i) - e->dx[i]) <= 1e-12, "%s: dx[%d] is %g, not %g", e->name, i, tensor_get(out[0], i), e->dx[i]);
+            ck_assert_msg(fabs(tensor_get(out[0], i) - e->dx[i]) <= 1e-12, "%s: dx[%d] is %g, not %g", e->name, i,
+                          tensor_get(out[0], i), e->dx[i]);
         tensor_release(in[0]);
         tensor_release(in[1]);
         tensor_release(out[0]);
@@ -444,17 +450,21 @@ static void check_report(const char *body, const char *wrt, bool ok, const char 
 }
 
 START_TEST(an_unreached_parameter) {
-    check_report("%s = mul %x, %x : f32[4]\n%l = sum %s, axes=[0] : f32", "%z", true, "the gradient with respect to `z` is 0 everywhere");
-    check_report("%s = floor %x : f32[4]\n%l = sum %s, axes=[0] : f32", "%x", true, "the gradient with respect to `x` is 0 everywhere");
+    check_report("%s = mul %x, %x : f32[4]\n%l = sum %s, axes=[0] : f32", "%z", true,
+                 "the gradient with respect to `z` is 0 everywhere");
+    check_report("%s = floor %x : f32[4]\n%l = sum %s, axes=[0] : f32", "%x", true,
+                 "the gradient with respect to `x` is 0 everywhere");
 }
 END_TEST
 
 START_TEST(refusals) {
-    check_report("%w = while %x, max=9 : f32[4] {\nblock (%a: f32[4])\n%k = constant 9 : f32\n%s = sum %a, axes=[0] : f32\n%b = lt %s, %k : bool\nyield %b\nblock (%c: f32[4])\n%n = add %c, %c : f32[4]\nyield %n\n}\n"
+    check_report("%w = while %x, max=9 : f32[4] {\nblock (%a: f32[4])\n%k = constant 9 : f32\n%s = sum %a, axes=[0] : f32\n%b = "
+                 "lt %s, %k : bool\nyield %b\nblock (%c: f32[4])\n%n = add %c, %c : f32[4]\nyield %n\n}\n"
                  "%l = sum %w, axes=[0] : f32",
                  "%x", false, "no gradient passes through this `while`");
     check_report("%z0 = slice %z, start=[0], limit=[1], step=[1] : f32[1]\n%z1 = reshape %z0 : f32\n%n = convert %z1 : i32\n"
-                 "%w = scan %x, %n, carry=1, axes=[], yaxes=[], reverse=false, trip=-1 : f32[4] {\nblock (%t: i32, %c: f32[4])\n%s = sin %c : f32[4]\nyield %s\n}\n%l = sum %w, axes=[0] : f32",
+                 "%w = scan %x, %n, carry=1, axes=[], yaxes=[], reverse=false, trip=-1 : f32[4] {\nblock (%t: i32, %c: "
+                 "f32[4])\n%s = sin %c : f32[4]\nyield %s\n}\n%l = sum %w, axes=[0] : f32",
                  "%x", false, "the number of its turns is known only when it runs");
 }
 END_TEST
@@ -462,14 +472,20 @@ END_TEST
 /* ---- loops ---- */
 
 static const char *loop_text(Arena *a, int turns) {
-    return arena_printf(a,
-                        "graph front\nvar %%h0: f32[4] of @c\nvar %%w: f32[4, 4] of @c\nvar %%x: f32[%d, 4] of @c\nvar %%l: f32 of @c\nvar %%dw: f32[4, 4] of @c\nvar %%dx: f32[%d, 4] of @c\nvar %%dh: f32[4] of @c\n"
-                        "command @c() {\n}\nfunc @f(%%h0: f32[4], %%w: f32[4, 4], %%x: f32[%d, 4]) -> (%%l: f32, %%dh: f32[4], %%dw: f32[4, 4], %%dx: f32[%d, 4]) {\n"
-                        "%%h, %%ys = scan %%h0, %%x, carry=1, axes=[0], yaxes=[1], reverse=false, trip=%d : f32[4], f32[4, %d] {\nblock (%%t: i32, %%c: f32[4], %%xt: f32[4])\n"
-                        "%%p = contract \"h,hk->k\" %%c, %%w : f32[4]\n%%s = add %%p, %%xt : f32[4]\n%%n = tanh %%s : f32[4]\n%%q = sin %%s : f32[4]\nyield %%n, %%q\n}\n"
-                        "%%y2 = mul %%ys, %%ys : f32[4, %d]\n%%l1 = sum %%y2, axes=[0, 1] : f32\n%%l2 = sum %%h, axes=[0] : f32\n%%l = add %%l1, %%l2 : f32\n"
-                        "%%dh, %%dw, %%dx = grad %%l wrt %%h0, %%w, %%x : f32[4], f32[4, 4], f32[%d, 4]\nreturn %%l, %%dh, %%dw, %%dx\n}\n",
-                        turns, turns, turns, turns, turns, turns, turns, turns);
+    return arena_printf(
+        a,
+        "graph front\nvar %%h0: f32[4] of @c\nvar %%w: f32[4, 4] of @c\nvar %%x: f32[%d, 4] of @c\nvar %%l: f32 of @c\nvar %%dw: "
+        "f32[4, 4] of @c\nvar %%dx: f32[%d, 4] of @c\nvar %%dh: f32[4] of @c\n"
+        "command @c() {\n}\nfunc @f(%%h0: f32[4], %%w: f32[4, 4], %%x: f32[%d, 4]) -> (%%l: f32, %%dh: f32[4], %%dw: f32[4, 4], "
+        "%%dx: f32[%d, 4]) {\n"
+        "%%h, %%ys = scan %%h0, %%x, carry=1, axes=[0], yaxes=[1], reverse=false, trip=%d : f32[4], f32[4, %d] {\nblock (%%t: "
+        "i32, %%c: f32[4], %%xt: f32[4])\n"
+        "%%p = contract \"h,hk->k\" %%c, %%w : f32[4]\n%%s = add %%p, %%xt : f32[4]\n%%n = tanh %%s : f32[4]\n%%q = sin %%s : "
+        "f32[4]\nyield %%n, %%q\n}\n"
+        "%%y2 = mul %%ys, %%ys : f32[4, %d]\n%%l1 = sum %%y2, axes=[0, 1] : f32\n%%l2 = sum %%h, axes=[0] : f32\n%%l = add %%l1, "
+        "%%l2 : f32\n"
+        "%%dh, %%dw, %%dx = grad %%l wrt %%h0, %%w, %%x : f32[4], f32[4, 4], f32[%d, 4]\nreturn %%l, %%dh, %%dw, %%dx\n}\n",
+        turns, turns, turns, turns, turns, turns, turns, turns);
 }
 
 static void count_op(Op *op, void *arg) { (void)op, ++*(int *)arg; }
@@ -506,7 +522,8 @@ START_TEST(loop_against_written_out) {
     test_run(&flat, EVAL_F64, 1, in, y);
     for (int i = 0; i < 4; i++)
         for (int64_t k = 0; k < x[i]->count; k++)
-            ck_assert_msg(fabs(tensor_get(x[i], k) - tensor_get(y[i], k)) <= 1e-13, "result %d differs at %d: %.17g, %.17g", i, (int)k, tensor_get(x[i], k), tensor_get(y[i], k));
+            ck_assert_msg(fabs(tensor_get(x[i], k) - tensor_get(y[i], k)) <= 1e-13, "result %d differs at %d: %.17g, %.17g", i,
+                          (int)k, tensor_get(x[i], k), tensor_get(y[i], k));
     for (int i = 0; i < 3; i++) tensor_release(in[i]);
     for (int i = 0; i < 4; i++) tensor_release(x[i]), tensor_release(y[i]);
     arena_free(loop.a);

@@ -20,7 +20,8 @@ static uint32_t draw(void) {
 }
 
 static double awkward(void) {
-    static const double odd[] = {0, -0.0, 1, -1, 0.5, 1e-40, -1e-42, INFINITY, -INFINITY, NAN, 1e30, -3e38, 87.3, -103.9, 1e-7, 3e9, -2.5, 1.5};
+    static const double odd[] = {0,   -0.0, 1,     -1,   0.5,    1e-40, -1e-42, INFINITY, -INFINITY,
+                                 NAN, 1e30, -3e38, 87.3, -103.9, 1e-7,  3e9,    -2.5,     1.5};
     if (draw() % 4 == 0) return odd[draw() % (sizeof odd / sizeof *odd)];
     return ((double)draw() / (1u << 30) - 1) * (draw() % 3 ? 4 : 200);
 }
@@ -33,7 +34,9 @@ static void fill(const Buffer *b, char *p, bool tame) {
         case F32: ((float *)p)[i] = (float)x; break;
         case F64: ((double *)p)[i] = x; break;
         case I32: ((int32_t *)p)[i] = draw() % 8 ? (int32_t)(draw() % 41) - 20 : (int32_t)(draw() * 2); break;
-        case I64: ((int64_t *)p)[i] = draw() % 8 ? (int64_t)(draw() % 41) - 20 : (int64_t)((uint64_t)draw() << 32 | draw()); break;
+        case I64:
+            ((int64_t *)p)[i] = draw() % 8 ? (int64_t)(draw() % 41) - 20 : (int64_t)((uint64_t)draw() << 32 | draw());
+            break;
         case U8: ((uint8_t *)p)[i] = (uint8_t)draw(); break;
         case BOOL: p[i] = draw() & 1; break;
         }
@@ -87,16 +90,16 @@ static void one_run(const Native *n, const char *cpu, const Step *s, int64_t bat
     }
     bool fine = loops_eval(n->arena, s, batch, memory);
     native_call(n, &r, name, batch, threads);
-    ck_assert_msg(fine == (r.fault.kind == 0), "%s cpu %s B %d threads %d: fault %d, evaluator %s", name, cpu ? cpu : "native", (int)batch, threads,
-                  (int)r.fault.kind, fine ? "had none" : "had one");
+    ck_assert_msg(fine == (r.fault.kind == 0), "%s cpu %s B %d threads %d: fault %d, evaluator %s", name, cpu ? cpu : "native",
+                  (int)batch, threads, (int)r.fault.kind, fine ? "had none" : "had one");
     for (size_t i = 0; i < s->buffers.n && (fine || faults); i++) {
         const Buffer *b = s->buffers.at[i];
         int64_t at;
         if (!memory[i] || b->place == PLACE_DATA) continue;
         const char *mine = native_memory(n, &r, b);
         if (!mine || same(b, mine, memory[i], &at)) continue;
-        ck_abort_msg("%s cpu %s B %d threads %d seed %d: %%%s[%d] is %.9g, the evaluator has %.9g", name, cpu ? cpu : "native", (int)batch, threads, (int)seed,
-                     b->name, (int)at, element(b, mine, at), element(b, memory[i], at));
+        ck_abort_msg("%s cpu %s B %d threads %d seed %d: %%%s[%d] is %.9g, the evaluator has %.9g", name, cpu ? cpu : "native",
+                     (int)batch, threads, (int)seed, b->name, (int)at, element(b, mine, at), element(b, memory[i], at));
     }
     for (size_t i = 0; i < s->buffers.n; i++)
         if (native_root(s->buffers.at[i]) == s->buffers.at[i]) free(memory[i]);
@@ -126,13 +129,15 @@ static void all_steps(const char *text, bool faults) {
 
 /* ---- texts made for every op, type and width ---- */
 
-static void elementwise(Text *t, Arena *a, const char *name, const char *elem, const char *result, int n_args, const char *expr, int width, int size) {
+static void elementwise(Text *t, Arena *a, const char *name, const char *elem, const char *result, int n_args, const char *expr,
+                        int width, int size) {
     char mark[32] = "";
     if (width > 1) snprintf(mark, sizeof mark, " vector %d", width);
     text_printf(a, t, "step @%s.%s.%s.%d.%d {\n  buffer %%x: %s[%d]\n", name, elem, result, width, size, elem, size);
     if (n_args > 1) text_printf(a, t, "  buffer %%y: %s[%d]\n", elem, size);
     if (n_args > 2) text_printf(a, t, "  buffer %%z: %s[%d]\n", elem, size);
-    text_printf(a, t, "  buffer %%r: %s[%d]\n  kernel @k {\n    for i in 0..%d%s { %%r[i] = %s }\n  }\n}\n", result, size, size, mark, expr);
+    text_printf(a, t, "  buffer %%r: %s[%d]\n  kernel @k {\n    for i in 0..%d%s { %%r[i] = %s }\n  }\n}\n", result, size, size,
+                mark, expr);
 }
 
 static const char *args_text(int n) { return n == 1 ? "%x[i]" : n == 2 ? "%x[i], %y[i]" : "%x[i], %y[i], %z[i]"; }
@@ -142,7 +147,8 @@ static void ops_text(Text *t, Arena *a, const char *elem, const char *const *ops
         OpCode op = op_by_name(*ops);
         bool compares = strchr("enlg", **ops) && strlen(*ops) == 2;
         for (const int *w = widths; *w; w++)
-            elementwise(t, a, *ops, elem, compares ? "bool" : elem, op_info[op].max_in, arena_printf(a, "%s(%s)", *ops, args_text(op_info[op].max_in)), *w, 37);
+            elementwise(t, a, *ops, elem, compares ? "bool" : elem, op_info[op].max_in,
+                        arena_printf(a, "%s(%s)", *ops, args_text(op_info[op].max_in)), *w, 37);
     }
 }
 
@@ -151,9 +157,12 @@ START_TEST(every_op) {
     Text t = {0};
     text_add(a, &t, HEAD);
     static const int widths[] = {1, 4, 16, 0}, few[] = {1, 8, 0};
-    static const char *const reals[] = {"neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf", "floor", "ceil", "round",
-                                        "add", "sub", "mul", "div", "floor_div", "mod", "pow", "max", "min", "eq", "ne", "lt", "le", "gt", "ge", "fma", NULL};
-    static const char *const ints[] = {"neg", "abs", "sign", "add", "sub", "mul", "max", "min", "eq", "ne", "lt", "le", "gt", "ge", NULL};
+    static const char *const reals[] = {"neg", "abs", "sign", "exp",       "expm1", "log",  "log1p", "sqrt",
+                                        "sin", "cos", "tanh", "erf",       "floor", "ceil", "round", "add",
+                                        "sub", "mul", "div",  "floor_div", "mod",   "pow",  "max",   "min",
+                                        "eq",  "ne",  "lt",   "le",        "gt",    "ge",   "fma",   NULL};
+    static const char *const ints[] = {"neg", "abs", "sign", "add", "sub", "mul", "max", "min",
+                                       "eq",  "ne",  "lt",   "le",  "gt",  "ge",  NULL};
     static const char *const bytes[] = {"add", "sub", "mul", "max", "min", "eq", "ne", "lt", "le", "gt", "ge", NULL};
     static const char *const truths[] = {"not", "and", "or", "eq", "ne", NULL};
     ops_text(&t, a, "f32", reals, widths);
@@ -165,7 +174,8 @@ START_TEST(every_op) {
     static const char *const all[] = {"f32", "f64", "i32", "i64", "u8", "bool"};
     for (int i = 0; i < 6; i++)
         for (int j = 0; j < 6; j++)
-            for (const int *w = few; *w && i != j; w++) elementwise(&t, a, "convert", all[i], all[j], 1, arena_printf(a, "%s convert(%%x[i])", all[j]), *w, 21);
+            for (const int *w = few; *w && i != j; w++)
+                elementwise(&t, a, "convert", all[i], all[j], 1, arena_printf(a, "%s convert(%%x[i])", all[j]), *w, 21);
     for (const int *w = few; *w; w++) {
         elementwise(&t, a, "select", "f32", "f32", 2, "select(lt(%x[i], %y[i]), %x[i], f32 7)", *w, 21);
         elementwise(&t, a, "mix", "i64", "i64", 2, "mix(%x[i], %y[i])", *w, 21);
@@ -190,10 +200,14 @@ START_TEST(every_exponent) {
     Text t = {0};
     text_add(a, &t, HEAD);
     for (int i = 0; i < N_ROWS; i++)
-        text_printf(a, &t, "step @%s {\n  buffer %%x: f32[%d]\n  buffer %%y: f32[%d]\n  kernel @k {\n    for i in 0..%d vector 16 { %%y[i] = %s(%%x[i]) }\n  }\n}\n",
+        text_printf(a, &t,
+                    "step @%s {\n  buffer %%x: f32[%d]\n  buffer %%y: f32[%d]\n  kernel @k {\n    for i in 0..%d vector 16 { "
+                    "%%y[i] = %s(%%x[i]) }\n  }\n}\n",
                     rows[i].name, N, N, N, rows[i].name);
-    text_printf(a, &t, "step @pow {\n  buffer %%x: f32[%d]\n  buffer %%y: f32[%d]\n  buffer %%z: f32[%d]\n  kernel @k {\n"
-                       "    for i in 0..%d vector 16 { %%y[i] = pow(%%x[i], %%z[i]) }\n  }\n}\n", N, N, N, N);
+    text_printf(a, &t,
+                "step @pow {\n  buffer %%x: f32[%d]\n  buffer %%y: f32[%d]\n  buffer %%z: f32[%d]\n  kernel @k {\n"
+                "    for i in 0..%d vector 16 { %%y[i] = pow(%%x[i], %%z[i]) }\n  }\n}\n",
+                N, N, N, N);
     for (size_t c = 0; c < sizeof cpus / sizeof *cpus; c++) {
         Native *n = native_load(text_str(a, &t), cpus[c], false);
         ck_assert_ptr_nonnull(n);
@@ -212,7 +226,8 @@ START_TEST(every_exponent) {
             native_call(n, &r, name, 1, 1);
             for (int j = 0; j < N; j++) {
                 float want = z ? math_pow(x[j], z[j]) : rows[i].f(x[j]);
-                ck_assert_msg(!memcmp(&want, &y[j], 4) || (isnan(want) && isnan(y[j])), "%s(%a) is %a, math.def says %a", name, x[j], y[j], want);
+                ck_assert_msg(!memcmp(&want, &y[j], 4) || (isnan(want) && isnan(y[j])), "%s(%a) is %a, math.def says %a", name,
+                              x[j], y[j], want);
             }
             native_memory_free(n, &r);
         }
@@ -230,7 +245,8 @@ START_TEST(int_division) {
     static const char *const elems[] = {"i32", "i64", "u8"};
     for (int i = 0; i < 3; i++)
         for (int w = 1; w <= 8; w *= 8) {
-            const char *safe = i == 2 ? "max(%y[i], u8 1)" : arena_printf(a, "select(eq(%%y[i], %s 0), %s -1, %%y[i])", elems[i], elems[i]);
+            const char *safe =
+                i == 2 ? "max(%y[i], u8 1)" : arena_printf(a, "select(eq(%%y[i], %s 0), %s -1, %%y[i])", elems[i], elems[i]);
             elementwise(&t, a, "floor_div", elems[i], elems[i], 2, arena_printf(a, "floor_div(%%x[i], %s)", safe), w, 200);
             elementwise(&t, a, "mod", elems[i], elems[i], 2, arena_printf(a, "mod(%%x[i], %s)", safe), w, 200);
             elementwise(&t, a, "mod0", elems[i], elems[i], 2, "mod(%x[i], sub(%y[i], %y[i]))", w, 20);
@@ -253,11 +269,12 @@ START_TEST(lengths) {
                         "    for i in 0..%d vector 16 { %%y[i + 3] = add(%%x[i], %%x[i + 1]) }\n  }\n}\n",
                         elems[e], n, elems[e], elems[e], n);
     for (int e = 0; e < 3; e++)
-        text_printf(a, &t,
-                    "step @run.%s batch B<=41 {\n  buffer %%x: %s[B, 3]\n  buffer %%y: %s[B]\n  buffer %%z: %s[B, 3]\n  kernel @k {\n"
-                    "    for i in 0..B vector 8 { %%y[i] = add(%%x[i, 0], %%x[i, 2]) }\n"
-                    "    for i in 0..B vector 4, k in 0..3 { %%z[i, k] = add(%%x[i, -k + 2], %%x[-i + B - 1, k]) }\n  }\n}\n",
-                    elems[e], elems[e], elems[e], elems[e]);
+        text_printf(
+            a, &t,
+            "step @run.%s batch B<=41 {\n  buffer %%x: %s[B, 3]\n  buffer %%y: %s[B]\n  buffer %%z: %s[B, 3]\n  kernel @k {\n"
+            "    for i in 0..B vector 8 { %%y[i] = add(%%x[i, 0], %%x[i, 2]) }\n"
+            "    for i in 0..B vector 4, k in 0..3 { %%z[i, k] = add(%%x[i, -k + 2], %%x[-i + B - 1, k]) }\n  }\n}\n",
+            elems[e], elems[e], elems[e], elems[e]);
     all_steps(text_str(a, &t), false);
     arena_free(a);
 }
@@ -373,7 +390,8 @@ static const char statements[] = HEAD
     "  kernel @k {\n"
     "    for n in 0..B parallel, y in 0..7 parallel, x in 0..6, c in 0..20 vector 16 {\n"
     "      acc s: f32 = 0\n"
-    "      for p in 0..3, q in 0..3 unroll, d in 0..3 unroll { s = fma(%a[n, p + y - 1, q + x - 1, d] else 0, %w[p, q, d, c], s) }\n"
+    "      for p in 0..3, q in 0..3 unroll, d in 0..3 unroll { s = fma(%a[n, p + y - 1, q + x - 1, d] else 0, %w[p, q, d, c], s) "
+    "}\n"
     "      %h[n, y, x, c] = tanh(s)\n"
     "    }\n"
     "  }\n"
@@ -400,8 +418,10 @@ static const char statements[] = HEAD
     "  kernel @packed {\n"
     "    for jj in 0..2 parallel, ii in 0..B by 7 parallel {\n"
     "      acc s: f32[7, 32] = 0\n"
-    "      for k in 0..30 unroll 4, i in 0..min(7, B - ii) unroll, j in 0..32 vector 16 { s[i, j] = fma(%a[i + ii, k], %p[jj, k, j], s[i, j]) }\n"
-    "      for i in 0..min(7, B - ii) unroll, j in 0..min(32, -32*jj + 50) vector 16 { %g[i + ii, j + 32*jj] = max(s[i, j], f32 0) }\n"
+    "      for k in 0..30 unroll 4, i in 0..min(7, B - ii) unroll, j in 0..32 vector 16 { s[i, j] = fma(%a[i + ii, k], %p[jj, k, "
+    "j], s[i, j]) }\n"
+    "      for i in 0..min(7, B - ii) unroll, j in 0..min(32, -32*jj + 50) vector 16 { %g[i + ii, j + 32*jj] = max(s[i, j], f32 "
+    "0) }\n"
     "    }\n"
     "  }\n"
     "}\n"
@@ -591,9 +611,10 @@ END_TEST
 
 /* Frame, fields and the tables: a slot's place, a field's pointer, names and numbers as the runtime reads them. */
 START_TEST(tables) {
-    static const char text[] = HEAD "param %w: f32[3, 4] = 0.5\noption %lr: f32 = 0.25\n"
-                                    "step @f {\n  buffer %w: f32[3, 4] slot \"w\"\n  buffer %lr: f32 slot \"lr\"\n"
-                                    "  kernel @k {\n    for i in 0..3, j in 0..4 { %w[i, j] = mul(%lr, f32(i + 10*j)) }\n  }\n}\n";
+    static const char text[] =
+        HEAD "param %w: f32[3, 4] = 0.5\noption %lr: f32 = 0.25\n"
+             "step @f {\n  buffer %w: f32[3, 4] slot \"w\"\n  buffer %lr: f32 slot \"lr\"\n"
+             "  kernel @k {\n    for i in 0..3, j in 0..4 { %w[i, j] = mul(%lr, f32(i + 10*j)) }\n  }\n}\n";
     Native *n = native_load(text, NULL, false);
     ck_assert_ptr_nonnull(n);
     const struct nn_program *p = n->program;
@@ -621,7 +642,8 @@ END_TEST
 /* Wrong names are diagnostics, never LLVM's abort. */
 START_TEST(targets) {
     Arena *a = arena_new();
-    static const char *const bad[][2] = {{NULL, "x86-64-v33"}, {NULL, "pentium"}, {"sparc-sun-solaris", NULL}, {NULL, "x86-64"}, {"aarch64-linux-gnu", "native"}};
+    static const char *const bad[][2] = {
+        {NULL, "x86-64-v33"}, {NULL, "pentium"}, {"sparc-sun-solaris", NULL}, {NULL, "x86-64"}, {"aarch64-linux-gnu", "native"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         Diag *d = diag_new(a);
         ck_assert_ptr_null(backend_target(a, d, bad[i][0], bad[i][1], false));
@@ -631,7 +653,8 @@ START_TEST(targets) {
     size_t n;
     const char *const *names = backend_cpus(&n);
     for (size_t i = 0; i < n; i++) {
-        const BackendTarget *x = backend_target(a, d, NULL, names[i], true), *y = backend_target(a, d, "aarch64-linux-gnu", names[i], true);
+        const BackendTarget *x = backend_target(a, d, NULL, names[i], true),
+                            *y = backend_target(a, d, "aarch64-linux-gnu", names[i], true);
         ck_assert_msg(x || y, "%s is known to no machine", names[i]);
     }
     arena_free(a);

@@ -8,6 +8,7 @@
 #include "ir/eval.h"
 #include "ir/graph.h"
 #include "passes/pipeline.h"
+#include "texts.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -22,16 +23,7 @@ static Arena *arena;
 static void setup(void) { arena = arena_new(); }
 static void teardown(void) { arena_free(arena); }
 
-static const char *printed(const Diag *d) {
-    char *out = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&out, &n);
-    diag_print(d, f);
-    fclose(f);
-    char *copy = arena_strndup(arena, out, n);
-    free(out);
-    return copy;
-}
+static const char *printed(const Diag *d) { return test_messages(arena, d); }
 
 static Module *elaborate_n(const char *text, Diag **d, const Define *defines, size_t n) {
     *d = diag_new(arena);
@@ -53,13 +45,7 @@ static Module *module_of(const char *text) {
 static const char *errors_of(const char *text) {
     Diag *d;
     elaborate_n(text, &d, NULL, 0);
-    Text t = {0};
-    for (const char *s = printed(d); *s; s = strchr(s, '\n') + 1) {
-        int line, col, code, at = 0;
-        if (sscanf(s, "t.nn:%d:%d: error[E%d]%n", &line, &col, &code, &at) == 3 && at)
-            text_printf(arena, &t, "%s%d:%d E%04d", t.n ? ", " : "", line, col, code);
-    }
-    return text_str(arena, &t);
+    return test_codes(arena, printed(d), false);
 }
 
 static const char *messages_of(const char *text) {
@@ -225,6 +211,37 @@ START_TEST(E5_update_of_a_part) {
 }
 END_TEST
 
+/* Several tensors in a bracket pick element by element; their axes stand where the first of them stands. */
+START_TEST(E5_several_tensors) {
+    CHECK_VALUES("fn x() = reshape(f32(arange(24)), [2, 3, 4])\nfn i() = i32([1, 0, 1])\nfn j() = i32([2, 2, 0])\n",
+                 {"x()[i(), j()]", 12, {20, 21, 22, 23, 8, 9, 10, 11, 12, 13, 14, 15}},
+                 {"x()[:, j(), j()]", 6, {10, 10, 0, 22, 22, 12}}, {"x()[i(), :, j()]", 9, {14, 18, 22, 2, 6, 10, 12, 16, 20}},
+                 {"x()[0, i(), j()]", 3, {6, 2, 4}}, {"x()[i(), 1, j()]", 3, {18, 6, 16}},
+                 {"x()[i()[0:2, new], j()[new, 0:2], 3]", 4, {23, 23, 11, 11}}, {"x()[1, :, j()][:, 0]", 3, {14, 18, 22}});
+    ck_errors("command c { x = zeros([3, 3])[arange(2), arange(3)] }\n", "1:42 E0202");
+    ck_errors("data d { x: f32[4] = csv(\"a.csv\") }\ncommand c {\n    for x in d batch 2 { print x[arange(len(x)), i32(x[:, "
+              "0])] }\n}\n",
+              "");
+}
+END_TEST
+
+START_TEST(E5_update_by_tensors) {
+    double x[9];
+    result_of("param w: f32[3] = 1\ncommand c {\n    result = zeros([3, 3])\n    result[i32([2, 0, 2]), i32([1, 0, 1])] = w * "
+              "f32([4, 5, 6])\n    "
+              "result[new, 1] = 7\n    print result\n}\n",
+              x, 9);
+    const double want[] = {5, 0, 0, 7, 7, 7, 0, 6, 0}; /* of equal places the last wins */
+    for (int i = 0; i < 9; i++) ck_assert_double_eq(x[i], want[i]);
+    result_of("param w: f32[3] = 1\ncommand c {\n    y = zeros([3, 3])\n    y[i32([2, 0, 2])] = w[:, new] * 2\n    result = "
+              "grad(sum(y * y), w)\n    "
+              "print result\n}\n",
+              x, 3);
+    ck_assert_msg(x[0] == 0 && x[1] == 24 && x[2] == 24, "%g %g %g", x[0], x[1], x[2]); /* 3 columns, 2 * 2 * 2 w */
+    ck_errors("command c {\n    x = zeros([3, 3])\n    x[arange(2), 0] = zeros([3])\n}\n", "3:5 E0202");
+}
+END_TEST
+
 START_TEST(E6_padding) {
     static const struct {
         const char *call;
@@ -374,6 +391,19 @@ START_TEST(N4_first_application_fixes_shapes) {
                        "3]))\n    b = m.f(zeros([1, 4]))\n}\n";
     ck_errors(text, "2:15 E0212");
     ck_assert_ptr_nonnull(strstr(messages_of(text), "t.nn:7:9: note: in function f, applied here to x: f32[1, 4]"));
+    /* what is known only after an application cannot be asked for before one */
+    const char *early = "layer l(x: f32[B, n]) { return x |> dense[2] }\nmodel m = l\ncommand c {\n    y = l2(m) + "
+                        "sum(m(zeros([1, 3])))\n    print y\n}\n";
+    ck_errors(early, "4:9 E0108");
+    ck_assert_ptr_nonnull(strstr(messages_of(early), "t.nn:2:11: note: the instance is made here"));
+    for (const char *const *w = (const char *const[]){"params(m)", "weights(m)", "grad(f32(1), m)", NULL}; *w; w++)
+        ck_assert_int_eq(
+            count(
+                errors_of(arena_printf(
+                    arena, "layer l(x: f32[B, n]) { return x |> dense[2] }\nmodel m = l\ncommand c { for p in %s { print p } }\n",
+                    *w)),
+                "E0108"),
+            1);
     has_slots(module_of("layer l {\n    let c = conv[4, 3]\n    fn f(x: f32[B, n, 2]) = c(x)\n}\nmodel m = l\ncommand c {\n    "
                         "print m.f(zeros([1, 5, 2]))\n    print m.f(zeros([1, 9, 2]))\n}\n"),
               "m.c.w");
@@ -478,7 +508,9 @@ START_TEST(L4_versions) {
     result_of("param w: f32 = 3\ncommand c {\n    w <- w + 1\n    result = w + 0\n    print result\n}\n", g, 1);
     ck_assert_double_eq(g[0], 4);
     /* a loop carries what it writes, and losses in it see that: w <- w - 0.1 * 2 w, three times */
-    result_of("param w: f32 = 1\ncommand c {\n    repeat 3 { minimize w^2 over w using sgd[0.1] }\n    result = w + 0\n    print result\n}\n", g, 1);
+    result_of("param w: f32 = 1\ncommand c {\n    repeat 3 { minimize w^2 over w using sgd[0.1] }\n    result = w + 0\n    print "
+              "result\n}\n",
+              g, 1);
     ck_assert_double_eq_tol(g[0], 0.512, 1e-7);
     ck_errors("param w: f32 = 3\nfn f() { w <- f32(1) }\ncommand c { f() }\n", "2:10 E0304");
 }
@@ -893,6 +925,8 @@ Suite *elaborate_suite(void) {
                                   E4_zero_cotangents,
                                   E5_indices,
                                   E5_update_of_a_part,
+                                  E5_several_tensors,
+                                  E5_update_by_tensors,
                                   E6_padding,
                                   E6_convolution_is_cross_correlation,
                                   E7_extremes,

@@ -8,6 +8,7 @@
 #include "ir/loops.h"
 #include "passes/machine.h"
 #include "passes/pipeline.h"
+#include "texts.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -29,16 +30,7 @@ static const struct {
 };
 enum { CODES = sizeof table / sizeof *table };
 
-static const char *printed(const Diag *d) {
-    char *s = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&s, &n);
-    diag_print(d, f);
-    fclose(f);
-    const char *kept = arena_strndup(arena, s, n);
-    free(s);
-    return kept;
-}
+static const char *printed(const Diag *d) { return test_messages(arena, d); }
 
 static bool begins(const char *s, const char *with) { return strncmp(s, with, strlen(with)) == 0; }
 
@@ -93,7 +85,8 @@ START_TEST(example_gives_just_its_error) {
     ck_assert_msg(*example, "E%04d has no example", code);
     const char *said = messages(example);
     count(said, code, &same, &other);
-    ck_assert_msg(same == 1 && other == 0, "the example of E%04d gives it %d times, and %d others:\n%s\n%s", code, same, other, example, said);
+    ck_assert_msg(same == 1 && other == 0, "the example of E%04d gives it %d times, and %d others:\n%s\n%s", code, same, other,
+                  example, said);
 }
 END_TEST
 
@@ -111,6 +104,25 @@ START_TEST(document_is_the_table) {
     fclose(doc);
     ck_assert_msg(m == n && memcmp(s, have, n) == 0, "docs/errors.md is old: nnc --explain all > docs/errors.md");
     free(s);
+}
+END_TEST
+
+/* A graph that no text could give (the reader checks types): as another program may have made it. */
+START_TEST(e0803_a_graph_made_wrong) {
+    Diag *d = diag_new(arena);
+    const char *text = "graph front\nstate %x: f32[3] = 0\nfunc @f(%x: f32[3]) -> (%x: f32[3]) {\n  %a = constant 1 : f32[3]\n  "
+                       "%b = add %x, %a : f32[3]\n  return %b\n}\n";
+    Stage stage;
+    Module *m = graph_parse(arena, d, "made.graph", text, strlen(text), &stage);
+    ck_assert_msg(m != NULL, "%s", printed(d));
+    PassCtx ctx = {.arena = arena, .diag = d};
+    ck_assert(pass_infer(&ctx, m));
+    Dim four = {.n = 4};
+    m->funcs.at[0]->body->first->out[0]->type = type_make(F32, 1, &four);
+    ck_assert(!pass_infer(&ctx, m));
+    int same, other;
+    count(printed(d), 803, &same, &other);
+    ck_assert_msg(same >= 1 && other == 0, "%s", printed(d));
 }
 END_TEST
 
@@ -153,7 +165,9 @@ START_TEST(growth) {
 END_TEST
 
 START_TEST(lists_of_lists) {
-    ck_gives("const a = [i for i in 0..1000]\nconst b = [a for i in a]\nconst c = [b for i in a]\nconst d = [c for i in a]\ncommand k { if d == d { print 1 } }\n", 311);
+    ck_gives("const a = [i for i in 0..1000]\nconst b = [a for i in a]\nconst c = [b for i in a]\nconst d = [c for i in "
+             "a]\ncommand k { if d == d { print 1 } }\n",
+             311);
     ck_gives("command k { for i in [1] { x = f32([j for j in 0..1000000000]) } }\n", 219);
 }
 END_TEST
@@ -197,6 +211,7 @@ Suite *errors_suite(void) {
     tcase_add_test(t, table_is_sorted_and_complete);
     tcase_add_loop_test(t, example_gives_just_its_error, 0, CODES);
     tcase_add_test(t, document_is_the_table);
+    tcase_add_test(t, e0803_a_graph_made_wrong);
     suite_add_tcase(s, t);
     t = tcase_create("limits");
     tcase_set_timeout(t, 30);

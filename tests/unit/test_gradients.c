@@ -82,6 +82,9 @@ static const GradCase cases[] = {
     {"sum", "x: f32[2, 3, 2]", "%a = sum %x, axes=[0, 2] : f32[3]\n %y = exp %a : f32[3]", -1, 1, true},
     {"sum", "x: f32[B, 2]", "%a = sum %x, axes=[0] : f32[2]\n %y = exp %a : f32[2]", -1, 1, true},
     {"prod", "x: f32[2, 3, 2]", "%y = prod %x, axes=[0, 2] : f32[3]", 0.5, 2, true},
+    {"prod", "x: f32[B, 3]", "%y = prod %x, axes=[0] : f32[3]", 0.5, 2, true},
+    {"prod", "x: f32[2, B]", "%y = prod %x, axes=[1] : f32[2]", -2, 2, true},
+    {"prod", "x: f32[B, 2, 2]", "%y = prod %x, axes=[0, 2] : f32[2]", -2, 2, true},
     {"reduce_max", "x: f32[2, 5]", "%a = reduce_max %x, axes=[1] : f32[2]\n %b = reduce_min %x, axes=[0] : f32[5]\n %c = exp %a : f32[2]\n %z = exp %b : f32[5]\n %y = mul %c, %a : f32[2]", -2, 2, true},
     {"sort", "x: f32[5, 2]", "%a, %p = sort %x, axis=0 : f32[5, 2], i32[5, 2]\n %y = exp %a : f32[5, 2]", -2, 2, true},
     {"sort", "x: f32[2, 5]", "%a, %p = top_k %x, k=3 : f32[2, 3], i32[2, 3]\n %y = exp %a : f32[2, 3]", -2, 2, true},
@@ -289,6 +292,7 @@ static const struct {
     {"the square of 0 by pow", "f32[2]", "%i = constant 2 : f32[2]\n %y = pow %x, %i : f32[2]", {0, -3}, {0, -6}},
     {"a product with zeros", "f32[3]", "%y = prod %x, axes=[0] : f32", {2, 0, 5}, {0, 10, 0}},
     {"a product with two zeros", "f32[3]", "%y = prod %x, axes=[0] : f32", {2, 0, 0}, {0, 0, 0}},
+    {"a product over the batch with a zero", "f32[B]", "%y = prod %x, axes=[0] : f32", {2, 0, 5}, {0, 10, 0}},
     {"floor and sign have slope 0", "f32[2]", "%a = floor %x : f32[2]\n %b = sign %x : f32[2]\n %c = mul %a, %b : f32[2]\n %y = add %c, %x : f32[2]", {1.5, -2.5}, {1, 1}},
     {"nothing passes stop_gradient", "f32[2]", "%a = stop_gradient %x : f32[2]\n %y = mul %a, %x : f32[2]", {3, 4}, {3, 4}},
 };
@@ -305,11 +309,12 @@ START_TEST(kinks_ties_and_zeros) {
     Op *g = gradient(&b, f, y->type->rank ? g_reduce(&b, OP_sum, y, y->type->rank, axes) : y);
     func_write(f, slot_new(m, SLOT_VAR, "g", g->out[0]->type, (Loc){0}), g->out[0]);
     ck_assert(expand(a, m));
+    int64_t batch = type_has_batch(f->body->params.at[0]->type) ? 3 : 1;
     for (EvalType type = EVAL_F64; type <= EVAL_F32; type++) {
-        Tensor *x = tensor_new(type, f->body->params.at[0]->type, 1), *out;
+        Tensor *x = tensor_new(type, f->body->params.at[0]->type, batch), *out;
         for (int64_t i = 0; i < x->count; i++) tensor_set(x, i, kinks[_i].x[i]);
         EvalFault fault;
-        ck_assert(eval_func(a, f, type, 1, &x, &out, &fault));
+        ck_assert(eval_func(a, f, type, batch, &x, &out, &fault));
         for (int64_t i = 0; i < x->count; i++)
             ck_assert_msg(tensor_get(out, i) == kinks[_i].g[i], "%s: gradient %d is %g, not %g", kinks[_i].what, (int)i,
                           tensor_get(out, i), kinks[_i].g[i]);

@@ -15,9 +15,17 @@
 
 enum { ROUNDS = 12, MUTANTS = 25, MOST_CHANGES = 4 };
 
-static const char *const programs[] = {"samples/digits.nn",     "samples/mlp.nn",        "samples/perceptron.nn",      "samples/hebb.nn",
-                                       "samples/multitask.nn",  "samples/optimizers.nn", "samples/activations.nn",     "samples/delta.nn",
-                                       "tests/fuzz/seeds/lines.nn", "tests/fuzz/seeds/windows.nn", "tests/fuzz/seeds/loops_that_run.nn"};
+static const char *const programs[] = {"samples/digits.nn",
+                                       "samples/mlp.nn",
+                                       "samples/perceptron.nn",
+                                       "samples/hebb.nn",
+                                       "samples/multitask.nn",
+                                       "samples/optimizers.nn",
+                                       "samples/activations.nn",
+                                       "samples/delta.nn",
+                                       "tests/fuzz/seeds/lines.nn",
+                                       "tests/fuzz/seeds/windows.nn",
+                                       "tests/fuzz/seeds/loops_that_run.nn"};
 enum { PROGRAMS = sizeof programs / sizeof *programs };
 
 static uint64_t state;
@@ -72,9 +80,27 @@ static char *read_program(Arena *a, const char *name) {
 }
 
 static const char *odd_word(void) {
-    static const char *const odd[] = {"B",  "0",  "1",     "-",   "1e40", "0.5",    "..",   "...", "|>",    "'",     "[",      "]",    "(",      ")",
-                                      "{",  "}",  ",",     "=",   "<-",   "@",      "^",    "for", "scan",  "if",    "return", "yield", "param", "state",
-                                      "fn", "in", "learning", "shape", "grad", "1000000000000", "[]", "[B]", "zeros([2])", "true", "\"x\"", "+", "new", ":"};
+    static const char *const odd[] = {"B",          "0",
+                                      "1",          "-",
+                                      "1e40",       "0.5",
+                                      "..",         "...",
+                                      "|>",         "'",
+                                      "[",          "]",
+                                      "(",          ")",
+                                      "{",          "}",
+                                      ",",          "=",
+                                      "<-",         "@",
+                                      "^",          "for",
+                                      "scan",       "if",
+                                      "return",     "yield",
+                                      "param",      "state",
+                                      "fn",         "in",
+                                      "learning",   "shape",
+                                      "grad",       "1000000000000",
+                                      "[]",         "[B]",
+                                      "zeros([2])", "true",
+                                      "\"x\"",      "+",
+                                      "new",        ":"};
     return odd[below(sizeof odd / sizeof *odd)];
 }
 
@@ -121,7 +147,8 @@ static void try_one(Arena *a, const char *text) {
     Module *read = graph_parse(a, d, "mutant.graph", text_str(a, &printed), printed.n, &stage);
     ck_assert_msg(read != NULL, "its graph does not read back:\n%s", text);
     graph_print(read, stage, NULL, &again, a);
-    ck_assert_msg(printed.n == again.n && memcmp(printed.at, again.at, again.n) == 0, "its graph reads back as another:\n%s", text);
+    ck_assert_msg(printed.n == again.n && memcmp(printed.at, again.at, again.n) == 0, "its graph reads back as another:\n%s",
+                  text);
 }
 
 START_TEST(mutants) {

@@ -295,7 +295,8 @@ START_TEST(gradients_of_random_graphs) {
 }
 END_TEST
 
-/* The shrinker: a made-up failure (a tanh and a sum) needs few steps. */
+/* The shrinker: a made-up failure (a tanh and a sum) needs few steps. Not from every seed, because a step that goes changes what the others draw; from
+ * which, changes with the table of ops. */
 static const char *has_no_tanh_and_sum(Arena *a, const RandomOptions *o) {
     int drawn[OP_COUNT] = {0};
     RandomOptions counted = *o;
@@ -306,10 +307,15 @@ static const char *has_no_tanh_and_sum(Arena *a, const RandomOptions *o) {
 
 START_TEST(failures_are_shrunk) {
     Property *holds = has_no_tanh_and_sum;
-    RandomOptions o = {.seed = 0, .steps = 40};
-    while (!still_fails(&o, &holds)) o.seed++;
-    ck_assert_int_le(random_shrink(&o, still_fails, &holds), 4);
-    ck_assert(still_fails(&o, &holds));
+    int failures = 0, small = 0;
+    for (uint64_t seed = 0; failures < 12; seed++) {
+        RandomOptions o = {.seed = seed, .steps = 40};
+        if (!still_fails(&o, &holds)) continue;
+        failures++;
+        small += random_shrink(&o, still_fails, &holds) <= 4;
+        ck_assert(still_fails(&o, &holds));
+    }
+    ck_assert_int_ge(small, 4);
 }
 END_TEST
 

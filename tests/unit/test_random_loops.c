@@ -158,13 +158,12 @@ static const char *pass_fault(Arena *a, PassCtx *c, const char *pass) {
 
 /* The graph as it is after the passes that may change bits (*before, a copy), and its loops. Whether simplify and fuse run
  * follows from the seed, so that lower sees all kinds of graphs. */
-static const char *to_loops(Arena *a, const RandomOptions *o, PassCtx *c, Module **before, LoopsProgram **loops) {
-    Module *m = random_graph(a, o);
+static const char *to_loops(Arena *a, Module *m, uint64_t seed, PassCtx *c, Module **before, LoopsProgram **loops) {
     if (!pass_autodiff(c, m)) return pass_fault(a, c, "autodiff");
-    if (o->seed % 4 && !pass_simplify(c, m)) return pass_fault(a, c, "simplify");
+    if (seed % 4 && !pass_simplify(c, m)) return pass_fault(a, c, "simplify");
     *before = copy_of(a, m, STAGE_EXPANDED); /* from here on every bit stays */
     if (!*before) return "the graph cannot be printed and read";
-    if (o->seed % 8 && !pass_fuse(c, m)) return pass_fault(a, c, "fuse");
+    if (seed % 8 && !pass_fuse(c, m)) return pass_fault(a, c, "fuse");
     *loops = pass_lower(c, m);
     return *loops ? NULL : pass_fault(a, c, "lower");
 }
@@ -173,7 +172,7 @@ static const char *loops_compute(Arena *a, const RandomOptions *o) {
     PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[o->seed % 3], .verify = true};
     Module *before;
     LoopsProgram *p;
-    const char *why = to_loops(a, o, &c, &before, &p);
+    const char *why = to_loops(a, random_graph(a, o), o->seed, &c, &before, &p);
     if (why) return why;
     const Func *f = func_by_name(before, "f");
     why = loops_agree(a, f, p, LOOPS_LOWERED, o->seed, "lower");
@@ -209,30 +208,102 @@ static const char *native_agrees(Arena *a, const Func *f, const Native *n, int64
     return why ? arena_printf(a, "compiled, with B = %d and %d threads: %s", (int)B, threads, why) : NULL;
 }
 
-/* Every second graph is shared out to three threads, worth it or not. */
-static const char *compiled_computes(Arena *a, const RandomOptions *o) {
+/* Every second graph is shared out to three threads, worth it or not. The batch goes up from `from`. */
+static const char *module_computes(Arena *a, Module *m, uint64_t seed, int64_t from) {
     PassCtx c = {.arena = a, .diag = diag_new(a), .verify = true};
-    const BackendTarget *target = backend_target(a, c.diag, NULL, o->seed % 3 ? NULL : "x86-64-v3", false);
+    const BackendTarget *target = backend_target(a, c.diag, NULL, seed % 3 ? NULL : "x86-64-v3", false);
     if (!target) return pass_fault(a, &c, "the backend");
     Machine machine = {target->vector_bytes, target->vector_registers, target->masked, target->l1, target->l2};
     c.machine = &machine;
     Module *before;
     LoopsProgram *p;
-    const char *why = to_loops(a, o, &c, &before, &p);
+    const char *why = to_loops(a, m, seed, &c, &before, &p);
     for (int i = 0; i < N_LOOPS_PASSES && !why; i++) {
         if (!loops_passes[i].run(&c, p)) why = pass_fault(a, &c, loops_passes[i].name);
-        if (loops_passes[i].run == pass_parallelize && o->seed % 2) p->steps.at[0]->threads = 3;
+        if (loops_passes[i].run == pass_parallelize && seed % 2) p->steps.at[0]->threads = 3;
     }
     if (why) return why;
     Native *n = native_build(a, p, target, false);
     if (!n) return "it cannot be compiled";
-    for (int64_t B = 1; B <= RANDOM_BATCH_BOUND && !why; B += 2) {
-        why = native_agrees(a, func_by_name(before, "f"), n, B, 1, o->seed);
-        if (!why && o->seed % 2) why = native_agrees(a, func_by_name(before, "f"), n, B, 3, o->seed);
+    for (int64_t B = from; B <= RANDOM_BATCH_BOUND && !why; B += 2) {
+        why = native_agrees(a, func_by_name(before, "f"), n, B, 1, seed);
+        if (!why && seed % 2) why = native_agrees(a, func_by_name(before, "f"), n, B, 3, seed);
     }
     dlclose(n->handle);
     return why;
 }
+
+static const char *compiled_computes(Arena *a, const RandomOptions *o) {
+    return module_computes(a, random_graph(a, o), o->seed, 1);
+}
+
+/* ---- chains of more than SUM_CHAIN ---- */
+
+/* What is reduced has some 5000 elements: the batch (at most 5) and other axes, or one axis alone; operands in several orders of memory. */
+static const struct LongChain {
+    const char *op, *attributes, *type[3]; /* operands, result */
+} long_chains[] = {
+    {"contract \"brm,brn->mn\"", "", {"f32[B, 1037, 17]", "f32[B, 1037, 33]", "f32[17, 33]"}},
+    {"contract \"brm,brn->mn\"", "", {"f32[B, 1024, 250]", "f32[B, 1024, 5]", "f32[250, 5]"}},
+    {"contract \"bmr,bnr->mn\"", "", {"f32[B, 12, 1030]", "f32[B, 20, 1030]", "f32[12, 20]"}},
+    {"contract \"bk,kn->bn\"", "", {"f32[B, 4500]", "f32[4500, 70]", "f32[B, 70]"}},
+    {"contract \"bk,kn->nb\"", "", {"f32[B, 4097]", "f32[4097, 19]", "f32[19, B]"}},
+    {"contract \"km,kn->mn\"", "", {"f32[9000, 31]", "f32[9000, 40]", "f32[31, 40]"}},
+    {"contract \"km,kn->nm\"", "", {"f32[8192, 3]", "f32[8192, 50]", "f32[50, 3]"}},
+    {"contract \"mk,nk->mn\"", "", {"f32[64, 4196]", "f32[37, 4196]", "f32[64, 37]"}},
+    {"contract \"k,kn->n\"", "", {"f32[5000]", "f32[5000, 43]", "f32[43]"}},
+    {"conv \"nxyc,nxyd->xycd\"", "window", {"f32[B, 34, 29, 6]", "f32[B, 32, 27, 20]", "f32[3, 3, 6, 20]"}},
+    {"conv \"nxyc,nxyd->xycd\"", "window", {"f32[B, 34, 34, 1]", "f32[B, 32, 32, 16]", "f32[3, 3, 1, 16]"}},
+    {"conv \"nxyc,xycd->nxyd\"", "window", {"f32[B, 4, 5, 470]", "f32[3, 3, 470, 24]", "f32[B, 2, 3, 24]"}},
+    {"sum", ", axes=[0]", {"f32[4099, 21]", NULL, "f32[21]"}},
+    {"sum", ", axes=[0, 1]", {"f32[B, 1024, 35]", NULL, "f32[35]"}},
+    {"sum", ", axes=[0, 1, 2]", {"f32[B, 1030, 3]", NULL, "f32"}},
+};
+
+static const char *long_chain_text(Arena *a, const struct LongChain *c) {
+    Text t = {0}, params = {0}, operands = {0};
+    bool batch = strchr(c->type[2], 'B') != NULL;
+    text_printf(a, &t, "graph expanded\n\n");
+    for (int i = 0; i < 2 && c->type[i]; i++) {
+        const char *at = strchr(c->type[i], 'B');
+        const char *bound =
+            at ? arena_printf(a, "%.*sB<=%d%s", (int)(at - c->type[i]), c->type[i], RANDOM_BATCH_BOUND, at + 1) : c->type[i];
+        text_printf(a, &t, at ? "field %%x%d: %s of @go\n" : "param %%x%d: %s = 0\n", i, bound);
+        text_printf(a, &params, "%s%%x%d: %s", i ? ", " : "", i, bound);
+        text_printf(a, &operands, "%s%%x%d", i ? ", " : "", i);
+    }
+    const char *window = ", window=\"xy\", stride=[1, 1], low=[0, 0], high=[0, 0], lhs_dilation=[1, 1], rhs_dilation=[1, 1]";
+    const char *attributes = strcmp(c->attributes, "window") == 0 ? window : c->attributes, *result = batch ? "f32" : c->type[2];
+    text_printf(a, &t, "var %%y: %s of @go\n\ncommand @go() {\n}\n\n", result);
+    text_printf(a, &t, "func @f(%s) -> (%%y: %s) {\n", text_str(a, &params), result);
+    text_printf(a, &t, "  %%0 = %s %s%s : %s\n", c->op, text_str(a, &operands), attributes, c->type[2]);
+    if (batch) { /* what is left of the batch does not outlive a step */
+        int rank = 1;
+        for (const char *p = c->type[2]; *p; p++) rank += *p == ',';
+        text_printf(a, &t, "  %%1 = sum %%0, axes=[0%s%s%s] : f32\n", rank > 1 ? ", 1" : "", rank > 2 ? ", 2" : "",
+                    rank > 3 ? ", 3" : "");
+    }
+    text_printf(a, &t, "  return %%%d\n}\n", batch);
+    return text_str(a, &t);
+}
+
+START_TEST(long_chains_have_the_bits_of_the_graph) {
+    const struct LongChain *c = &long_chains[_i / 2];
+    Arena *a = arena_new();
+    Stage stage;
+    Diag *d = diag_new(a);
+    const char *text = long_chain_text(a, c);
+    diag_source(d, "chain.graph", text, strlen(text));
+    Module *m = graph_parse(a, d, "chain.graph", text, strlen(text), &stage);
+    if (!m) diag_print(d, stderr);
+    ck_assert_msg(m != NULL, "the test's own text cannot be read:\n%s", text);
+    uint64_t seed =
+        6 + 3 * (uint64_t)(_i % 2); /* x86-64-v3 and one thread alone; the machine's own code, also with three threads */
+    const char *why = module_computes(a, m, seed, _i % 2 ? RANDOM_BATCH_BOUND - 2 : RANDOM_BATCH_BOUND);
+    ck_assert_msg(!why, "%s: %s\n%s", c->op, why, text);
+    arena_free(a);
+}
+END_TEST
 
 START_TEST(loops_compute_what_graphs_do) {
     for_seeds(loops_compute, &(RandomOptions){0}, 150);
@@ -275,6 +346,7 @@ Suite *random_loops_suite(void) {
     tcase_add_test(t, loops_compute_what_graphs_do);
     tcase_add_test(t, products_and_sums);
     tcase_add_test(t, compiled_steps_compute_what_graphs_do);
+    tcase_add_loop_test(t, long_chains_have_the_bits_of_the_graph, 0, 2 * (int)(sizeof long_chains / sizeof *long_chains));
     suite_add_tcase(s, t);
     return s;
 }

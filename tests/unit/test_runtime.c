@@ -143,7 +143,8 @@ START_TEST(test_refused) {
         {"--data=x", "a command comes first"},
         {"predict", "needs --x=FILE"},
         {"train --weights=w", "needs no weights"},
-        {"train --data=/nowhere --init=absent.safetensors", "absent.safetensors"},
+        {"train --data=. --init=absent.safetensors", "absent.safetensors"},
+        {"train --data=/dev/null", "--data=/dev/null: there is no such folder"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ck_assert_msg(toy_run(&toy, cases[i][0]) == 2, "%s", cases[i][0]);
@@ -497,14 +498,14 @@ START_TEST(test_full_disk) {
     free(whole);
     free(still);
     toy.write_limit = -1;
-    ck_assert_int_eq(toy_run(&toy, "train --save=/nowhere/x.st --out=/tmp"), 3);
-    says(toy.err, "/nowhere/x.st");
+    ck_assert_int_eq(toy_run(&toy, "train --save=/dev/null/x.st --out=/tmp"), 3); /* no folder, and none can be made there */
+    says(toy.err, "/dev/null/x.st");
     toy.deaf = true;
     ck_assert_int_eq(run("train"), 3);
     says(toy.err, "standard output cannot be written: No space left on device");
     ck_assert_int_eq(toy_run(&toy, "--help"), 3);
     toy.deaf = false;
-    ck_assert_int_eq(run("train --log=/nowhere/x.jsonl"), 2);
+    ck_assert_int_eq(run("train --log=/dev/null/x.jsonl"), 2);
     ck_assert_int_eq(toy.calls, 0);
 }
 END_TEST

@@ -25,6 +25,9 @@ syntax match nnClause         "\s\zs\(batch\|along\|over\|using\|with\|to\|from\
 syntax match nnClause         "\s\zs\(shuffle\|resample\|lanes\|drop_last\|backwards\)\ze\s*\({\|,\|$\|shuffle\|resample\|lanes\|drop_last\)"
 syntax match nnClause         "[[,]\s*\zsnew\ze\s*[],]"
 
+" Functions that the compiler knows by itself (those of the library are programs).
+syntax match nnBuiltin        "\<\(exp\|log\|log1p\|expm1\|sqrt\|abs\|sign\|floor\|ceil\|round\|sin\|cos\|tanh\|erf\|clip\|max\|min\|sum\|mean\|prod\|any\|all\|argmax\|argmin\|uniform\|normal\|bernoulli\|categorical\|permutation\|randint\|grad\|stop_gradient\|params\|weights\|reshape\|transpose\|concat\|stack\|split\|reverse\|pad\|broadcast\|expand\|shape\|len\|zeros\|ones\|full\|eye\|arange\|one_hot\|gather\|sort\|top_k\|convolve\|convolve_back\|max_windows\|sum_windows\|einsum\)\ze("
+
 " What is declared, and types.
 syntax match nnFunction       "\(^\|\s\)\(fn\|layer\|optimizer\|command\)\s\+\zs\k\+" contains=nnReserved
 syntax keyword nnType         f32 f64 i32 i64 u8 bool float int any string list
@@ -54,6 +57,7 @@ highlight default link nnBoolean      Boolean
 highlight default link nnReserved     Keyword
 highlight default link nnDeclaration  Keyword
 highlight default link nnClause       Keyword
+highlight default link nnBuiltin      Function
 highlight default link nnFunction     Function
 highlight default link nnType         Type
 highlight default link nnNumber       Number

@@ -1,0 +1,166 @@
+/*
+ * compile.c - a program compiled: its units made on as many threads as there are cores, and the result written as text, assembly, object or executable.
+ *
+ * Texts and single objects are one unit. An executable is linked from several objects, which come from a queue in their order; who makes which does not show in the
+ * result. Everything is written beside its name and renamed, so that a failure leaves an old file as it was.
+ */
+#include "emit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- making units ---- */
+
+typedef struct Queue {
+    const Units *units;
+    LLVMMemoryBufferRef *made; /* by unit */
+    UnitTimes *times;
+    int next; /* atomic */
+} Queue;
+
+static void *work(void *arg) {
+    Queue *q = arg;
+    for (int i; (i = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED)) < q->units->plan->n_units;)
+        q->made[i] = object_make(q->units, i, &q->times[i]);
+    return NULL;
+}
+
+static int cores(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
+/* A thread that cannot be started is one less: this one works too. */
+static void make_units(Queue *q) {
+    enum { THREADS_MOST = 64, STACK = 16 << 20 };
+    pthread_t thread[THREADS_MOST];
+    int n = 0, most = cores() < q->units->plan->n_units ? cores() : q->units->plan->n_units;
+    pthread_attr_t large; /* LLVM's passes recurse: as much room as a program's first thread has, and more */
+    pthread_attr_init(&large);
+    pthread_attr_setstacksize(&large, STACK);
+    while (n < most - 1 && n < THREADS_MOST && !pthread_create(&thread[n], &large, work, q)) n++;
+    pthread_attr_destroy(&large);
+    work(q);
+    for (int i = 0; i < n; i++) pthread_join(thread[i], NULL);
+}
+
+/* ---- writing ---- */
+
+/* A file beside `out`, to be renamed. */
+static char *beside(Arena *a, const char *out, const char *suffix) {
+    return arena_printf(a, "%s.%ld%s", out, (long)getpid(), suffix);
+}
+
+/* shown: the name in the message, which the user gave; NULL: standard output. */
+static bool write_bytes(Diag *d, const char *path, const char *shown, LLVMMemoryBufferRef from) {
+    FILE *f = path ? fopen(path, "wb") : stdout;
+    size_t n = LLVMGetBufferSize(from);
+    bool ok = f != NULL;
+    if (f && fwrite(LLVMGetBufferStart(from), 1, n, f) != n) ok = false;
+    if (f && path && fclose(f)) ok = false;
+    if (f && !path && fflush(f)) ok = false;
+    if (!ok) diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", shown ? shown : "standard output", strerror(errno));
+    return ok;
+}
+
+/* A device, a pipe or a folder: nothing that a new file may take the place of. */
+static bool is_special(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static bool write_renamed(Arena *a, Diag *d, const char *out, LLVMMemoryBufferRef from) {
+    if (!out || is_special(out)) return write_bytes(d, out, out, from);
+    char *temp = beside(a, out, ".tmp");
+    if (!write_bytes(d, temp, out, from)) {
+        unlink(temp);
+        return false;
+    }
+    if (!rename(temp, out)) return true;
+    diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", out, strerror(errno));
+    unlink(temp);
+    return false;
+}
+
+static bool write_executable(Arena *a, Diag *d, const Queue *q) {
+    const BackendOptions *o = q->units->options;
+    if (is_special(o->out)) {
+        diag_error(d, (Loc){0}, 923, "%s: cannot be written: it is there and is not a regular file", o->out);
+        return false;
+    }
+    size_t n = (size_t)q->units->plan->n_units, written = 0;
+    const char **objects = arena_make_n(a, const char *, n + 1);
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++, written++) {
+        objects[i] = beside(a, o->out, arena_printf(a, ".%zu.o", i));
+        ok = write_bytes(d, objects[i], o->out, q->made[i]);
+    }
+    ok = ok && link_executable(a, d, objects, n, q->units->program, o);
+    const char *kept = o->keep_temps && ok ? arena_printf(a, "%s.o", o->out) : NULL; /* one unit then */
+    if (kept && rename(objects[0], kept)) diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", kept, strerror(errno));
+    for (size_t i = 0; i < written && !kept; i++) unlink(objects[i]);
+    return ok;
+}
+
+/* ---- the whole ---- */
+
+static double milliseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+static double lap(const BackendOptions *o, const char *what, double since) {
+    double now = milliseconds();
+    if (o->time) fprintf(stderr, "%10.2f ms  backend: %s\n", now - since, what);
+    return now;
+}
+
+static void print_times(Arena *a, const Queue *q, double since) {
+    UnitTimes sum = {0};
+    int n = q->units->plan->n_units;
+    for (int i = 0; i < n; i++) {
+        const UnitTimes *t = &q->times[i];
+        sum = (UnitTimes){sum.emit + t->emit, sum.verify + t->verify, sum.optimize + t->optimize, sum.code + t->code};
+    }
+    lap(q->units->options,
+        arena_printf(a, "%d unit%s on %d core%s; of their threads:", n, n == 1 ? "" : "s", cores(), cores() == 1 ? "" : "s"),
+        since);
+    const struct {
+        const char *name;
+        double ms;
+    } parts[] = {{"emit", sum.emit}, {"verify", sum.verify}, {"optimize", sum.optimize}, {"machine code", sum.code}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        fprintf(stderr, "%10.2f ms  backend:     %s\n", parts[i].ms, parts[i].name);
+}
+
+bool backend_compile(Arena *a, Diag *d, const LoopsProgram *p, const struct nn_program *program, const BackendOptions *o) {
+    if (!o->out && o->kind >= EMIT_OBJECT) bug("an object needs a file name");
+    const char *why;
+    LLVMTargetMachineRef tm = target_machine(o->target, &why);
+    if (!tm) {
+        diag_error(d, (Loc){0}, 921, "--target=%s: %s", o->target->triple, why);
+        return false;
+    }
+    LLVMDisposeTargetMachine(tm);
+    double t = milliseconds();
+    Arena *own = arena_new();
+    Units units = {.options = o, .program = program, .source = intern(p->module->source ? p->module->source : "program.nn")};
+    units.plan = emit_plan(own, p, o->only, o->debug_lines, o->kind != EMIT_EXECUTABLE || o->keep_temps);
+    t = lap(o, "plan of units", t);
+    size_t n = (size_t)units.plan->n_units;
+    Queue q = {.units = &units, .made = arena_make_n(own, LLVMMemoryBufferRef, n), .times = arena_make_n(own, UnitTimes, n)};
+    make_units(&q);
+    if (o->time) print_times(own, &q, t);
+    t = milliseconds();
+    bool ok = o->kind == EMIT_EXECUTABLE ? write_executable(a, d, &q) : write_renamed(a, d, o->out, q.made[0]);
+    lap(o, o->kind == EMIT_EXECUTABLE ? "link" : "write", t);
+    for (size_t i = 0; i < n; i++) LLVMDisposeMemoryBuffer(q.made[i]);
+    arena_free(own);
+    return ok;
+}

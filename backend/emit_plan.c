@@ -1,0 +1,250 @@
+/*
+ * emit_plan.c - what is to be emitted, before anything is: the calls of kernels in every step with the memory they touch, the kernels that remain when equal ones are one
+ * (emit_same.c), and how they are shared out among LLVM modules.
+ *
+ * UNITS. LLVM compiles a module on one thread, and two modules of two contexts on two. So the kernels of a program are put into units of about the same work, each a
+ * module with its own context, and object.c compiles units on as many threads as there are cores. How many units there are and what is in them follows from the
+ * program alone, so the bytes of the result do not depend on the machine's cores. Unit 0 also holds the steps and the tables of the program.
+ */
+#include "emit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the memory a kernel touches ---- */
+
+typedef struct Uses {
+    Arena *arena;
+    bool *buffer; /* by id */
+    Vec(Buffer *) list;
+    Vec(int64_t) sites;
+} Uses;
+
+static void use_buffer(Uses *u, Buffer *b) {
+    if (u->buffer[b->id]) return;
+    u->buffer[b->id] = true;
+    vec_push(u->arena, &u->list, b);
+}
+
+static void use_site(Uses *u, int64_t site) {
+    for (size_t i = 0; i < u->sites.n; i++)
+        if (u->sites.at[i] == site) return;
+    vec_push(u->arena, &u->sites, site);
+}
+
+static void use_expr(Uses *u, const Expr *x) {
+    if (x->kind == EXPR_UNIFORM) use_site(u, x->site);
+    if (x->kind == EXPR_LOAD) use_buffer(u, x->buffer);
+    for (int i = 0; i < x->n_args; i++) use_expr(u, x->args[i]);
+}
+
+static void use_body(Uses *u, const Body *body) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind == STMT_STORE || s->kind == STMT_PREFETCH) use_buffer(u, s->buffer);
+        if (s->value) use_expr(u, s->value);
+        if (s->kind == STMT_FOR || s->kind == STMT_IF) use_body(u, &s->body);
+    }
+}
+
+const Buffer *emit_placed(const Buffer *b) {
+    while (b->place == PLACE_NONE && b->same) b = b->same;
+    if (b->place == PLACE_NONE) bug("buffer %s has no place", b->name);
+    return b;
+}
+
+static bool overlap(const Buffer *x, const Buffer *y) {
+    const Buffer *a = emit_placed(x), *b = emit_placed(y);
+    if (a == b) return true;
+    if (a->place != b->place) return false;
+    switch (a->place) {
+    case PLACE_ARENA:
+    case PLACE_THREAD: return a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
+    case PLACE_SLOT:
+    case PLACE_FIELD: return a->slot == b->slot;
+    case PLACE_DATA: return false;
+    case PLACE_NONE: break;
+    }
+    return false;
+}
+
+static int64_t place_offset(const Buffer *b) {
+    b = emit_placed(b);
+    return b->place == PLACE_ARENA || b->place == PLACE_THREAD ? b->offset : 0;
+}
+
+/* Buffers that overlap, directly or through others, share a piece; its pointer is that of the lowest. */
+static void find_pieces(Arena *a, KernelCall *c) {
+    int n = c->n_buffers, *piece = arena_make_n(a, int, (size_t)n + 1), *number = arena_make_n(a, int, (size_t)n + 1);
+    for (int i = 0; i < n; i++) piece[i] = i;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i; j++) {
+            if (!overlap(c->buffers[i], c->buffers[j]) || piece[i] == piece[j]) continue;
+            int from = piece[i], to = piece[j];
+            for (int k = 0; k < n; k++)
+                if (piece[k] == from) piece[k] = to;
+        }
+    c->lowest = arena_make_n(a, const Buffer *, (size_t)n + 1);
+    c->offset = arena_make_n(a, int64_t, (size_t)n + 1);
+    for (int i = 0; i < n; i++) number[i] = -1;
+    for (int i = 0; i < n; i++) {
+        if (number[piece[i]] < 0) number[piece[i]] = c->n_pieces++;
+        piece[i] = number[piece[i]];
+        const Buffer **low = &c->lowest[piece[i]];
+        if (!*low || place_offset(c->buffers[i]) < place_offset(*low)) *low = c->buffers[i];
+    }
+    for (int i = 0; i < n; i++) c->offset[i] = place_offset(c->buffers[i]) - place_offset(c->lowest[piece[i]]);
+    c->piece = piece;
+}
+
+/* ---- work ---- */
+
+enum { HEAVY = 1 << 24, LONG_OP = 24 };
+
+static int64_t expr_work(const Expr *x) {
+    int64_t n = 1;
+    if (x->kind == EXPR_UNIFORM ||
+        (x->kind == EXPR_OP && (x->op == OP_exp || x->op == OP_log || x->op == OP_tanh || x->op == OP_erf)))
+        n = LONG_OP;
+    for (int i = 0; i < x->n_args; i++) n += expr_work(x->args[i]);
+    for (int i = 0; i < x->n_index; i++) n += x->index[i]->n;
+    return n;
+}
+
+/* How many times the body of a loop is written out. */
+static int64_t copies(const Stmt *s) {
+    int64_t turns = 0;
+    if (affine_is_constant(s->lo))
+        for (int i = 0; i < s->n_limits; i++)
+            if (affine_is_constant(s->limits[i]) && (turns == 0 || s->limits[i]->constant - s->lo->constant < turns))
+                turns = s->limits[i]->constant - s->lo->constant;
+    if (s->mark == MARK_UNROLL && s->width > 0) return s->width;
+    if (s->mark == MARK_UNROLL && turns > 0 && turns <= 256) return turns;
+    if (s->mark == MARK_VECTOR && emit_indexes_acc(s) && turns > s->width) return (turns + s->width - 1) / s->width;
+    return 1;
+}
+
+/* About how many instructions become of it. */
+static int64_t body_work(const Body *body) {
+    int64_t n = 0;
+    for (const Stmt *s = body->first; s && n < HEAVY; s = s->next) {
+        n += 2;
+        if (s->value) n += expr_work(s->value);
+        if (s->kind == STMT_FOR) n += 8 + copies(s) * body_work(&s->body);
+        if (s->kind == STMT_IF) n += body_work(&s->body);
+    }
+    return n < HEAVY ? n : HEAVY;
+}
+
+/* ---- calls and kernels ---- */
+
+typedef struct Planning {
+    EmitPlan *plan;
+    const Step *step;
+    const Var *outer[EMIT_OUTER_MOST]; /* variables of the step's loops around */
+    int n_outer;
+} Planning;
+
+/* Names are unique within a step, and steps have names of their own; still, a name that is there already gets a number. */
+static const char *unique_name(EmitPlan *p, const char *name) {
+    const char *found = name;
+    for (int n = 2;; n++) {
+        bool taken = false;
+        for (size_t i = 0; i < p->kernels.n && !taken; i++) taken = p->kernels.at[i].name == found;
+        if (!taken) return found;
+        found = intern_printf("%s.same%d", name, n);
+    }
+}
+
+static int kernel_of(EmitPlan *p, const KernelCall *c) {
+    const char *key = emit_kernel_key(p->arena, c, p->debug_lines);
+    for (size_t i = 0; i < p->kernels.n; i++)
+        if (p->kernels.at[i].key == key) return (int)i;
+    const char *name = unique_name(p, intern_printf("%s.%s", c->step->func->name, c->node->name));
+    vec_push(p->arena, &p->kernels,
+             ((Kernel){.key = key, .name = name, .call = (int)p->calls.n, .work = 40 + body_work(&c->node->body)}));
+    return (int)p->kernels.n - 1;
+}
+
+static void plan_kernel(Planning *s, const StepNode *node) {
+    EmitPlan *p = s->plan;
+    Uses u = {.arena = p->arena, .buffer = arena_make_n(p->arena, bool, s->step->buffers.n + 1)};
+    use_body(&u, &node->body);
+    KernelCall c = {.step = s->step,
+                    .node = node,
+                    .buffers = u.list.at,
+                    .n_buffers = (int)u.list.n,
+                    .sites = u.sites.at,
+                    .n_sites = (int)u.sites.n};
+    c.outer = arena_make_n(p->arena, const Var *, (size_t)s->n_outer + 1);
+    c.n_outer = s->n_outer;
+    memcpy(c.outer, s->outer, (size_t)s->n_outer * sizeof *c.outer);
+    find_pieces(p->arena, &c);
+    c.kernel = kernel_of(p, &c);
+    vec_push(p->arena, &p->calls, c);
+}
+
+static void plan_nodes(Planning *s, StepNode *const *at, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const StepNode *node = at[i];
+        switch (node->kind) {
+        case STEP_BARRIER: break;
+        case STEP_KERNEL: plan_kernel(s, node); break;
+        case STEP_LOOP:
+        case STEP_WHILE:
+            if (s->n_outer == EMIT_OUTER_MOST)
+                bug("loops nested deeper than %d in step %s", EMIT_OUTER_MOST, s->step->func->name);
+            if (node->var) s->outer[s->n_outer++] = node->var;
+            plan_nodes(s, node->nodes.at, node->nodes.n);
+            if (node->var) s->n_outer--;
+            break;
+        }
+    }
+}
+
+/* ---- units ---- */
+
+enum { UNIT_WORK = 3000, UNITS_MOST = 64 };
+
+static int heavier(const void *x, const void *y) {
+    const Kernel *a = *(Kernel *const *)x, *b = *(Kernel *const *)y;
+    if (a->work != b->work) return a->work > b->work ? -1 : 1;
+    return a < b ? -1 : a > b;
+}
+
+/* The heaviest first, each into the unit that has least. */
+static void share_out(EmitPlan *p, int units_most) {
+    int64_t total = 0, work[UNITS_MOST] = {0};
+    Kernel **order = arena_make_n(p->arena, Kernel *, p->kernels.n + 1);
+    for (size_t i = 0; i < p->kernels.n; i++) {
+        total += p->kernels.at[i].work;
+        order[i] = &p->kernels.at[i];
+    }
+    int64_t n = (total + UNIT_WORK - 1) / UNIT_WORK;
+    p->n_units = n < 1 ? 1 : n > units_most ? units_most : (int)n;
+    qsort(order, p->kernels.n, sizeof *order, heavier);
+    work[0] = 20 * (int64_t)p->calls.n; /* the steps and the tables */
+    for (size_t i = 0; i < p->kernels.n; i++) {
+        int least = 0;
+        for (int u = 1; u < p->n_units; u++)
+            if (work[u] < work[least]) least = u;
+        order[i]->unit = least;
+        work[least] += order[i]->work;
+    }
+}
+
+EmitPlan *emit_plan(Arena *a, const LoopsProgram *program, const char *only, bool debug_lines, bool whole) {
+    EmitPlan *p = arena_make(a, EmitPlan);
+    *p = (EmitPlan){.arena = a, .program = program, .only = only, .debug_lines = debug_lines};
+    p->first_call = arena_make_n(a, size_t, program->steps.n + 1);
+    for (size_t i = 0; i < program->steps.n; i++) {
+        Step *step = program->steps.at[i];
+        if (step->batch_bound > p->largest_batch) p->largest_batch = step->batch_bound;
+        p->first_call[i] = p->calls.n;
+        if (only && strcmp(only, step->func->name) != 0) continue;
+        Planning s = {.plan = p, .step = step};
+        plan_nodes(&s, step->nodes.at, step->nodes.n);
+    }
+    p->first_call[program->steps.n] = p->calls.n;
+    share_out(p, whole ? 1 : UNITS_MOST);
+    return p;
+}

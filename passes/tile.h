@@ -1,0 +1,118 @@
+/*
+ * tile.h - what the files of the pass `tile` share. tile.c reads a nest and chooses, tile_pack.c copies operands into panels, tile_make.c writes the
+ * register tiles and the loops around them, tile_blocks.c those of long chains.
+ */
+#ifndef NNC_PASSES_TILE_H
+#define NNC_PASSES_TILE_H
+
+#include "passes/machine.h"
+#include "passes/nest.h"
+#include "passes/pipeline.h"
+#include "passes/rewrite.h"
+
+/* What a step has computed of a batch field already (tile_stage_rows). */
+typedef struct Staged {
+    const Expr *value;
+    Buffer *buffer;
+} Staged;
+typedef Vec(Staged) Stageds;
+
+typedef Vec(StepNode *) StepNodes;
+
+typedef struct Tiling {
+    Arena *arena;
+    Stageds *staged; /* of the step, in front of this kernel */
+    bool in_loop;    /* of the step: what is computed in there is not for others */
+    const Machine *machine;
+    Step *step;
+    Product product;
+    Stmt *row, *col;   /* outer loops; row may be NULL: one row */
+    Expr *rows, *cols; /* the factors: that without the column, that with it */
+    int lanes;
+    int mr, nv;    /* tile: mr rows, nv vectors */
+    bool piece;    /* chains begin and end where outer variables say: a piece of a long sum */
+    Buffer *panel; /* cols, packed; NULL: read where they lie */
+    bool own; /* each thread packs the panel that it is about to use, [reduced..., j]; else all panels are packed in front, */
+    Var *panel_var[NEST_MAX]; /* [outer variables that cols sees beside the column..., jj, reduced..., j] */
+    int n_panel_var;
+    Buffer *row_panel;      /* rows of one tile, packed by each thread, [reduced..., i]; NULL: read where they lie */
+    bool row_panels;        /* ... or of all tiles, packed in front, [tile, reduced..., i] */
+    const Affine *row_tile; /* the tile that is being made */
+    Vec(Stmt *) top;        /* lets that hang on no outer variable */
+    Vec(Stmt *) inner;      /* those that do */
+} Tiling;
+
+/* ---- tile.c: what the nest tells ---- */
+
+/* Does e lie side by side in memory along v, in all that it loads? */
+bool tile_adjacent(const Expr *e, const Var *v);
+/* A load and nothing else, of this type, that is always inside. */
+bool tile_plain_load(const Expr *e, Elem elem);
+/* Does what the columns are, or where their chains begin and end, hang on this outer variable? */
+bool tile_cols_see(const Tiling *t, const Var *v);
+/* Does where a chain begins or ends hang on v, directly or through index lets? */
+bool tile_bounds_use(const Tiling *t, const Var *v);
+/* Where a reduced loop ends at the latest, for every piece: B * n or a constant; NULL: it cannot be told. */
+const Affine *tile_extent(const Tiling *t, const Stmt *loop);
+const Stmt *tile_last_reduced(const Tiling *t);
+
+/* ---- tile_pack.c: building loops, and copies of the operands ---- */
+
+/* A serial or marked loop from 0 to limit over a new variable, *as. The caller adds it to a body. */
+Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int width, const Affine **as);
+/* Adds a new loop like `old` to the body; returns its body, *as: its variable, which r puts in place of the old one from now on. */
+Body *tile_loop_like(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *body, const Affine **as);
+/* The factor that has the rows computes while it loads: it is computed once, in a kernel in front, and loaded from there. */
+void tile_stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out);
+
+bool tile_worth_packing(const Tiling *t, int64_t readers);
+/* Is cols copied in blocks across their diagonal? Then fill_row makes rows k .. k + lanes - 1 of a panel at a time. */
+bool tile_transposed(const Tiling *t);
+/* All panels, in a kernel of its own in front. */
+void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
+/* One panel a thread, small enough for its second cache; tile_make_strip fills it. */
+void tile_make_own_panel(Tiling *t, const StepNode *kernel);
+/* Loops, marked as said, that fill panel[index[0..lead), reduced..., j] with cols at column `col` + j; guard: 0 beyond the last column. */
+void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **index, const Affine *col, Mark mark, bool guard,
+                     Body *body);
+/* One row of it: index[at] says which, `k` is the value of the last reduced variable there. */
+void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col, bool guard,
+                   Body *body);
+Expr *tile_panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *column);
+
+bool tile_rows_are_slow(const Tiling *t);
+bool tile_rows_collide(const Tiling *t);
+void tile_make_row_panel(Tiling *t, const StepNode *kernel);
+/* row_panel[index[0..lead), reduced..., i] = rows at `row` + i, for mr of them. guard: 0 beyond the last row. */
+void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, bool guard,
+                    Body *body);
+void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
+Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i);
+
+/* ---- tile_make.c: tiles and the loops around them ---- */
+
+/* acc[i, j] = fma(rows, cols, acc[i, j]) for the whole tile, at one place of the reduction. */
+void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const Affine *row, const Affine *panel,
+                       const Affine *col, bool tail, Body *inside);
+/* Loops of the reduction, the innermost four turns at a time, around the body that they return. first: where a chain that starts at 0 goes on. */
+Body *tile_reduction(Tiling *t, Rewrite *r, int first, Body *body);
+/* The loops at[0] in 0..mr unroll, at[1] in 0..nv * lanes vector (tail: up to the last column alone) over the places of a tile; from then on r has the row and
+ * the column there. Returns the inner body. */
+Body *tile_elements(Tiling *t, Rewrite *r, int mr, int nv, const Affine *row, const Affine *col, bool tail, Body *body,
+                    const Affine **at);
+/* The epilogue for every element of the tile. */
+void tile_store(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *col, bool tail,
+                Body *body);
+/* All tiles of nv vectors in panels first..last-1. */
+void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body);
+/* Rows of tiles, shared out among threads, each packing its rows. */
+void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body);
+
+/* ---- tile_blocks.c: pieces of long chains ---- */
+
+/* Can the piece be computed in blocks of the chain that fit the caches? */
+bool tile_blocks_fit(const Tiling *t);
+enum { TILE_DEPTH = 256 }; /* of a block, about: tiles are chosen for chains of this length */
+void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body);
+
+#endif

@@ -1,0 +1,292 @@
+/*
+ * tile_make.c - register tiles, and the loops around them.
+ *
+ *   for jj parallel { [own panel packed] for ii parallel {       strip: all tiles of one width, columns by columns
+ *   for ii parallel { rows packed ; for jj {                     tall: rows by rows, where rows are packed a tile at a time
+ *
+ * Rows that are left over make smaller tiles; if how many is known at run time only (a short batch), tiles of one row. Columns that are left over make a
+ * strip of fewer vectors, the last of them masked.
+ */
+#include "passes/tile.h"
+
+enum { CACHE_LINE = 64 };
+
+/* ---- the tile ---- */
+
+/* Index lets between the outer loops, which say where chains begin and end. */
+static void add_bounds(Tiling *t, Rewrite *r, Body *body) {
+    for (size_t k = 0; t->piece && k < t->inner.n; k++)
+        if (t->inner.at[k]->kind == STMT_INDEX && tile_bounds_use(t, t->inner.at[k]->var))
+            body_add(body, rewrite_stmt(r, t->inner.at[k]));
+}
+
+Body *tile_reduction(Tiling *t, Rewrite *r, int first, Body *body) {
+    Product *p = &t->product;
+    int turns = !t->piece             ? 4
+                : t->mr * t->nv >= 16 ? 1
+                : t->mr * t->nv >= 8  ? 2
+                                      : 4; /* pieces are many kernels: no larger than need be */
+    for (int i = 0; i < p->n_reduce; i++) {
+        bool last = i == p->n_reduce - 1;
+        const Affine *as;
+        for (size_t k = 0; k < p->bounds[i].n; k++) body_add(body, rewrite_stmt(r, p->bounds[i].at[k]));
+        Body *inside = tile_loop_like(t, r, p->reduce[i], last && turns > 1 ? MARK_UNROLL : MARK_SERIAL, body, &as);
+        if (last && turns > 1) body->last->width = turns;
+        if (last && first) body->last->lo = affine_constant(t->arena, first);
+        body = inside;
+    }
+    return body;
+}
+
+Body *tile_elements(Tiling *t, Rewrite *r, int mr, int nv, const Affine *row, const Affine *col, bool tail, Body *body,
+                    const Affine **at) {
+    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &at[0]);
+    body_add(body, rows);
+    if (t->row) rewrite_var(r, t->row->var, affine_add(t->arena, row, at[0]));
+    for (size_t k = 0; k < t->inner.n; k++)
+        if (!stmt_uses_var(t->inner.at[k], t->col->var)) body_add(&rows->body, rewrite_stmt(r, t->inner.at[k]));
+    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)nv * t->lanes), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL,
+                           t->lanes > 1 ? t->lanes : 0, &at[1]);
+    if (tail)
+        stmt_add_limit(
+            t->arena, cols,
+            affine_add(t->arena, affine_constant(t->arena, loop_turns(t->step, t->col)), affine_scale(t->arena, col, -1)));
+    body_add(&rows->body, cols);
+    rewrite_var(r, t->col->var, affine_add(t->arena, col, at[1]));
+    return &cols->body;
+}
+
+void tile_store(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *col, bool tail,
+                Body *body) {
+    Product *p = &t->product;
+    Rewrite r = *outer;
+    const Affine *at[2];
+    Body *element = tile_elements(t, &r, mr, nv, row, col, tail, body, at);
+    rewrite_temp(&r, p->acc->temp, expr_temp(t->arena, acc, at));
+    for (size_t k = 0; k < t->inner.n; k++)
+        if (stmt_uses_var(t->inner.at[k], t->col->var)) body_add(element, rewrite_stmt(&r, t->inner.at[k]));
+    for (const Stmt *s = p->epilogue; s; s = s->next) body_add(element, rewrite_stmt(&r, s));
+}
+
+/* The places of the tile that the epilogue will read from parameters and states: by the time the chains are done, row `at` is in the cache. Rows of a
+ * tile are far apart in memory, which no prefetcher of the machine guesses. */
+static void prefetch_row(Tiling *t, const Rewrite *outer, int nv, const Affine *at, const Affine *col, Body *body) {
+    const Buffer *done[NEST_MAX];
+    int n = 0;
+    for (const Stmt *s = t->product.epilogue; s; s = s->next) {
+        const Expr *stack[64];
+        int depth = 0;
+        if (s->value) stack[depth++] = s->value;
+        while (depth) {
+            const Expr *e = stack[--depth];
+            for (int i = 0; i < e->n_args && depth < 64; i++) stack[depth++] = e->args[i];
+            if (e->kind != EXPR_LOAD || e->buffer->place != PLACE_SLOT || !expr_uses_var(e, t->row->var) ||
+                !tile_adjacent(e, t->col->var))
+                continue;
+            bool again = n == NEST_MAX;
+            for (int i = 0; i < n; i++) again |= done[i] == e->buffer;
+            if (again) continue;
+            done[n++] = e->buffer;
+            int line = CACHE_LINE / elem_size(e->buffer->elem);
+            for (int j = 0; j < nv * t->lanes; j += line) {
+                Rewrite r = *outer;
+                rewrite_var(&r, t->row->var, at);
+                rewrite_var(&r, t->col->var, affine_add_constant(t->arena, col, j));
+                const Expr *place = rewrite_expr(&r, e);
+                body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+            }
+        }
+    }
+}
+
+/* The first mr turns of the reduction prefetch a row each; the others follow in `reduction`. */
+static void prefetching_turns(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *panel,
+                              const Affine *col, bool tail, Body *body) {
+    const Stmt *old = t->product.reduce[0];
+    const Affine *k, **limits = arena_make_n(t->arena, const Affine *, 2);
+    Rewrite r = *outer;
+    limits[0] = affine_constant(t->arena, mr);
+    limits[1] = rewrite_affine(&r, old->limits[0]);
+    Stmt *loop = tile_loop(t, old->var->name, limits[0], MARK_SERIAL, 0, &k);
+    loop->limits = limits;
+    loop->n_limits = 2;
+    rewrite_var(&r, old->var, k);
+    body_add(body, loop);
+    prefetch_row(t, &r, nv, affine_add(t->arena, row, k), col, &loop->body);
+    tile_multiply_add(t, &r, acc, mr, row, panel, col, tail, &loop->body);
+}
+
+static bool worth_prefetching(const Tiling *t, int mr) {
+    const Product *p = &t->product;
+    if (!t->row || t->piece || p->n_reduce != 1 || loop_turns(t->step, p->reduce[0]) < 2 * mr) return false;
+    for (const Stmt *s = p->epilogue; s; s = s->next)
+        if (s->kind == STMT_STORE && s->buffer->place == PLACE_SLOT && s->buffer->bytes > t->machine->l1) return true;
+    return false;
+}
+
+/* One tile of mr rows from `row` and nv vectors from `col`, which lie in panel number `panel`. */
+static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Affine *row, const Affine *panel, const Affine *col,
+                      bool tail, Body *body) {
+    int64_t dims[2] = {mr, (int64_t)nv * t->lanes};
+    Elem elem = t->product.acc->temp->elem;
+    Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, dims);
+    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
+    Rewrite r = *outer;
+    add_bounds(t, &r, body);
+    bool ahead = worth_prefetching(t, mr);
+    if (ahead) prefetching_turns(t, &r, acc, mr, nv, row, panel, col, tail, body);
+    Body *inside = tile_reduction(t, &r, ahead ? mr : 0, body);
+    tile_multiply_add(t, &r, acc, mr, row, panel, col, tail, inside);
+    tile_store(t, outer, acc, mr, nv, row, col, tail, body);
+}
+
+void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const Affine *row, const Affine *panel,
+                       const Affine *col, bool tail, Body *inside) {
+    Rewrite r = *outer;
+    Elem elem = acc->elem;
+    const Affine *i, *j;
+    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &i);
+    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, acc->dim[1]), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL,
+                           t->lanes > 1 ? t->lanes : 0, &j);
+    body_add(inside, rows);
+    body_add(&rows->body, cols);
+    if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, row, i));
+    Expr *a = t->row_panel ? tile_row_panel_load(t, &r, i) : rewrite_expr(&r, t->rows), *b;
+    if (t->panel) {
+        b = tile_panel_load(t, &r, panel, j);
+    } else {
+        rewrite_var(&r, t->col->var, affine_add(t->arena, col, j));
+        r.guard = tail;
+        b = rewrite_expr(&r, t->cols);
+    }
+    Expr *args[3] = {a, b, expr_temp(t->arena, acc, (const Affine *[]){i, j})};
+    const Affine *index[2] = {i, j};
+    body_add(&cols->body, stmt_assign(t->arena, acc, index, expr_op(t->arena, OP_fma, elem, 3, args)));
+}
+
+/* Tiles of nv vectors in panels first..last-1; tail: the last columns are not a whole vector. */
+typedef struct Strip {
+    int nv;
+    int64_t first, last;
+    bool tail;
+    const Affine *limit, *tiles; /* rows, and how many whole tiles they make */
+} Strip;
+
+/* `if` around what is done in turns 0..tiles-1 of ii, or behind them. */
+static Body *turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body) {
+    const Affine *x = behind ? affine_add_constant(t->arena, ii, -tiles)
+                             : affine_add_constant(t->arena, affine_scale(t->arena, ii, -1), tiles - 1);
+    Stmt *s = stmt_if(t->arena, x);
+    body_add(body, s);
+    return &s->body;
+}
+
+/* A rest of rows that is known is one turn more of the loop over tiles, so that threads share all of them evenly. */
+static void make_whole_and_rest(Tiling *t, const Strip *s, const Rewrite *outer, const Affine *panel, const Affine *col,
+                                Body *body) {
+    int64_t tiles = s->tiles->constant;
+    const Affine *ii;
+    Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, tiles + 1), MARK_PARALLEL, 0, &ii);
+    body_add(body, loop);
+    t->row_tile = ii;
+    make_tile(t, outer, t->mr, s->nv, affine_scale(t->arena, ii, t->mr), panel, col, s->tail,
+              turns_if(t, ii, tiles, false, &loop->body));
+    make_tile(t, outer, (int)(s->limit->constant % t->mr), s->nv, affine_constant(t->arena, tiles * t->mr), panel, col, s->tail,
+              turns_if(t, ii, tiles, true, &loop->body));
+}
+
+/* Loops over the columns (and, of a piece or where each thread packs, over outer variables that the columns hang on: what follows in time reads the
+ * same ones). */
+static Body *open_columns(Tiling *t, const Strip *s, Rewrite *r, Body *body, const Affine **panel) {
+    Product *p = &t->product;
+    if (t->own || t->piece)
+        for (int i = 0; i < p->n_outer; i++)
+            if (p->outer[i] != t->col && tile_cols_see(t, p->outer[i]->var))
+                body = tile_loop_like(t, r, p->outer[i], MARK_PARALLEL, body, panel);
+    *panel = affine_constant(t->arena, s->first);
+    if (s->last - s->first == 1 && !t->own) return body;
+    Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, s->last), MARK_PARALLEL, 0, panel);
+    loop->lo = affine_constant(t->arena, s->first);
+    body_add(body, loop);
+    return &loop->body;
+}
+
+/* Part 0: whole tiles of rows (and a rest that is known, if threads share the tiles); part 1: the rows that are left. Around them the outer variables
+ * that are not loops yet. If the tiles are shared, each part has loops over the columns of its own: only loops directly inside each other are shared out as one. */
+static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part, const Affine *panel, Body *body) {
+    Product *p = &t->product;
+    Mark mark = t->own ? MARK_SERIAL : MARK_PARALLEL;
+    bool fixed = affine_is_constant(s->limit), any = !fixed || s->tiles->constant > 0;
+    int rest = fixed ? (int)(s->limit->constant % t->mr) : t->mr == 1 ? 0 : 1;
+    bool both = fixed && any && rest && mark == MARK_PARALLEL;
+    if (part == 0 ? !any : !rest || both) return;
+    Rewrite r = *outer;
+    const Affine *as, *ii = NULL;
+    if (!t->own) body = open_columns(t, s, &r, body, &panel);
+    const Affine *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes), *row = affine_scale(t->arena, s->tiles, t->mr);
+    for (int i = 0; i < p->n_outer; i++)
+        if (p->outer[i] != t->row && p->outer[i] != t->col && !((t->own || t->piece) && tile_cols_see(t, p->outer[i]->var)))
+            body = tile_loop_like(t, &r, p->outer[i], mark, body, &as);
+    if (both) {
+        make_whole_and_rest(t, s, &r, panel, col, body);
+        return;
+    }
+    if (part == 0 || !fixed) {
+        Stmt *loop = tile_loop(t, "ii", part == 0 ? s->tiles : s->limit, mark, 0, &ii);
+        if (part == 1) loop->lo = row;
+        row = part == 0 ? affine_scale(t->arena, ii, t->mr) : ii;
+        body_add(body, loop);
+        body = &loop->body;
+    }
+    t->row_tile = part == 0 ? ii : s->tiles;
+    make_tile(t, &r, part == 0 ? t->mr : rest, s->nv, row, panel, col, s->tail, body);
+}
+
+void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
+    const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1), *panel = NULL, *index[MAX_RANK];
+    Strip s = {nv, first, last, tail, limit, affine_constant(t->arena, limit->constant / t->mr)};
+    if (!affine_is_constant(limit)) {
+        Var *q = step_var(t->arena, t->step, VAR_INDEX, "tiles");
+        body_add(body, stmt_index(t->arena, q, INDEX_DIV, limit, t->mr, NULL));
+        s.tiles = affine_var(t->arena, q);
+    }
+    Rewrite r = rewrite_new(t->arena, t->step);
+    if (t->own) {
+        body = open_columns(t, &s, &r, body, &panel);
+        int64_t width = (int64_t)t->nv * t->lanes;
+        tile_fill_panel(t, &r, 0, index, affine_scale(t->arena, panel, width), MARK_SERIAL,
+                        last * width > loop_turns(t->step, t->col), body);
+    }
+    for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, panel, body);
+}
+
+/* A row of tiles: its rows packed, then one tile after the other. */
+static void make_row_of_tiles(Tiling *t, const Rewrite *r, int mr, const Affine *row, int64_t panels, int64_t rest, Body *body) {
+    const Affine *panel, *index[MAX_RANK];
+    tile_fill_rows(t, r, 0, index, mr, row, false, body);
+    for (int tail = 0; tail < 2; tail++) {
+        if (tail == 0 ? panels == 0 : rest == 0) continue;
+        Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, tail ? panels + 1 : panels), MARK_SERIAL, 0, &panel);
+        if (tail) loop->lo = affine_constant(t->arena, panels);
+        body_add(body, loop);
+        int nv = tail ? (int)((rest + t->lanes - 1) / t->lanes) : t->nv;
+        make_tile(t, r, mr, nv, row, panel, affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes),
+                  tail && rest % t->lanes != 0, &loop->body);
+    }
+}
+
+void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body) {
+    int64_t m = t->row->limits[0]->constant, tiles = m / t->mr;
+    int left = (int)(m % t->mr);
+    Rewrite r = rewrite_new(t->arena, t->step);
+    const Affine *ii;
+    Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, tiles + (left > 0)), MARK_PARALLEL, 0, &ii);
+    body_add(body, loop);
+    body = &loop->body;
+    if (tiles)
+        make_row_of_tiles(t, &r, t->mr, affine_scale(t->arena, ii, t->mr), panels, rest,
+                          left ? turns_if(t, ii, tiles, false, body) : body);
+    if (left)
+        make_row_of_tiles(t, &r, left, affine_constant(t->arena, tiles * t->mr), panels, rest,
+                          tiles ? turns_if(t, ii, tiles, true, body) : body);
+}

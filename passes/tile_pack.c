@@ -1,0 +1,354 @@
+/*
+ * tile_pack.c - copies of a product's operands, laid out as its tiles read them: panels of columns, panels of rows, and what a factor computes while it loads.
+ *
+ *   %w[k, n]  =>  %panel[jj, k, j] = %w[k, 32 * jj + j]         one panel after the other, each k's columns side by side
+ *   %x[k, m]  =>  %rows[ii, k, i] = %x[k, 14 * ii + i]
+ *
+ * All of them in a kernel of its own in front, or a panel at a time by the thread that is about to use it (PLACE_THREAD).
+ */
+#include "passes/tile.h"
+
+enum { CACHE_LINE = 64, ROWS_AHEAD = 16 };
+
+/* ---- loops, kernels ---- */
+
+static Dim dim_of_loop(const Tiling *t, const Stmt *loop) {
+    const Affine *limit = tile_extent(t, loop);
+    if (limit->n == 1 && limit->term[0].var == t->step->batch && limit->constant == 0)
+        return (Dim){.n = limit->term[0].factor, .batch = true};
+    return (Dim){.n = limit->constant};
+}
+
+Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int width, const Affine **as) {
+    Var *v = step_var(t->arena, t->step, VAR_LOOP, name);
+    *as = affine_var(t->arena, v);
+    return stmt_for(t->arena, v, affine_constant(t->arena, 0), limit, 1, mark, width);
+}
+
+static StepNode *new_kernel(Tiling *t, const char *name, Loc loc) {
+    StepNode *node = arena_make(t->arena, StepNode);
+    node->kind = STEP_KERNEL;
+    node->name = name;
+    node->loc = loc;
+    return node;
+}
+
+static void add_barrier(Tiling *t, StepNodes *out, Loc loc) {
+    StepNode *node = arena_make(t->arena, StepNode);
+    node->kind = STEP_BARRIER;
+    node->loc = loc;
+    vec_push(t->arena, out, node);
+}
+
+/* A new loop like `old` around the body that it returns; *as: its variable. */
+Body *tile_loop_like(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *body, const Affine **as) {
+    Stmt *loop = tile_loop(t, old->var->name, rewrite_affine(r, old->limits[0]), mark, 0, as);
+    loop->lo = rewrite_affine(r, old->lo);
+    for (int i = 1; i < old->n_limits; i++) stmt_add_limit(t->arena, loop, rewrite_affine(r, old->limits[i]));
+    rewrite_var(r, old->var, *as);
+    body_add(body, loop);
+    return &loop->body;
+}
+
+/* A let at the top of the kernel is there in the kernel that packs, too. */
+static void copy_top(Tiling *t, Rewrite *r, Body *body) {
+    for (size_t i = 0; i < t->top.n; i++) body_add(body, rewrite_stmt(r, t->top.at[i]));
+}
+
+/* ---- panels of columns ---- */
+
+/* Is it better to copy blocks across their diagonal? cols lies along the last reduced variable, the panel along the column. */
+bool tile_transposed(const Tiling *t) {
+    const Stmt *last = tile_last_reduced(t);
+    return tile_plain_load(t->cols, t->product.acc->temp->elem) && t->lanes > 1 &&
+           access_stride(t->cols->buffer, t->cols->n_index, t->cols->index, last->var) == 1 &&
+           !tile_adjacent(t->cols, t->col->var);
+}
+
+/* A panel's rows lie far apart in memory: some rows ahead are asked for. */
+static void prefetch_source(Tiling *t, const Rewrite *outer, const Affine *k, const Affine *col, Body *body) {
+    const Stmt *last = tile_last_reduced(t);
+    if (!tile_plain_load(t->cols, t->product.acc->temp->elem) || !tile_adjacent(t->cols, t->col->var)) return;
+    int64_t apart = access_stride(t->cols->buffer, t->cols->n_index, t->cols->index, last->var);
+    int size = elem_size(t->cols->elem), line = CACHE_LINE / size;
+    if (apart * size < 8 * CACHE_LINE || t->cols->buffer->bytes < t->machine->l1) return;
+    for (int j = 0; j < t->nv * t->lanes; j += line) {
+        Rewrite r = *outer;
+        rewrite_var(&r, last->var, affine_add_constant(t->arena, k, ROWS_AHEAD));
+        rewrite_var(&r, t->col->var, affine_add_constant(t->arena, col, j));
+        const Expr *place = rewrite_expr(&r, t->cols);
+        body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+    }
+}
+
+void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col, bool guard,
+                   Body *body) {
+    Rewrite r = *outer;
+    index[at] = k;
+    prefetch_source(t, outer, k, col, body);
+    rewrite_var(&r, t->product.reduce[t->product.n_reduce - 1]->var, k);
+    Stmt *loop = tile_loop(t, "j", affine_constant(t->arena, (int64_t)t->nv * t->lanes), t->lanes > 1 ? MARK_VECTOR : MARK_SERIAL,
+                           t->lanes, &index[at + 1]);
+    body_add(body, loop);
+    rewrite_var(&r, t->col->var, affine_add(t->arena, col, index[at + 1]));
+    r.guard = guard;
+    body_add(&loop->body, stmt_store(t->arena, t->panel, index, rewrite_expr(&r, t->cols)));
+}
+
+/* The last axes of a panel, and the loops that fill them: panel[lead..., reduced..., j] = cols at column `col` + j; guard: 0 beyond the last column. */
+void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **index, const Affine *col, Mark mark, bool guard,
+                     Body *body) {
+    Product *p = &t->product;
+    int64_t first = 0;
+    int last = lead + p->n_reduce - 1;
+    Rewrite r = *outer;
+    for (int i = 0; i < p->n_reduce - 1; i++) { /* all that any piece may read */
+        Stmt *loop = tile_loop(t, p->reduce[i]->var->name, tile_extent(t, p->reduce[i]), mark, 0, &index[lead + i]);
+        rewrite_var(&r, p->reduce[i]->var, index[lead + i]);
+        body_add(body, loop);
+        body = &loop->body;
+    }
+    const Affine *k, *block, *limit = tile_extent(t, p->reduce[p->n_reduce - 1]);
+    if (tile_transposed(t) && !guard && affine_is_constant(limit) && limit->constant >= t->lanes) {
+        first = limit->constant / t->lanes * t->lanes;
+        Stmt *blocks = tile_loop(t, "kb", affine_constant(t->arena, limit->constant / t->lanes), mark, 0, &block);
+        Stmt *loop = tile_loop(t, "k", affine_constant(t->arena, t->lanes), MARK_UNROLL, 0, &k);
+        body_add(body, blocks);
+        body_add(&blocks->body, loop);
+        tile_fill_row(t, &r, index, last, affine_add(t->arena, affine_scale(t->arena, block, t->lanes), k), col, false,
+                      &loop->body);
+    }
+    if (affine_is_constant(limit) && limit->constant == first) return;
+    Stmt *loop = tile_loop(t, "k", limit, mark, 0, &k);
+    loop->lo = affine_constant(t->arena, first);
+    body_add(body, loop);
+    tile_fill_row(t, &r, index, last, k, col, guard, &loop->body);
+}
+
+static int panel_dims(Tiling *t, int lead, Dim *dims) {
+    for (int i = 0; i < t->product.n_reduce; i++) dims[lead++] = dim_of_loop(t, t->product.reduce[i]);
+    dims[lead++] = (Dim){.n = (int64_t)t->nv * t->lanes};
+    return lead;
+}
+
+/* All panels, in a kernel of its own in front. */
+void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
+    Product *p = &t->product;
+    int64_t width = (int64_t)t->nv * t->lanes;
+    int lead = 0;
+    Dim dims[MAX_RANK];
+    Rewrite r = rewrite_new(t->arena, t->step);
+    StepNode *node = new_kernel(t, intern_printf("%s.pack", kernel->name), kernel->loc);
+    Body *body = &node->body;
+    copy_top(t, &r, body);
+    const Affine *index[MAX_RANK];
+    for (int i = 0; i < p->n_outer; i++) {
+        if (p->outer[i] == t->col || !expr_uses_var(t->cols, p->outer[i]->var)) continue;
+        Stmt *loop =
+            tile_loop(t, p->outer[i]->var->name, rewrite_affine(&r, p->outer[i]->limits[0]), MARK_PARALLEL, 0, &index[lead]);
+        rewrite_var(&r, p->outer[i]->var, index[lead]);
+        t->panel_var[t->n_panel_var++] = p->outer[i]->var;
+        dims[lead++] = dim_of_loop(t, p->outer[i]);
+        body_add(body, loop);
+        body = &loop->body;
+    }
+    dims[lead] = (Dim){.n = (loop_turns(t->step, t->col) + width - 1) / width};
+    Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, dims[lead].n), MARK_PARALLEL, 0, &index[lead]);
+    body_add(body, loop);
+    lead++;
+    int n = panel_dims(t, lead, dims);
+    t->panel = step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, n, dims, kernel->loc);
+    tile_fill_panel(t, &r, lead, index, affine_scale(t->arena, index[lead - 1], width), MARK_PARALLEL,
+                    loop_turns(t->step, t->col) % width != 0, &loop->body);
+    vec_push(t->arena, out, node);
+    add_barrier(t, out, kernel->loc);
+}
+
+/* One panel a thread, small enough for its second cache; make_strip fills it. */
+void tile_make_own_panel(Tiling *t, const StepNode *kernel) {
+    Dim dims[MAX_RANK];
+    int n = panel_dims(t, 0, dims);
+    t->panel =
+        step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
+    t->panel->place = PLACE_THREAD;
+    t->own = true;
+}
+
+Expr *tile_panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *column) {
+    const Affine *index[MAX_RANK];
+    int n = 0;
+    for (int i = 0; i < t->n_panel_var; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->panel_var[i]));
+    if (!t->own) index[n++] = panel;
+    for (int i = 0; i < t->product.n_reduce; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[i]->var));
+    index[n++] = column;
+    return expr_load(t->arena, t->panel, index);
+}
+
+/* ---- what the row factor computes ---- */
+
+/* The load whose indices all loads of the expression have, NULL if they differ, or if a variable stands outside loads. */
+static const Expr *common_load(const Expr *e, const Expr *so_far, bool *ok) {
+    if (e->kind == EXPR_LOAD && e->buffer->rank) {
+        if (e->guarded || (so_far && so_far->n_index != e->n_index)) *ok = false;
+        for (int i = 0; *ok && so_far && i < e->n_index; i++)
+            if (!affine_same(e->index[i], so_far->index[i]) || !dim_same(e->buffer->dim[i], so_far->buffer->dim[i])) *ok = false;
+        return so_far ? so_far : e;
+    }
+    if ((e->kind == EXPR_INDEX && !affine_is_constant(e->index[0])) || e->kind == EXPR_UNIFORM || e->kind == EXPR_TREE)
+        *ok = false;
+    for (int i = 0; i < e->n_args; i++) so_far = common_load(e->args[i], so_far, ok);
+    return so_far;
+}
+
+static void replace_indices(Arena *a, Expr *e, const Affine **index) {
+    if (e->kind == EXPR_LOAD && e->buffer->rank) e->index = index;
+    for (int i = 0; i < e->n_args; i++) replace_indices(a, e->args[i], index);
+}
+
+/* The same computation on the same batch field, which nothing writes? Places in it do not matter: stage_rows computes all of them. */
+static bool same_of_field(const Expr *x, const Expr *y) {
+    if (x->kind != y->kind || x->elem != y->elem || x->op != y->op || x->n_args != y->n_args) return false;
+    if (x->kind == EXPR_LOAD && (x->buffer != y->buffer || x->buffer->place != PLACE_FIELD)) return false;
+    if (x->kind == EXPR_CONST && !(x->value == y->value)) return false;
+    if (x->kind != EXPR_LOAD && x->kind != EXPR_CONST && x->kind != EXPR_OP) return false;
+    for (int i = 0; i < x->n_args; i++)
+        if (!same_of_field(x->args[i], y->args[i])) return false;
+    return true;
+}
+
+/*
+ * What the row factor computes while loading is computed once, for every element of the buffer it loads from, in a kernel in front:
+ *   rows = convert(%image[b, k]) / 255   =>   %rows[b, k] = convert(%image[b, k]) / 255
+ */
+void tile_stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out) {
+    Elem elem = t->product.acc->temp->elem;
+    bool ok = true;
+    const Expr *load = common_load(t->rows, NULL, &ok);
+    if (!ok || !load || tile_plain_load(t->rows, elem)) return;
+    for (size_t i = 0; i < t->staged->n; i++) {
+        if (!same_of_field(t->staged->at[i].value, t->rows)) continue;
+        t->rows = expr_load(t->arena, t->staged->at[i].buffer, load->index);
+        return;
+    }
+    const Buffer *from = load->buffer;
+    int n = from->rank;
+    Buffer *to = step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), elem, n, from->dim, kernel->loc);
+    StepNode *node = new_kernel(t, intern_printf("%s.stage", kernel->name), kernel->loc);
+    Rewrite r = rewrite_new(t->arena, t->step);
+    Body *body = &node->body;
+    copy_top(t, &r, body);
+    const Affine **index = arena_make_n(t->arena, const Affine *, (size_t)n);
+    for (int i = 0; i < n; i++) {
+        Dim d = from->dim[i];
+        const Affine *limit =
+            d.batch ? affine_scale(t->arena, affine_var(t->arena, t->step->batch), d.n) : affine_constant(t->arena, d.n);
+        Stmt *loop = tile_loop(t, intern_printf("i%d", i), limit, MARK_SERIAL, 0, &index[i]);
+        body_add(body, loop);
+        body = &loop->body;
+    }
+    Expr *value = rewrite_expr(&r, t->rows);
+    replace_indices(t->arena, value, index);
+    body_add(body, stmt_store(t->arena, to, index, value));
+    vec_push(t->arena, out, node);
+    add_barrier(t, out, kernel->loc);
+    if (!t->in_loop) vec_push(t->arena, t->staged, ((Staged){t->rows, to}));
+    t->rows = expr_load(t->arena, to, load->index);
+}
+
+/* ---- panels of rows ---- */
+
+bool tile_worth_packing(const Tiling *t, int64_t readers) {
+    if (!tile_plain_load(t->cols, t->product.acc->temp->elem)) return true;
+    if (!tile_adjacent(t->cols, t->col->var)) return true;
+    const Buffer *b = t->cols->buffer;
+    return readers >= 3 && b->bytes > t->machine->l1 / 2;
+}
+
+/*
+ * Rows that are neighbours in memory while the reduced index jumps (x' @ dy: %x[k, i]): a tile would fetch a line of memory for each k and use 14 numbers of it, all lines in
+ * the same few sets of the cache if the jump is a large power of two. They are packed too. If all panels fit the second cache, tile by tile, and the tiles of a row of
+ * tiles follow each other:
+ *
+ *   for ii parallel { for k, i { %q[k, i] = %x[k, 14 * ii + i] } ; for jj { tile of %q and panel jj } }
+ *
+ * else all rows in front: %q[ii, k, i]; and so are rows that lie along the reduced index, but so far apart that the lines of all of them meet in one set.
+ */
+static bool rows_can_be_packed(const Tiling *t) {
+    const Product *p = &t->product;
+    return t->row && p->n_outer == 2 && affine_is_constant(t->row->limits[0]) && t->lanes > 1 &&
+           tile_plain_load(t->rows, p->acc->temp->elem);
+}
+
+static int64_t rows_stride(const Tiling *t, const Stmt *loop) {
+    return access_stride(t->rows->buffer, t->rows->n_index, t->rows->index, loop->var);
+}
+
+bool tile_rows_are_slow(const Tiling *t) {
+    return rows_can_be_packed(t) && tile_adjacent(t->rows, t->row->var) && rows_stride(t, tile_last_reduced(t)) >= t->lanes;
+}
+
+bool tile_rows_collide(const Tiling *t) {
+    if (!rows_can_be_packed(t) || rows_stride(t, tile_last_reduced(t)) != 1) return false;
+    int64_t bytes = rows_stride(t, t->row) * elem_size(t->rows->elem);
+    return bytes > 0 && bytes % 4096 == 0;
+}
+
+void tile_make_row_panel(Tiling *t, const StepNode *kernel) {
+    Dim dims[MAX_RANK];
+    int n = panel_dims(t, 0, dims);
+    dims[n - 1] = (Dim){.n = (t->mr + t->lanes - 1) / t->lanes * t->lanes};
+    t->row_panel =
+        step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
+    t->row_panel->place = PLACE_THREAD;
+}
+
+/* %q[lead..., reduced..., i] = rows at `row` + i, vectors along what is neighbour in the source. guard: 0 beyond the last row. */
+void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, bool guard,
+                    Body *body) {
+    Product *p = &t->product;
+    Rewrite r = *outer;
+    bool along = !tile_adjacent(t->rows, t->row->var); /* neighbours along the last reduced index */
+    for (int i = 0; i < p->n_reduce - along; i++) body = tile_loop_like(t, &r, p->reduce[i], MARK_SERIAL, body, &index[lead + i]);
+    Stmt *loop = tile_loop(t, "i", affine_constant(t->arena, mr), along ? MARK_SERIAL : MARK_VECTOR, along ? 0 : t->lanes,
+                           &index[lead + p->n_reduce]);
+    body_add(body, loop);
+    body = &loop->body;
+    rewrite_var(&r, t->row->var, affine_add(t->arena, row, index[lead + p->n_reduce]));
+    if (along) {
+        Stmt *inner = tile_loop(t, "k", rewrite_affine(&r, tile_last_reduced(t)->limits[0]), MARK_VECTOR, t->lanes,
+                                &index[lead + p->n_reduce - 1]);
+        body_add(body, inner);
+        body = &inner->body;
+        rewrite_var(&r, tile_last_reduced(t)->var, index[lead + p->n_reduce - 1]);
+    }
+    r.guard = guard;
+    body_add(body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+}
+
+void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
+    int64_t m = t->row->limits[0]->constant;
+    Dim dims[MAX_RANK] = {{.n = (m + t->mr - 1) / t->mr}};
+    int n = panel_dims(t, 1, dims);
+    dims[n - 1] = (Dim){.n = t->mr};
+    t->row_panel =
+        step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
+    t->row_panels = true;
+    StepNode *node = new_kernel(t, intern_printf("%s.pack_rows", kernel->name), kernel->loc);
+    Rewrite r = rewrite_new(t->arena, t->step);
+    const Affine *index[MAX_RANK];
+    copy_top(t, &r, &node->body);
+    Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, dims[0].n), MARK_PARALLEL, 0, &index[0]);
+    body_add(&node->body, loop);
+    tile_fill_rows(t, &r, 1, index, t->mr, affine_scale(t->arena, index[0], t->mr), m % t->mr != 0, &loop->body);
+    vec_push(t->arena, out, node);
+    add_barrier(t, out, kernel->loc);
+}
+
+Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i) {
+    const Affine *index[MAX_RANK];
+    int n = 0;
+    if (t->row_panels) index[n++] = t->row_tile;
+    for (int k = 0; k < t->product.n_reduce; k++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[k]->var));
+    index[n] = i;
+    return expr_load(t->arena, t->row_panel, index);
+}

@@ -1,0 +1,168 @@
+"""Loaders of text, trees and pictures as a user meets them: what arrives, by hand; the real files' counts; and that what is wrong in a file is one error, with its place, before
+anything is written."""
+import os
+
+import files
+
+TEXT = """
+vocab v = words("words.txt", size=6)
+vocab c = characters("words.txt", size=40)
+vocab given = ["the", "cat"]
+data lines_ {
+    all:  i32[4] = lines("pairs.tsv", vocab=v, length=4)
+    left: i32[2] = lines("pairs.tsv", column=0, vocab=given, length=2)
+    raw:  u8[3]  = lines("pairs.tsv", column=1, length=3)
+    file: i32    = lines("pairs.tsv", part="file")
+}
+data windows { x: i32[3] = words("words.txt", vocab=v, length=2) }
+data letters { x: i32[2] = text("words.txt", length=2, vocab=c) }
+data folder {
+    x: u8[4] = lines("folder", length=4)
+    y: u8    = lines("folder", part="file")
+}
+command c_lines { for a, b, d, e in lines_ batch 9 { print a, b, d, e } }
+command c_windows { for x in windows batch 9 { print x } }
+command c_letters { for x in letters[0..2] batch 9 { print x } }
+command c_folder { for x, y in folder batch 9 { print x, y } }
+command sizes { print len(v), len(c), len(given) }
+"""
+TREES = """
+vocab v = words("trees.txt", size=20)
+data trees_ {
+    word:  i32[5] = trees("trees.txt", part="word", nodes=5, vocab=v)
+    left:  i32[5] = trees("trees.txt", part="left", nodes=5)
+    right: i32[5] = trees("trees.txt", part="right", nodes=5)
+    label: i32[5] = trees("trees.txt", part="label", nodes=5)
+}
+command read { for w, l, r, y in trees_ batch 9 { print w, l, r, y } }
+"""
+PICTURES = """
+data grey {
+    x: u8[2, 3] = images("set")
+    y: u8       = images("set", part="label")
+}
+data colour { x: f32[2, 3, 3] = images("set") }
+data fitted { x: u8[1, 1] = images("set", fit="scale") }
+command c_grey { for x, y in grey batch 9 { print x, y } }
+command c_colour { for x in colour batch 9 { print x[:, 0, 0] * 255 } }
+command c_fitted { for x in fitted batch 9 { print x } }
+"""
+GOOD = {
+    "words.txt": "the cat sat on the mat\nthe cat é\n".encode(),  # the 3, cat 2, then by first appearance: sat, on
+    "pairs.tsv": b"the cat\tun\n\nsat dog the\tdeux\n",
+    "folder/b.txt": b"three\n",
+    "folder/a.txt": b"one\ntwo\r\n",
+    "trees.txt": b"(3 (2 a) (4 (2 very) (3 good)))\n\n(1 a)\n",
+    "set/cats/1.png": files.png([[0, 100, 200], [255, 50, 60]]),
+    "set/ants/2.png": files.png([[(255, 0, 0)] * 3, [(0, 255, 0)] * 3], colour=True),
+}
+
+
+class Folder:
+    def __init__(self, t, program):
+        self.t = t
+        self.program = t.compile(t.write(f"loaders{abs(hash(program)) % 1000000}.nn", program))
+        self.data = t.path("data")
+        for name, content in GOOD.items(): self.put(name, content)
+
+    def put(self, name, content):
+        path = os.path.join(self.data, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.exists(path): os.remove(path)
+        if content is not None:
+            with open(path, "wb") as f: f.write(content)
+
+    def prints(self, command, *want):
+        got = self.t.run(self.program, command, f"--data={self.data}").stdout.splitlines()
+        assert got == list(want), f"{command}: {got}"
+
+    def bad(self, command, name, content, *words, names=None):
+        """With this file instead of the good one: one error that names it (or `names`) and has the words, with status 2."""
+        self.put(name, content)
+        done = self.t.run(self.program, command, f"--data={self.data}", status=2)
+        for word in (names or os.path.basename(name), *words): assert word in done.stderr, f"{command}, {name}: {word!r} is not in {done.stderr!r}"
+        assert done.stderr.count("error") == 1 and len(done.stderr.splitlines()) == 1 and done.stdout == "", f"{command}, {name}: {done.stderr!r}"
+        self.put(name, GOOD.get(name))
+
+
+def test_text(t):
+    f = Folder(t, TEXT)
+    f.prints("sizes", "6 40 4")
+    f.prints("c_lines", "[[2, 3, 1, 0], [4, 1, 2, 1]] [[2, 3], [1, 1]] [[117, 110, 0], [100, 101, 117]] [0, 0]")
+    f.prints("c_windows", "[[2, 3, 4], [4, 5, 2], [2, 1, 2], [2, 3, 1]]")
+    # t 7 and space 7 times, a 4, h and e 3: ties by first appearance
+    f.prints("c_letters", "[[2, 5], [6, 3]]")
+    f.prints("c_folder", "[[111, 110, 101, 0], [116, 119, 111, 0], [116, 104, 114, 101]] [0, 0, 1]")
+    f.bad("c_lines", "pairs.tsv", b"the cat\tun\nsat\n", "pairs.tsv:2", "no column 1", "lines_")
+    f.bad("c_lines", "pairs.tsv", b"\n\n", "no samples")
+    f.bad("c_lines", "pairs.tsv", None, "no such file")
+    f.bad("c_lines", "pairs.tsv", b"a\tb\nx\xff y\tb\n", "pairs.tsv:2", "byte 1", "UTF-8")
+    f.bad("c_windows", "words.txt", b"the cat\n\xc3( sat\n", "words.txt:2", "byte 8", "UTF-8", "vocab v")
+    f.bad("c_windows", "words.txt", b"the cat", "2", "3")
+    f.bad("c_letters", "words.txt", None, "no such file", "letters.x")
+    f.put("folder/a.txt", b"\n")
+    f.bad("c_folder", "folder/b.txt", b"", "no samples", names="folder")
+
+
+def test_trees(t):
+    f = Folder(t, TREES)
+    f.prints("read", "[[2, 3, 4, 0, 0], [2, 0, 0, 0, 0]] [[0, 0, 0, 1, 0], [0, 0, 0, 0, 0]] [[0, 0, 0, 2, 3], [0, 0, 0, 0, 0]] [[2, 2, 3, 4, 3], [1, -1, -1, -1, -1]]")
+    for bad in (b"(3 (2 a) (4 b)\n", b"(3 a) x\n", b"(a b)\n", b"3\n", b"(3 (2 a))\n", b"(3 )\n", b"()\n"):
+        f.bad("read", "trees.txt", b"(1 a)\n" + bad, "trees.txt:2", "not a tree")
+    f.bad("read", "trees.txt", b"(1 (1 a) (1 (1 b) (1 (1 c) (1 d))))\n", "trees.txt:1", "7 nodes", "nodes=5")
+    f.bad("read", "trees.txt", b"(1 a)\n(1 \xe9)\n", "trees.txt:2", "UTF-8")
+    f.bad("read", "trees.txt", b"\n", "no samples")
+    f.bad("read", "trees.txt", None, "no such file")
+
+
+def test_pictures(t):
+    f = Folder(t, PICTURES)
+    f.prints("c_grey", "[[[76, 76, 76], [150, 150, 150]], [[0, 100, 200], [255, 50, 60]]] [0, 1]")  # 0.299 of red, 0.587 of green; ants before cats
+    f.prints("c_colour", "[[255, 0, 0], [0, 0, 0]]")
+    f.prints("c_fitted", "[[[113]], [[111]]]")
+    f.bad("c_grey", "set/cats/1.png", files.png([[1, 2], [3, 4]]), "2 x 3", "2 x 2")
+    f.bad("c_grey", "set/cats/1.png", GOOD["set/cats/1.png"][:-30], "PNG")
+    f.bad("c_grey", "set/cats/1.png", b"no picture", "neither a PNG nor a JPEG")
+    f.bad("c_grey", "set/birds/notes.txt", b"", "no pictures", names="set/birds")
+    f.put("set/birds/notes.txt", None)
+    os.rmdir(os.path.join(f.data, "set/birds"))
+    f.bad("c_fitted", "set/7.png", GOOD["set/cats/1.png"][:50], "PNG")
+    f.bad("c_grey", "set/7.png", GOOD["set/cats/1.png"], "no class", names="set")
+
+
+def test_real_files(t):
+    """Counts and values known from the files' own descriptions."""
+    t.shared("sst")
+    data = os.path.dirname(t.shared("sst"))
+    source = t.write("real.nn", """
+vocab v = words("sst/train.txt", size=15000)
+vocab reviews = words("rt-polarity/rt-polarity.pos", "rt-polarity/rt-polarity.neg", size=20000)
+vocab letters = characters("names", size=100)
+data trees_ { y: i32[103] = trees("sst/dev.txt", part="label", nodes=103) }
+data names {
+    x: i32[19] = lines("names", length=19, vocab=letters)
+    y: i32     = lines("names", part="file")
+}
+data films {
+    x: i32[60] = lines("rt-polarity/rt-polarity.pos", "rt-polarity/rt-polarity.neg", length=60, vocab=reviews)
+    y: i32     = lines("rt-polarity/rt-polarity.pos", "rt-polarity/rt-polarity.neg", part="file")
+}
+data pairs { fr: u8[10] = lines("multi30k/val.en-fr.tsv", column=1, length=10) }
+data play { x: u8[100] = text("tinyshakespeare/input.txt", length=100) }
+command count {
+    for y in trees_ batch 500 { track nodes = sum(f32(y >= 0), axis=1), leaves = (sum(f32(y >= 0), axis=1) + 1) / 2 }
+    for x, y in names batch 1000 { track english = f32(y == 4), unknown = max(f32(x == 1), axis=1) }
+    for x, y in films batch 1000 { track negative = f32(y), empty = f32(x[:, 0] == 0) }
+    n = f32(0)
+    for fr in pairs batch 100 { n = n + f32(len(fr)) }
+    m = f32(0)
+    for x in play batch 1000 { m = m + f32(len(x)) }
+    print "{nodes} {leaves} {english} {unknown} {negative} {empty} {n} {m}"
+}
+""")
+    with open(os.path.join(data, "sst/dev.txt"), encoding="utf-8") as f: trees = f.read().splitlines()
+    nodes = sum(line.count("(") for line in trees) / len(trees)
+    got = t.run(t.compile(source), "count", f"--data={data}", "--progress=none").stdout.split()
+    want = [nodes, (nodes + 1) / 2, 3668 / 20050, None, 0.5, 0, 1014, 11153]
+    for a, b in zip(got, want): assert b is None or abs(float(a) - b) <= 2e-6 * abs(b), (got, want)
+    assert len(trees) == 1101 and float(got[3]) < 0.01

@@ -1,0 +1,65 @@
+"""What the code is made for and made by: the same bytes on any number of cores and from run to run, and CPUs without fused multiply-add."""
+import os
+
+from support import ROOT, floats, read_safetensors
+
+SAMPLE = os.path.join(ROOT, "samples", "digits.nn")
+
+
+def read(path):
+    with open(path, "rb") as f: return f.read()
+
+
+def test_same_bytes(t):
+    """A program is compiled in units on all cores; which core makes which must not show, and neither must the run."""
+    cores = sorted(os.sched_getaffinity(0))
+    made = []
+    for allowed in (cores, cores[:1], cores):
+        out = t.path(f"digits{len(made)}")
+        t.run(t.nnc, SAMPLE, "-o", out, preexec_fn=lambda: os.sched_setaffinity(0, allowed))
+        made.append(read(out))
+    assert made[0] == made[1] == made[2]
+
+
+def test_units(t):
+    """--time-passes says how many units there were: several for a large program, one where one object is wanted."""
+    out = t.run(t.nnc, SAMPLE, "-o", t.path("digits"), "--time-passes").stderr
+    assert " units on " in out, out
+    out = t.run(t.nnc, SAMPLE, "-o", t.path("digits"), "--keep-temps", "--time-passes").stderr
+    assert " 1 unit on " in out, out
+    assert os.path.exists(t.path("digits.o"))
+    assert not [name for name in os.listdir(t.folder) if name.endswith(".o") and name != "digits.o" or ".tmp" in name], os.listdir(t.folder)
+
+
+def test_no_fma_is_asked_for(t):
+    for cpu in ("x86-64", "x86-64-v2"):
+        err = t.run(t.nnc, SAMPLE, f"--cpu={cpu}", "-o", t.path("digits"), status=2).stderr
+        assert "E0922" in err and "--no-fma" in err and not os.path.exists(t.path("digits")), err
+
+
+def trained(t, name, *flags):
+    program, end = t.path(name), t.path(f"{name}.safetensors")
+    t.run(t.nnc, SAMPLE, "-o", program, *flags)
+    t.run(program, "train", "--epochs=2", "--progress=none", f"--save={end}", f"--out={t.folder}")
+    return program, read_safetensors(end)
+
+
+def test_no_fma(t):
+    asm = t.run(t.nnc, SAMPLE, "--cpu=x86-64-v3", "--emit=asm").stdout
+    assert "vfmadd" in asm
+    for cpu in ("x86-64", "x86-64-v3"): assert "fmadd" not in t.run(t.nnc, SAMPLE, f"--cpu={cpu}", "--no-fma", "--emit=asm").stdout, cpu
+    _, fused = trained(t, "fused")
+    program, old = trained(t, "old", "--cpu=x86-64", "--no-fma")
+    _, new = trained(t, "new", "--no-fma")
+    assert "x86-64, without fma" in t.run(program, "--version").stdout
+    assert fused.keys() == old.keys() == new.keys()
+    differs = False
+    for name in fused:
+        assert old[name] == new[name], f"{name}: without fma too the CPU must not show"
+        differs |= old[name] != fused[name]
+        if fused[name][0] != "F32": continue
+        a, b = floats(fused[name]), floats(old[name])
+        size = max(map(abs, a)) or 1
+        worst = max(abs(x - y) for x, y in zip(a, b))
+        assert worst <= 1e-4 * size, (name, worst, size)
+    assert differs, "products rounded before they are added gave the same bits: was fma used?"
