@@ -585,7 +585,10 @@ static void print_worst(Worst *w) {
     if (!w->any) return;
     const GradReport *r = &w->report;
     printf("%s:%d: %s: gradient %.9g, central difference %.9g, error %.2g%s\n", r->loc.file ? r->loc.file : "?", r->loc.line,
-           r->x, r->gradient, r->difference, r->error, r->ok ? "" : "  WRONG");
+           r->x, r->gradient, r->difference, r->error,
+           r->ok     ? ""
+           : r->kink ? "  (a kink of the loss)"
+                     : "  WRONG");
     w->any = false;
 }
 
@@ -594,7 +597,9 @@ static void note_worst(const GradReport *r, void *arg) {
     bool same = w->any && w->report.func == r->func && w->report.loc.line == r->loc.line && w->report.x == r->x &&
                 w->report.index == r->index;
     if (!same) print_worst(w);
-    if (!same || (w->report.ok && !r->ok) || (w->report.ok == r->ok && r->error > w->report.error)) w->report = *r;
+    bool wrong = !r->ok && !r->kink, was_wrong = !w->report.ok && !w->report.kink;
+    bool worse = wrong == was_wrong && r->kink == w->report.kink && r->error > w->report.error;
+    if (!same || (wrong && !was_wrong) || (r->ok && w->report.kink) || worse) w->report = *r;
     w->any = true;
 }
 
@@ -618,7 +623,32 @@ static int check_command(Compilation *c, const struct nn_program *program, int n
     return status;
 }
 
-/* The command given, or every command without inputs that asks for gradients. */
+static bool asks_for_gradients(const GradCheck *check, Node *const *body, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (body[i]->kind == NODE_CALL && gradcheck_count(check, body[i]->func)) return true;
+        if (asks_for_gradients(check, body[i]->body.at, body[i]->body.n)) return true;
+    }
+    return false;
+}
+
+/* Every command that asks for gradients; those that need a file, of an input or of weights, are the user's to ask for by --eval. */
+static int check_commands(Compilation *c, const struct nn_program *program, const GradCheck *check) {
+    for (size_t i = 0; i < c->program.graph->commands.n; i++) {
+        const Command *command = c->program.graph->commands.at[i];
+        if (!asks_for_gradients(check, command->body.at, command->body.n)) continue;
+        if (command->inputs.n || (command->weights.n && !command->learns)) {
+            printf("%s needs %s: nnc --gradcheck %s --eval %s %s\n", command->name, command->inputs.n ? "inputs" : "weights",
+                   c->options->file, command->name, command->inputs.n ? "--INPUT=FILE" : "--weights=FILE");
+            continue;
+        }
+        char *word = arena_printf(c->arena, "%s", command->name);
+        int status = check_command(c, program, 1, &word);
+        if (status != OK) return status;
+    }
+    return OK;
+}
+
+/* The command given, or all that can run as they are. */
 static int check_gradients(Compilation *c) {
     if (c->program.loops) return usage_error("--gradcheck: %s holds loops; gradients belong to graphs", c->options->file);
     if (c->program.stage != STAGE_FRONT)
@@ -637,19 +667,11 @@ static int check_gradients(Compilation *c) {
     GradOptions options = {.seed = 1, .report = note_worst, .arg = &worst};
     GradSummary sum = {0};
     evaluate_steps_checked(c->arena, c->program.graph, program, check, &options, &sum);
-    int status = OK;
-    if (c->options->eval) {
-        status = check_command(c, program, c->options->n_command, c->options->command);
-    } else {
-        for (size_t i = 0; i < c->program.graph->commands.n && status == OK; i++) {
-            const Command *command = c->program.graph->commands.at[i];
-            if (command->inputs.n || !command->learns) continue;
-            char *word = arena_printf(c->arena, "%s", command->name);
-            status = check_command(c, program, 1, &word);
-        }
-    }
+    int status = c->options->eval ? check_command(c, program, c->options->n_command, c->options->command)
+                                  : check_commands(c, program, check);
     print_worst(&worst);
     printf("%d comparisons, %d beyond their bounds, %d of gradients that are not 0\n", sum.compared, sum.failed, sum.nonzero);
+    if (sum.kinks) printf("%d at a kink or jump of the loss, where there is no derivative\n", sum.kinks);
     if (gradcheck_skipped(check)) printf("%d gradients inside loops were not compared\n", gradcheck_skipped(check));
     return status != OK ? status : sum.failed ? WRONG : OK;
 }

@@ -7,6 +7,7 @@
 #include "emit.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -25,8 +26,13 @@ typedef struct Queue {
 
 static void *work(void *arg) {
     Queue *q = arg;
+    const BackendTarget *target = q->units->options->target;
+    const char *why;
+    LLVMTargetMachineRef tm = target_machine(target, &why);
+    if (!tm) bug("no machine for %s: %s", target->triple, why);
     for (int i; (i = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED)) < q->units->plan->n_units;)
-        q->made[i] = object_make(q->units, i, &q->times[i]);
+        q->made[i] = object_make(q->units, i, tm, &q->times[i]);
+    LLVMDisposeTargetMachine(tm);
     return NULL;
 }
 
@@ -35,11 +41,20 @@ static int cores(void) {
     return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
+/* LLVM asks for memory in small pieces and gives most of it back: the C library keeps it then, and asks the system for much at once. */
+static void keep_memory(void) {
+    enum { MUCH = 16 << 20 };
+    mallopt(M_TOP_PAD, MUCH);
+    mallopt(M_TRIM_THRESHOLD, 4 * MUCH);
+    mallopt(M_MMAP_THRESHOLD, MUCH);
+}
+
 /* A thread that cannot be started is one less: this one works too. */
 static void make_units(Queue *q) {
     enum { THREADS_MOST = 64, STACK = 16 << 20 };
     pthread_t thread[THREADS_MOST];
     int n = 0, most = cores() < q->units->plan->n_units ? cores() : q->units->plan->n_units;
+    keep_memory();
     pthread_attr_t large; /* LLVM's passes recurse: as much room as a program's first thread has, and more */
     pthread_attr_init(&large);
     pthread_attr_setstacksize(&large, STACK);

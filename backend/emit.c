@@ -1,7 +1,7 @@
 /*
  * emit.c - steps and kernels as LLVM functions.
  *
- *   void step.NAME(struct nn_call *)            loads what it needs of the call, then its tree: calls of kernels, barriers, loops
+ *   void step.NAME(struct nn_call *)            its tree: calls of kernels with what it loads of the call for them, barriers, loops
  *   void NAME.KERNEL(call, B, thread, threads, counters of the step's loops..., sites of random draws..., one pointer for each piece of memory that it touches)
  *
  * A piece of memory is one buffer, or buffers that overlap (an update in place). Pieces do not overlap, so their pointers are `noalias`: that is all that LLVM has to know
@@ -71,11 +71,24 @@ void emit_order(Emit *e) {
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, NULL, 0, "");
 }
 
-static LLVMValueRef define(Emit *e, const char *name, int n, LLVMTypeRef *params) {
-    LLVMValueRef fn = LLVMAddFunction(e->module, name, LLVMFunctionType(e->void_type, params, (unsigned)n, 0));
+static LLVMValueRef define(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params) {
+    LLVMValueRef fn = LLVMAddFunction(e->module, name, LLVMFunctionType(result, params, (unsigned)n, 0));
     LLVMSetLinkage(fn, LLVMInternalLinkage);
     add_attribute(e, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
     if (e->target->vector_bytes == 64) add_text_attribute(e, fn, "prefer-vector-width", "512");
+    return fn;
+}
+
+/* For what takes longer to compile well than to run. */
+static void compile_fast(Emit *e, LLVMValueRef fn) {
+    add_attribute(e, fn, LLVMAttributeFunctionIndex, "noinline", 0); /* LLVM asks for it beside optnone */
+    add_attribute(e, fn, LLVMAttributeFunctionIndex, "optnone", 0);
+}
+
+LLVMValueRef emit_cold(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params) {
+    LLVMValueRef fn = define(e, name, result, n, params);
+    add_attribute(e, fn, LLVMAttributeFunctionIndex, "cold", 0);
+    compile_fast(e, fn);
     return fn;
 }
 
@@ -93,9 +106,7 @@ static LLVMValueRef fault_function(Emit *e) {
     LLVMTypeRef params[5] = {e->ptr, e->i64, e->i64, e->i64, e->i64};
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMValueRef around = e->fn;
-    e->fn = fn = define(e, "nn.fault", 5, params);
-    add_attribute(e, fn, LLVMAttributeFunctionIndex, "noinline", 0);
-    add_attribute(e, fn, LLVMAttributeFunctionIndex, "cold", 0);
+    e->fn = fn = emit_cold(e, "nn.fault", e->void_type, 5, params);
     LLVMMetadataRef place = LLVMGetCurrentDebugLocation2(e->b);
     LLVMSetCurrentDebugLocation2(e->b, NULL);
     LLVMPositionBuilderAtEnd(e->b, emit_block(e, ""));
@@ -207,27 +218,41 @@ static LLVMValueRef data_constant(Emit *e, const Buffer *b) {
     return g;
 }
 
-/* The address of a buffer, computed in the step. */
+/* What a step knows of its call: members of struct nn_call, loaded where they are wanted, and known until the next kernel is called. So one value alone, the call, lives
+ * through a step's hundreds of blocks. (Eight that do are more than the registers that calls leave alone; finding places for them took LLVM a second for a network of 20
+ * layers.) */
 typedef struct StepState {
-    LLVMValueRef call, frame, arena, fields, batch, thread, threads, profile;
+    LLVMValueRef call, frame, arena, fields, batch, thread, threads;
     const int64_t *slot_offset;
 } StepState;
+
+static LLVMValueRef known_member(Emit *e, const StepState *st, LLVMValueRef *known, size_t offset, LLVMTypeRef t,
+                                 const char *name) {
+    if (!*known) *known = field(e, st->call, offset, t, name);
+    return *known;
+}
+
+#define MEMBER(e, st, known, name, type) known_member(e, st, &(st)->known, offsetof(struct nn_call, name), type, #name)
 
 static LLVMValueRef on(Emit *e, LLVMValueRef p, int64_t bytes) {
     LLVMValueRef k = emit_i64(e, bytes);
     return bytes ? LLVMBuildGEP2(e->b, e->i8, p, &k, 1, "") : p;
 }
 
-static LLVMValueRef buffer_address(Emit *e, const StepState *st, const Buffer *b) {
+/* The address of a buffer, computed in the step. */
+static LLVMValueRef buffer_address(Emit *e, StepState *st, const Buffer *b) {
     b = emit_placed(b);
     switch (b->place) {
-    case PLACE_ARENA: return on(e, st->arena, b->offset);
+    case PLACE_ARENA: return on(e, MEMBER(e, st, arena, arena, e->ptr), b->offset);
     case PLACE_THREAD: {
-        LLVMValueRef k = LLVMBuildNSWMul(e->b, st->thread, emit_i64(e, b->bytes), "");
-        return LLVMBuildGEP2(e->b, e->i8, on(e, st->arena, b->offset), &k, 1, "");
+        LLVMValueRef thread = MEMBER(e, st, thread, thread, e->i64), k = LLVMBuildNSWMul(e->b, thread, emit_i64(e, b->bytes), "");
+        return LLVMBuildGEP2(e->b, e->i8, on(e, MEMBER(e, st, arena, arena, e->ptr), b->offset), &k, 1, "");
     }
-    case PLACE_SLOT: return on(e, st->frame, st->slot_offset[b->slot->index]);
-    case PLACE_FIELD: return LLVMBuildLoad2(e->b, e->ptr, on(e, st->fields, st->slot_offset[b->slot->index] * 8), "");
+    case PLACE_SLOT: return on(e, MEMBER(e, st, frame, frame, e->ptr), st->slot_offset[b->slot->index]);
+    case PLACE_FIELD: {
+        LLVMValueRef fields = MEMBER(e, st, fields, fields, e->ptr);
+        return LLVMBuildLoad2(e->b, e->ptr, on(e, fields, st->slot_offset[b->slot->index] * 8), "");
+    }
     case PLACE_DATA: return data_constant(e, b);
     case PLACE_NONE: break;
     }
@@ -271,7 +296,7 @@ static LLVMValueRef kernel_function(Emit *e, int which) {
     params[n++] = e->ptr;
     while (n < first) params[n++] = e->i64;
     for (int i = 0; i < c->n_pieces; i++) params[n++] = e->ptr;
-    LLVMValueRef fn = define(e, k->name, n, params);
+    LLVMValueRef fn = define(e, k->name, e->void_type, n, params);
     if (e->plan->n_units > 1) {
         LLVMSetLinkage(fn, LLVMExternalLinkage);
         LLVMSetVisibility(fn, LLVMHiddenVisibility);
@@ -338,6 +363,7 @@ typedef struct StepEmit {
 } StepEmit;
 
 static void in_step(StepEmit *s) {
+    s->st = (StepState){.call = s->st.call, .slot_offset = s->st.slot_offset};
     s->e->fn = s->fn;
     LLVMPositionBuilderAtEnd(s->e->b, s->at);
 }
@@ -349,10 +375,12 @@ static void profile_lap(StepEmit *s, int64_t k) {
     in_step(s);
     LLVMTypeRef params[2] = {e->ptr, e->i64};
     bool made = LLVMGetNamedFunction(e->module, "nn_profile_lap") != NULL;
-    LLVMValueRef fn = emit_function(e, "nn_profile_lap", e->void_type, 2, params), args[2] = {s->st.profile, emit_i64(e, k)};
+    LLVMValueRef fn = emit_function(e, "nn_profile_lap", e->void_type, 2, params),
+                 profile = field(e, s->st.call, offsetof(struct nn_call, profile), e->ptr, "profile"),
+                 args[2] = {profile, emit_i64(e, k)};
     if (!made) add_attribute(e, fn, LLVMAttributeFunctionIndex, "cold", 0);
     LLVMBasicBlockRef lap = emit_block(e, "lap"), on_ = emit_block(e, "on");
-    LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, s->st.profile, ""), on_, lap);
+    LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, profile, ""), on_, lap);
     LLVMPositionBuilderAtEnd(e->b, lap);
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, 2, "");
     LLVMBuildBr(e->b, on_);
@@ -370,16 +398,17 @@ static void call_kernel(StepEmit *s, const StepNode *node) {
     if (!emit_has_parallel(&node->body)) {
         mine = emit_block(e, "first_thread");
         on_ = emit_block(e, "on");
-        LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, s->st.thread, emit_i64(e, 0), ""), mine, on_);
+        LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, MEMBER(e, &s->st, thread, thread, e->i64), emit_i64(e, 0), ""), mine,
+                        on_);
         LLVMPositionBuilderAtEnd(e->b, mine);
     }
     LLVMValueRef *args = arena_make_n(e->arena, LLVMValueRef, (size_t)(KERNEL_PARAMS + c->n_outer + c->n_sites + c->n_pieces)),
                  fn = kernel_function(e, c->kernel);
     int n = 0;
     args[n++] = s->st.call;
-    args[n++] = s->st.batch;
-    args[n++] = s->st.thread;
-    args[n++] = s->st.threads;
+    args[n++] = MEMBER(e, &s->st, batch, batch, e->i64);
+    args[n++] = MEMBER(e, &s->st, thread, thread, e->i64);
+    args[n++] = MEMBER(e, &s->st, threads, threads, e->i64);
     for (int i = 0; i < c->n_outer; i++) args[n++] = s->outer.value[i];
     for (int i = 0; i < c->n_sites; i++) args[n++] = emit_i64(e, c->sites[i]);
     for (int i = 0; i < c->n_pieces; i++) args[n++] = buffer_address(e, &s->st, c->lowest[i]);
@@ -412,7 +441,7 @@ static LLVMValueRef trip_count(StepEmit *s, const StepNode *node) {
     LLVMValueRef sum = emit_i64(e, node->trip->constant);
     for (int i = 0; i < node->trip->n; i++) {
         const Var *v = node->trip->term[i].var;
-        LLVMValueRef x = v == e->step->batch ? s->st.batch : NULL;
+        LLVMValueRef x = v == e->step->batch ? MEMBER(e, &s->st, batch, batch, e->i64) : NULL;
         for (int j = 0; j < s->outer.n; j++)
             if (s->outer.var[j] == v) x = s->outer.value[j];
         if (!x) bug("the turns of a loop of step %s depend on %s", e->step->func->name, v->name);
@@ -429,7 +458,8 @@ static void step_loop(StepEmit *s, const StepNode *node) {
     LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b), test = emit_block(e, "test"), body = emit_block(e, "turn"),
                       done = emit_block(e, "done");
     LLVMBuildBr(e->b, test);
-    LLVMPositionBuilderAtEnd(e->b, test);
+    s->at = test;
+    in_step(s);
     LLVMValueRef turn = LLVMBuildPhi(e->b, e->i64, "");
     LLVMAddIncoming(turn, &zero, &from, 1);
     LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntSLT, turn, trip, "");
@@ -465,6 +495,9 @@ static void step_nodes(StepEmit *s, StepNode *const *at, size_t n) {
     }
 }
 
+/* A step of more kernels than this takes so long that code as it comes will do for calling them, which is made in half the time. */
+enum { CALLS_MOST = 64 };
+
 /* slot_offset: bytes in the frame; for fields and inputs the index in nn_call.fields. */
 static LLVMValueRef emit_step(Emit *e, size_t index, const int64_t *slot_offset) {
     const Step *step = e->plan->program->steps.at[index];
@@ -474,19 +507,11 @@ static LLVMValueRef emit_step(Emit *e, size_t index, const int64_t *slot_offset)
                   .first = first_call,
                   .next = first_call,
                   .n_kernels = (int64_t)(e->plan->first_call[index + 1] - first_call),
-                  .fn = define(e, arena_printf(e->arena, "step.%s", step->func->name), 1, &e->ptr)};
+                  .fn = define(e, arena_printf(e->arena, "step.%s", step->func->name), e->void_type, 1, &e->ptr)};
     e->fn = s.fn;
     s.at = emit_block(e, "");
-    in_step(&s);
-    LLVMValueRef call = s.st.call = LLVMGetParam(s.fn, 0);
-    s.st.frame = field(e, call, offsetof(struct nn_call, frame), e->ptr, "frame");
-    s.st.arena = field(e, call, offsetof(struct nn_call, arena), e->ptr, "arena");
-    s.st.fields = field(e, call, offsetof(struct nn_call, fields), e->ptr, "fields");
-    s.st.batch = field(e, call, offsetof(struct nn_call, batch), e->i64, "B");
-    s.st.thread = field(e, call, offsetof(struct nn_call, thread), e->i64, "thread");
-    s.st.threads = field(e, call, offsetof(struct nn_call, threads), e->i64, "threads");
-    s.st.profile = field(e, call, offsetof(struct nn_call, profile), e->ptr, "profile");
-    s.st.slot_offset = slot_offset;
+    s.st = (StepState){.call = LLVMGetParam(s.fn, 0), .slot_offset = slot_offset};
+    if (s.n_kernels > CALLS_MOST) compile_fast(e, s.fn);
     step_nodes(&s, step->nodes.at, step->nodes.n);
     in_step(&s);
     LLVMBuildRetVoid(e->b);

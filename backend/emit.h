@@ -189,6 +189,8 @@ LLVMValueRef emit_i64(Emit *e, int64_t k);
 /* Calls an intrinsic of LLVM, overloaded on the given types. */
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args);
 LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);
+/* A function of this module alone that seldom runs, to be filled: never inlined, and what calls it is laid out of the way. */
+LLVMValueRef emit_cold(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);
 #define EMIT_ORDER "nn.order"
 void emit_order(Emit *e); /* loads and stores keep to their side of this place */
 /* Sets the fault of the call unless there is one (abi.h). kind: enum nn_fault_kind. */
@@ -231,7 +233,9 @@ void emit_for(Emit *e, const Stmt *s);
 void emit_for_rolled(Emit *e, const Stmt *s); /* of emit_rolled.c: a loop in LLVM too */
 
 /* ---- emit_rolled.c ---- */
-/* Does the body call functions that are long when written out? */
+/* Is this a function that is long when written out (its operands aside)? */
+bool emit_long_op(const Expr *x);
+/* Does the body call such functions? */
 bool emit_long(const Body *body);
 /* If the unrolled or vector loop s had better stay a loop, emits it so and returns true. */
 bool emit_rolled(Emit *e, const Stmt *s);
@@ -282,8 +286,9 @@ typedef struct UnitTimes {
     double emit, verify, optimize, code;
 } UnitTimes;
 
-/* Makes unit `which`: its text (EMIT_LLVM), assembly or object, to be disposed by the caller. May be called on several threads at once. */
-LLVMMemoryBufferRef object_make(const Units *u, int which, UnitTimes *times);
+/* Makes unit `which`: its text (EMIT_LLVM), assembly or object, to be disposed by the caller. May be called on several threads at once, each with a machine of its own
+ * (target_machine), which serves for any number of units: what LLVM finds out about a CPU takes as long as compiling a small kernel. */
+LLVMMemoryBufferRef object_make(const Units *u, int which, LLVMTargetMachineRef tm, UnitTimes *times);
 
 /* ---- target.c, link.c ---- */
 LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why);

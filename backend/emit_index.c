@@ -373,9 +373,8 @@ void emit_store_value(Emit *e, const Stmt *s, Val value) {
     emit_intrinsic(e, "llvm.masked.scatter", 2, types, 4, args);
 }
 
-/* For reading and, soon, writing: into all caches. */
+/* For reading and, soon, writing: into all caches. In lanes: the line of the first. */
 void emit_prefetch(Emit *e, const Stmt *s) {
-    if (e->lanes > 1) return;
     LLVMValueRef args[4] = {address(e, s->buffer, s->index, false).at, LLVMConstInt(e->i32, 0, 0), LLVMConstInt(e->i32, 3, 0),
                             LLVMConstInt(e->i32, 1, 0)};
     emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, args);

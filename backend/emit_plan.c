@@ -98,21 +98,20 @@ static void find_pieces(Arena *a, KernelCall *c) {
 
 /* ---- work ---- */
 
-enum { HEAVY = 1 << 24, LONG_OP = 24 };
+/* LONG_OP: a function written out, its rare cases and the masked vector at the end; by the time that LLVM takes for it. */
+enum { HEAVY = 1 << 24, LONG_OP = 200 };
 
 static int64_t expr_work(const Expr *x) {
-    int64_t n = 1;
-    if (x->kind == EXPR_UNIFORM ||
-        (x->kind == EXPR_OP && (x->op == OP_exp || x->op == OP_log || x->op == OP_tanh || x->op == OP_erf)))
-        n = LONG_OP;
+    int64_t n = emit_long_op(x) ? LONG_OP : 1;
     for (int i = 0; i < x->n_args; i++) n += expr_work(x->args[i]);
     for (int i = 0; i < x->n_index; i++) n += x->index[i]->n;
     return n;
 }
 
-/* How many times the body of a loop is written out. */
+/* How many times the body of a loop is written out. Long ones are not (emit_rolled.c). */
 static int64_t copies(const Stmt *s) {
     int64_t turns = 0;
+    if (emit_long(&s->body)) return 1;
     if (affine_is_constant(s->lo))
         for (int i = 0; i < s->n_limits; i++)
             if (affine_is_constant(s->limits[i]) && (turns == 0 || s->limits[i]->constant - s->lo->constant < turns))
@@ -203,7 +202,8 @@ static void plan_nodes(Planning *s, StepNode *const *at, size_t n) {
 
 /* ---- units ---- */
 
-enum { UNIT_WORK = 3000, UNITS_MOST = 64 };
+/* A unit costs about as much as 500 of work by itself: that is what the size of units is chosen by, and that there are several even of a small program. */
+enum { UNIT_WORK = 6000, UNITS_MOST = 64, TABLES_WORK = 1000, CALL_WORK = 40 };
 
 static int heavier(const void *x, const void *y) {
     const Kernel *a = *(Kernel *const *)x, *b = *(Kernel *const *)y;
@@ -222,7 +222,7 @@ static void share_out(EmitPlan *p, int units_most) {
     int64_t n = (total + UNIT_WORK - 1) / UNIT_WORK;
     p->n_units = n < 1 ? 1 : n > units_most ? units_most : (int)n;
     qsort(order, p->kernels.n, sizeof *order, heavier);
-    work[0] = 20 * (int64_t)p->calls.n; /* the steps and the tables */
+    work[0] = TABLES_WORK + CALL_WORK * (int64_t)p->calls.n; /* the tables and the steps */
     for (size_t i = 0; i < p->kernels.n; i++) {
         int least = 0;
         for (int u = 1; u < p->n_units; u++)

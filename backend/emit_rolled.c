@@ -9,13 +9,16 @@
  */
 #include "emit.h"
 
-static bool is_long(const Expr *x) {
+bool emit_long_op(const Expr *x) {
+    static const OpCode functions[] = {OP_exp, OP_expm1, OP_log, OP_log1p, OP_sin, OP_cos, OP_tanh, OP_erf, OP_pow};
     if (x->kind == EXPR_UNIFORM) return true;
-    if (x->kind == EXPR_OP && elem_is_float(x->elem)) {
-        static const OpCode functions[] = {OP_exp, OP_expm1, OP_log, OP_log1p, OP_sin, OP_cos, OP_tanh, OP_erf, OP_pow};
-        for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-            if (x->op == functions[i]) return true;
-    }
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (x->kind == EXPR_OP && x->op == functions[i] && elem_is_float(x->elem)) return true;
+    return false;
+}
+
+static bool is_long(const Expr *x) {
+    if (emit_long_op(x)) return true;
     for (int i = 0; i < x->n_args; i++)
         if (is_long(x->args[i])) return true;
     return false;

@@ -20,6 +20,11 @@ static const void *slot_memory(const Evaluated *e, const struct nn_call *call, c
     return call->frame + slot->offset;
 }
 
+/* Fields and inputs stand as they were read; what is in the frame stands as compiled steps keep it. */
+static int64_t slot_bound(const Evaluated *e, const Slot *s) {
+    return s->kind == SLOT_FIELD || s->kind == SLOT_INPUT ? 0 : e->program->slots[s->index].batch_bound;
+}
+
 static void report(const EvalFault *fault, struct nn_call *call) {
     if (call->fault->kind != NN_NO_FAULT) return;
     bool index = fault->op &&
@@ -42,6 +47,7 @@ static bool check_gradients(Arena *a, Evaluated *e, int64_t B, Tensor *const *in
     e->summary->compared += sum.compared;
     e->summary->failed += sum.failed;
     e->summary->nonzero += sum.nonzero;
+    e->summary->kinks += sum.kinks;
     return ok;
 }
 
@@ -57,12 +63,14 @@ static void evaluate_step(struct nn_call *call) {
     if (!in || !out) bug("out of memory");
     for (size_t i = 0; i < n_in; i++) {
         const Slot *s = f->in_slots.at[i];
-        in[i] = tensor_from(e->type, s->type, B, slot_memory(e, call, s));
+        if (!(in[i] = tensor_from_slot(e->type, s->type, B, slot_bound(e, s), slot_memory(e, call, s)))) bug("out of memory");
     }
     EvalFault fault = {0};
     if (check_gradients(a, e, B, in, &fault) && eval_func(a, f, e->type, B, in, out, &fault)) {
         for (size_t i = 0; i < n_out; i++) {
-            tensor_store(out[i], f->out_slots.at[i]->type->elem, (void *)(uintptr_t)slot_memory(e, call, f->out_slots.at[i]));
+            const Slot *s = f->out_slots.at[i];
+            if (!tensor_store_slot(out[i], s->type, B, slot_bound(e, s), (void *)(uintptr_t)slot_memory(e, call, s)))
+                bug("out of memory");
             tensor_release(out[i]);
         }
     } else {

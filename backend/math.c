@@ -19,7 +19,8 @@ static LLVMValueRef lane_call(Math *m, const char *name, LLVMTypeRef t, int n, L
 }
 
 /* Without the instruction (--no-fma): reductions of arguments need what a rounded product loses. f32 goes through f64, where the product is exact and the sum
- * is rounded to 53 bits first: seldom another bit than fma, and as exact. f64 (in sin, cos and pow) is the C library's function. */
+ * is rounded to 53 bits first: seldom another bit than fma, and as exact. f64 (in pow, and in sin and cos of large arguments) is the C library's
+ * function. */
 static LLVMValueRef lane_fused(Math *m, LLVMTypeRef t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
     if (!m->e->target->fma && t == m->tf) {
         LLVMValueRef wide =
@@ -43,6 +44,43 @@ static LLVMValueRef lane_pick(Math *m, LLVMRealPredicate p, LLVMValueRef a, LLVM
     return LLVMBuildSelect(m->llvm, LLVMBuildFCmp(m->llvm, p, a, b, ""), a, b, "");
 }
 
+/* The function of a rare case, for m's lanes: out of the way, and once a module. */
+static LLVMValueRef rare_function(Math *m, const char *name, LLVMValueRef (*rows)(Math *m, LLVMValueRef x)) {
+    Emit *e = m->e;
+    const char *full = arena_printf(e->arena, "nn.%s.%d", name, m->lanes);
+    LLVMValueRef fn = LLVMGetNamedFunction(e->module, full);
+    if (fn) return fn;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMMetadataRef place = LLVMGetCurrentDebugLocation2(e->b);
+    LLVMValueRef around = e->fn;
+    e->fn = fn = emit_cold(e, full, m->tf, 1, &m->tf);
+    LLVMSetCurrentDebugLocation2(e->b, NULL);
+    LLVMPositionBuilderAtEnd(e->b, emit_block(e, ""));
+    LLVMBuildRet(e->b, rows(m, LLVMGetParam(fn, 0)));
+    e->fn = around;
+    LLVMPositionBuilderAtEnd(e->b, back);
+    LLVMSetCurrentDebugLocation2(e->b, place);
+    return fn;
+}
+
+/* rare ? name(x) : usual; the function is called where one lane wants it, and its other lanes are thrown away. */
+static LLVMValueRef lane_rare(Math *m, LLVMValueRef rare, const char *name, LLVMValueRef (*rows)(Math *m, LLVMValueRef x),
+                              LLVMValueRef x, LLVMValueRef usual) {
+    LLVMValueRef fn = rare_function(m, name, rows);
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(m->llvm), some = emit_block(m->e, "rare"), on = emit_block(m->e, "on");
+    /* lanes that a mask leaves out may hold anything, even LLVM's undef, on which it must not branch */
+    LLVMBuildCondBr(m->llvm, LLVMBuildFreeze(m->llvm, emit_any(m->e, rare, m->lanes), ""), some, on);
+    LLVMPositionBuilderAtEnd(m->llvm, some);
+    LLVMValueRef other = LLVMBuildCall2(m->llvm, LLVMGlobalGetValueType(fn), fn, &x, 1, ""),
+                 mixed = LLVMBuildSelect(m->llvm, rare, other, usual, "");
+    LLVMBuildBr(m->llvm, on);
+    LLVMPositionBuilderAtEnd(m->llvm, on);
+    LLVMValueRef r = LLVMBuildPhi(m->llvm, m->tf, "");
+    LLVMAddIncoming(r, &usual, &from, 1);
+    LLVMAddIncoming(r, &mixed, &some, 1);
+    return r;
+}
+
 static LLVMValueRef lane_bits(Math *m, LLVMValueRef x, LLVMTypeRef t) { return LLVMBuildBitCast(m->llvm, x, t, ""); }
 
 static LLVMValueRef lane_scale(Math *m, LLVMValueRef t) {
@@ -52,8 +90,9 @@ static LLVMValueRef lane_scale(Math *m, LLVMValueRef t) {
 
 #define ROW(r, value) LLVMValueRef r = (value);
 
-#define MATH_FN1(name) static LLVMValueRef math_##name(Math *m_, LLVMValueRef x) {
-#define MATH_FN2(name) static LLVMValueRef math_##name(Math *m_, LLVMValueRef x, LLVMValueRef y) {
+#define MATH_FN1(name)   static LLVMValueRef math_##name(Math *m_, LLVMValueRef x) {
+#define MATH_FN2(name)   static LLVMValueRef math_##name(Math *m_, LLVMValueRef x, LLVMValueRef y) {
+#define MATH_RARE1(name) MATH_FN1(name)
 #define MATH_RETURN(r)                                                                                                           \
     return r;                                                                                                                    \
     }
@@ -67,6 +106,7 @@ static LLVMValueRef lane_scale(Math *m, LLVMValueRef t) {
 #define F_MIN(r, a, b)       ROW(r, lane_pick(m_, LLVMRealOLT, a, b))
 #define F_MAX(r, a, b)       ROW(r, lane_pick(m_, LLVMRealOGT, a, b))
 #define F_ABS(r, a)          ROW(r, lane_call(m_, "llvm.fabs", m_->tf, 1, &a))
+#define F_NEG(r, a)          ROW(r, LLVMBuildFNeg(m_->llvm, a, ""))
 #define F_LT(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOLT, a, b, ""))
 #define F_LE(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOLE, a, b, ""))
 #define F_EQ(m, a, b)        ROW(m, LLVMBuildFCmp(m_->llvm, LLVMRealOEQ, a, b, ""))
@@ -98,11 +138,14 @@ static LLVMValueRef lane_scale(Math *m, LLVMValueRef t) {
 #define I_SAR(r, a, n)       ROW(r, LLVMBuildAShr(m_->llvm, a, lane_whole(m_, m_->ti, n), ""))
 #define I_SHR(r, a, n)       ROW(r, LLVMBuildLShr(m_->llvm, a, lane_whole(m_, m_->ti, n), ""))
 #define I_LT(m, a, b)        ROW(m, LLVMBuildICmp(m_->llvm, LLVMIntSLT, a, b, ""))
+#define I_EQ(m, a, b)        ROW(m, LLVMBuildICmp(m_->llvm, LLVMIntEQ, a, b, ""))
 #define I_F(r, a)            ROW(r, LLVMBuildSIToFP(m_->llvm, a, m_->tf, ""))
 #define I_FLOAT(r, i)        ROW(r, lane_bits(m_, i, m_->tf))
 #define M_AND(m, a, b)       ROW(m, LLVMBuildAnd(m_->llvm, a, b, ""))
 #define M_OR(m, a, b)        ROW(m, LLVMBuildOr(m_->llvm, a, b, ""))
 #define M_NOT(m, a)          ROW(m, LLVMBuildNot(m_->llvm, a, ""))
+
+#define F_RARE(r, m, name, a, b) ROW(r, lane_rare(m_, m, #name, math_##name, a, b))
 
 #include "ir/math.def"
 
@@ -150,17 +193,37 @@ static LLVMValueRef wide_product(Math *m, LLVMValueRef x, uint32_t by) {
     return LLVMBuildMul(m->llvm, LLVMBuildZExt(m->llvm, x, m->tl, ""), lane_whole(m, m->tl, by), "");
 }
 
+/* One round: the four words and the two keys before it become those after it. */
+static void philox_round(Math *m, LLVMValueRef c[4], LLVMValueRef key[2]) {
+    LLVMValueRef p0 = wide_product(m, c[0], 0xd2511f53u), p1 = wide_product(m, c[2], 0xcd9e8d57u);
+    LLVMValueRef c0 = xor3(m, high(m, p1), c[1], key[0]), c2 = xor3(m, high(m, p0), c[3], key[1]);
+    c[0] = c0;
+    c[1] = low(m, p1);
+    c[2] = c2;
+    c[3] = low(m, p0);
+    key[0] = LLVMBuildAdd(m->llvm, key[0], lane_whole(m, m->ti, 0x9e3779b9), "");
+    key[1] = LLVMBuildAdd(m->llvm, key[1], lane_whole(m, m->ti, 0xbb67ae85), "");
+}
+
+/* Ten rounds, in a loop: written out, products of products are what LLVM's analyses of bits take longest over (a quarter of compiling a small network). */
 static void philox(Math *m, LLVMValueRef c[4], LLVMValueRef key0, LLVMValueRef key1) {
-    for (int round = 0; round < 10; round++) {
-        LLVMValueRef p0 = wide_product(m, c[0], 0xd2511f53u), p1 = wide_product(m, c[2], 0xcd9e8d57u);
-        LLVMValueRef c0 = xor3(m, high(m, p1), c[1], key0), c2 = xor3(m, high(m, p0), c[3], key1);
-        c[0] = c0;
-        c[1] = low(m, p1);
-        c[2] = c2;
-        c[3] = low(m, p0);
-        key0 = LLVMBuildAdd(m->llvm, key0, lane_whole(m, m->ti, 0x9e3779b9), "");
-        key1 = LLVMBuildAdd(m->llvm, key1, lane_whole(m, m->ti, 0xbb67ae85), "");
+    enum { ROUNDS = 10, STATE = 6, COUNTER = STATE };
+    LLVMTypeRef count = m->e->i32;
+    LLVMValueRef start[STATE + 1] = {c[0], c[1], c[2], c[3], key0, key1, LLVMConstNull(count)}, at[STATE + 1], next[STATE + 1];
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(m->llvm), round = emit_block(m->e, "round"), done = emit_block(m->e, "rounds");
+    LLVMBuildBr(m->llvm, round);
+    LLVMPositionBuilderAtEnd(m->llvm, round);
+    for (int i = 0; i <= STATE; i++) {
+        next[i] = at[i] = LLVMBuildPhi(m->llvm, LLVMTypeOf(start[i]), "");
+        LLVMAddIncoming(at[i], &start[i], &from, 1);
     }
+    philox_round(m, next, next + 4);
+    next[COUNTER] = LLVMBuildAdd(m->llvm, at[COUNTER], LLVMConstInt(count, 1, 0), "");
+    for (int i = 0; i <= STATE; i++) LLVMAddIncoming(at[i], &next[i], &round, 1);
+    LLVMValueRef more = LLVMBuildICmp(m->llvm, LLVMIntULT, next[COUNTER], LLVMConstInt(count, ROUNDS, 0), "");
+    LLVMBuildCondBr(m->llvm, more, round, done);
+    LLVMPositionBuilderAtEnd(m->llvm, done);
+    for (int i = 0; i < 4; i++) c[i] = next[i];
 }
 
 /* Element e is word (e / 16) mod 4 of block (e / 64) * 16 + e mod 16; its upper 24 bits times 2^-24. */

@@ -415,6 +415,17 @@ static void say_file(Printer *p, const Node *n) {
     print(p, n->file.path);
 }
 
+/* (head a b c), as far as there are operands */
+static void say_applied(Printer *p, const char *head, const Node *a, const Node *b, const Node *c) {
+    const Node *operands[] = {a, b, c};
+    text_printf(p->arena, p->out, "(%s", head);
+    for (int i = 0; i < 3 && operands[i]; i++) {
+        say(p, " ");
+        print(p, operands[i]);
+    }
+    say(p, ")");
+}
+
 static void print(Printer *p, const Node *n) {
     switch (n->kind) {
     case AST_ERROR: say(p, "<error>"); break;
@@ -434,18 +445,8 @@ static void print(Printer *p, const Node *n) {
         say(p, "]");
         break;
     case AST_COMPREHENSION: say_comprehension(p, n); break;
-    case AST_UNARY:
-        text_printf(p->arena, p->out, "(%s ", ast_operator_text(n->unary.op));
-        print(p, n->unary.operand);
-        say(p, ")");
-        break;
-    case AST_BINARY:
-        text_printf(p->arena, p->out, "(%s ", ast_operator_text(n->binary.op));
-        print(p, n->binary.left);
-        say(p, " ");
-        print(p, n->binary.right);
-        say(p, ")");
-        break;
+    case AST_UNARY: say_applied(p, ast_operator_text(n->unary.op), n->unary.operand, NULL, NULL); break;
+    case AST_BINARY: say_applied(p, ast_operator_text(n->binary.op), n->binary.left, n->binary.right, NULL); break;
     case AST_PIPE:
         say(p, "(|> ");
         print(p, n->pipe.value);
@@ -453,15 +454,7 @@ static void print(Printer *p, const Node *n) {
         print(p, n->pipe.target);
         say(p, n->pipe.target->paren ? "))" : ")");
         break;
-    case AST_IF:
-        say(p, "(if ");
-        print(p, n->choice.condition);
-        say(p, " ");
-        print(p, n->choice.yes);
-        say(p, " ");
-        print(p, n->choice.no);
-        say(p, ")");
-        break;
+    case AST_IF: say_applied(p, "if", n->choice.condition, n->choice.yes, n->choice.no); break;
     case AST_SCAN:
     case AST_REPEAT:
     case AST_WHILE:

@@ -114,6 +114,7 @@ Node *make_choice(Parsing *p, Node *condition, Node *yes, Node *no, Place at) {
 /* Keywords stand once each, behind the others (N1). */
 static void check_keywords(Parsing *p, const Nodes *items) {
     const Node *keyword = NULL;
+    int n = 0;
     for (uint32_t i = 0; i < items->n; i++) {
         const Node *k = items->at[i];
         if (k->kind != AST_KEYWORD) {
@@ -124,9 +125,13 @@ static void check_keywords(Parsing *p, const Nodes *items) {
             continue;
         }
         keyword = k;
-        for (uint32_t j = 0; j < i && i < 64; j++) {
+        if (++n > MAX_KEYWORDS) {
+            diag_error(p->diag, k->loc, 2, "more than %d keywords in one call", (int)MAX_KEYWORDS);
+            return;
+        }
+        for (uint32_t j = i; j-- > 0 && items->at[j]->kind == AST_KEYWORD;) {
             const Node *other = items->at[j];
-            if (other->kind != AST_KEYWORD || other->keyword.name != k->keyword.name) continue;
+            if (other->keyword.name != k->keyword.name) continue;
             diag_error(p->diag, k->loc, 19, "`%s=` is given twice", k->keyword.name);
             diag_note(p->diag, other->loc, "the first one");
             break;
@@ -263,6 +268,10 @@ Node *make_bind(Parsing *p, AstKind kind, Nodes targets, Node *type, Nodes value
     }
     if (good && values.n != 1 && values.n != targets.n) {
         diag_error(p->diag, n->loc, 17, "%u name%s for %u values", targets.n, targets.n == 1 ? "" : "s", values.n);
+        if (targets.n == 1 && values.n == 2 && values.at[0]->kind == AST_NUMBER && values.at[1]->kind == AST_NUMBER)
+            diag_note(p->diag, (Loc){0}, "a number has a point: 0.5; a list is written [0, 5]");
+        for (uint32_t i = 0; i < targets.n; i++)
+            if (targets.at[i]->kind == AST_NAME) vec_push(p->arena, &p->ast->spoilt, targets.at[i]->name);
         good = false;
     }
     if (!good) n->kind = AST_ERROR;
@@ -378,9 +387,12 @@ Node *make_effect(Parsing *p, Nodes items, Place at) {
     } else if (items.n == 1 && e->kind == AST_BINARY && e->binary.op == OPERATOR_EQ) {
         diag_error(p->diag, n->loc, 18, "this compares, and nothing is done with the result: `=` binds a name");
     } else if (items.n == 1 && e->kind == AST_NAME) {
-        const char *word = word_nearest(e->name, NULL, NULL);
-        diag_error(p->diag, n->loc, 18, "`%s` alone does nothing", e->name);
-        if (word) diag_note(p->diag, (Loc){0}, "did you mean `%s`?", word);
+        const char *word = word_nearest(e->name, NULL, NULL), *instead = habit_of(e->name);
+        if (instead)
+            diag_error(p->diag, n->loc, 16, "`%s` is no word of this language: %s", e->name, instead);
+        else
+            diag_error(p->diag, n->loc, 18, "`%s` alone does nothing", e->name);
+        if (word && !instead) diag_note(p->diag, (Loc){0}, "did you mean `%s`?", word);
     } else {
         diag_error(p->diag, n->loc, 18, "nothing is done with this value: bind it to a name, or `return` it");
     }
@@ -441,6 +453,11 @@ Node *make_function(Parsing *p, AstKind kind, const Node *name, AstFunction *f, 
     for (size_t i = 0; i < p->spoilt_headers.n; i++) {
         const Token *t = &p->tokens[p->spoilt_headers.at[i]];
         if (t->line == (uint32_t)f->name_loc.line && t->col == (uint32_t)f->name_loc.col) n->broken = true;
+    }
+    if (f->inputs.n > MAX_INPUTS || f->config.n > MAX_INPUTS) {
+        diag_error(p->diag, f->name_loc, 2, "more than %d inputs of one %s", (int)MAX_INPUTS, ast_kind_text(kind));
+        f->inputs.n = f->config.n = 0;
+        n->broken = true;
     }
     if (f->short_form && kind != AST_FN)
         diag_error(p->diag, f->body.at[0]->loc, 6, "only a `fn` may be written with `=`: a %s has a block", ast_kind_text(kind));

@@ -237,6 +237,24 @@ static bool sum_alone(Elab *e, Operand *o, const char *others, const char *out) 
     return o->value != NULL;
 }
 
+/* The text without its spaces, so that "ij, jk -> ik" is read, too. NULL: it holds something that is no letter, comma or arrow (an ellipsis has no name here). */
+static const char *einsum_spec(Elab *e, const Call *c, const char *text) {
+    char *spec = arena_make_n(e->a, char, strlen(text) + 1);
+    size_t n = 0;
+    for (const char *s = text; *s; s++) {
+        bool letter = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z'), arrow = *s == '-' && s[1] == '>';
+        if (*s == ' ') continue;
+        if (!letter && !arrow && *s != ',') {
+            elab_error(e, c->loc, 211, "einsum: \"%s\": a letter names an axis, and every axis has its letter: \"bij,bjk->bik\"",
+                       text);
+            return NULL;
+        }
+        spec[n++] = *s;
+        if (arrow) spec[n++] = *++s;
+    }
+    return spec;
+}
+
 static bool read_operands(Elab *e, const Call *c, const char *spec, Operand *ops, size_t *n, const char **out) {
     const char *arrow = strstr(spec, "->");
     if (!arrow) return false;
@@ -274,8 +292,8 @@ static bool check_labels(Elab *e, const Call *c, const Operand *ops, size_t n, c
         }
         for (int k = 0; k < t->rank; k++) {
             char l = ops[i].labels[k];
-            if (l < 'A' || l > 'z' || strchr(ops[i].labels + k + 1, l)) {
-                elab_error(e, c->loc, 211, "einsum: labels are letters, each once in an operand");
+            if (strchr(ops[i].labels + k + 1, l)) {
+                elab_error(e, c->loc, 211, "einsum: \"%s\": a letter stands once in an operand", ops[i].labels);
                 return false;
             }
             if (known[(int)l] && !dim_same(size[(int)l], t->dim[k])) {
@@ -311,7 +329,9 @@ static Val einsum(Elab *e, const Builtin *b, const Call *c) {
     const char *out;
     if (c->arg[0].kind != VAL_STRING)
         return elab_error(e, c->arg_loc[0], 211, "einsum begins with a string like \"bij,bjk->bik\"");
-    if (!read_operands(e, c, c->arg[0].text, ops, &n, &out))
+    const char *spec = einsum_spec(e, c, c->arg[0].text);
+    if (!spec) return val_error();
+    if (!read_operands(e, c, spec, ops, &n, &out))
         return elab_error(e, c->arg_loc[0], 211, "einsum: \"%s\" does not describe %zu tensor%s", c->arg[0].text, c->rest.n,
                           c->rest.n == 1 ? "" : "s");
     if (!check_labels(e, c, ops, n, out)) return val_error();

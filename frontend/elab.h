@@ -31,7 +31,7 @@
 enum { LIMIT_OPS = 10000000, LIMIT_LIST = 1000000, LIMIT_DEPTH = 1500, LIMIT_COPIES = 1000000, LIMIT_CALLS = 200 };
 #define LIMIT_ELEMENTS ((int64_t)1 << 40)
 #define LIMIT_WORK     100000000           /* steps of elab_work: seconds */
-#define LIMIT_BYTES    ((size_t)800 << 20) /* of the arena */
+#define LIMIT_BYTES    ((size_t)500 << 20) /* of the arena: with what printing adds, below 1 GiB */
 enum { LIMIT_STRING = 1 << 20 };
 
 typedef struct Elab Elab;
@@ -212,6 +212,9 @@ struct Owned {
     Owned *of;             /* optimizer's state: of which parameter */
     const char *optimizer; /* ... of which optimizer */
     uint64_t statement;    /* ... of which statement and copy */
+    Owned *states;         /* of a parameter: what optimizers keep of it, the latest first */
+    Owned *next_state;     /* ... and of an optimizer's state: the one before it */
+    size_t current;        /* its place in the list of what is current, where it was last */
     bool failed;
 };
 
@@ -406,7 +409,9 @@ void names_check(Elab *e, const AstNode *name);    /* reports a name that neithe
 
 /* ---- notes that help (elab_hint.c), checks without applying (elab_check.c) ---- */
 
-bool hint_name(Elab *e, const char *name);             /* false: nothing is known about this name */
+bool hint_name(Elab *e, const char *name); /* false: nothing is known about this name */
+/* A known name that is written with letters of another alphabet, and looks the same; false: none. */
+bool hint_look_alike(Elab *e, const char *name, const char *const *known, size_t n);
 void hint_type(Elab *e, const char *word, bool exact); /* exact: an element type is wanted */
 void hint_member(Elab *e, Val base, const char *name);
 void hint_known(Elab *e, const char *name, const char *what, const char *const *known, size_t n);
@@ -524,6 +529,8 @@ typedef Vec(const char *) NameList;
 void assigned_names(Elab *e, const Nodes *body, NameList *out);
 bool node_is_range(const AstNode *n);
 
+/* What a parameter or state is now in the function that is built; NULL: it was not read yet. */
+Current *current_find(Elab *e, Owned *o);
 Value *owned_read(Elab *e, Owned *o, Loc at);
 bool owned_write(Elab *e, Owned *o, Value *v, Loc at);
 void exec_assign(Elab *e, const AstNode *s);

@@ -7,11 +7,13 @@
 
 bool args_eval(Elab *e, const Nodes *items, Args *args) {
     bool ok = true, named = false;
+    int keywords = 0;
     for (uint32_t i = 0; i < items->n; i++) {
         const AstNode *n = items->at[i];
         Arg a = {.loc = n->loc};
         if (n->kind == AST_KEYWORD) {
             a.name = n->keyword.name;
+            if (++keywords > 1000) return false; /* the parser has said that these are too many */
             for (size_t k = 0; k < args->n; k++)
                 if (args->at[k].name == a.name) ok = false; /* the parser has said so */
             named = true;

@@ -213,6 +213,45 @@ static bool plan_range(Elab *e, const AstNode *s, LoopPlan *p) {
     return true;
 }
 
+/* The part `[a..b]` of a data set, into `use`. */
+static bool set_part(Elab *e, const AstNode *source, DataUse *use) {
+    const AstNode *part = source->call.items.n == 1 ? source->call.items.at[0] : NULL;
+    if (!part || !node_is_range(part)) {
+        elab_error(e, source->loc, 404, "a part of a data set is written as %s[a..b]", use->set->name);
+        return false;
+    }
+    Val from = expr_number(e, part->binary.left, "the beginning of a part"),
+        to = expr_number(e, part->binary.right, "the end of a part");
+    if (!set_bound(e, from, part->binary.left->loc, "the beginning of a part", &use->from) ||
+        !set_bound(e, to, part->binary.right->loc, "the end of a part", &use->to))
+        return false;
+    if (use->from.slot || use->to.slot || (use->from.n >= 0 && use->to.n >= use->from.n)) return true;
+    elab_error(e, part->loc, 404, "the part %" PRId64 "..%" PRId64 " holds no samples", use->from.n, use->to.n);
+    return false;
+}
+
+/* A slot for each name: a batch of that field. constant: every batch has the same number of samples. */
+static bool set_fields(Elab *e, const Nodes *names, bool constant, DataUse *use) {
+    if (names->n > use->set->fields.n) {
+        elab_error(e, names->at[use->set->fields.n]->loc, 404, "the data set %s has %zu field%s", use->set->name,
+                   use->set->fields.n, use->set->fields.n == 1 ? "" : "s");
+        elab_note(e, use->set->loc, "`%s` is declared here", use->set->name);
+        return false;
+    }
+    for (uint32_t i = 0; i < names->n; i++) {
+        const Field *f = &use->set->fields.at[i];
+        Dim dims[MAX_RANK];
+        if (f->type->rank + 1 > MAX_RANK) return false;
+        dims[0] = constant ? (Dim){use->batch, false} : (Dim){1, true};
+        for (int k = 0; k < f->type->rank; k++) dims[k + 1] = f->type->dim[k];
+        Slot *s = command_slot(e, SLOT_FIELD, intern_printf("%s.%s", use->set->name, f->name),
+                               type_make(f->type->elem, f->type->rank + 1, dims), names->at[i]->loc);
+        s->batch_bound = constant ? 0 : use->batch;
+        vec_push(e->a, &use->fields, s);
+    }
+    return true;
+}
+
 /* for fields in set[a..b] batch n */
 static bool plan_set(Elab *e, const AstNode *clause, bool first, LoopPlan *p) {
     const AstNode *source = clause->clause.sources.at[0];
@@ -229,51 +268,19 @@ static bool plan_set(Elab *e, const AstNode *clause, bool first, LoopPlan *p) {
         return false;
     }
     use.set = v.data;
-    if (source->kind == AST_BRACKET) {
-        const AstNode *part = source->call.items.n == 1 ? source->call.items.at[0] : NULL;
-        if (!part || !node_is_range(part)) {
-            elab_error(e, source->loc, 404, "a part of a data set is written as %s[a..b]", use.set->name);
-            return false;
-        }
-        Val from = expr_number(e, part->binary.left, "the beginning of a part"),
-            to = expr_number(e, part->binary.right, "the end of a part");
-        if (!set_bound(e, from, part->binary.left->loc, "the beginning of a part", &use.from) ||
-            !set_bound(e, to, part->binary.right->loc, "the end of a part", &use.to))
-            return false;
-        if (!use.from.slot && !use.to.slot && (use.from.n < 0 || use.to.n < use.from.n)) {
-            elab_error(e, part->loc, 404, "the part %" PRId64 "..%" PRId64 " holds no samples", use.from.n, use.to.n);
-            return false;
-        }
-    }
+    if (source->kind == AST_BRACKET && !set_part(e, source, &use)) return false;
     if (!expr_whole(e, clause->clause.batch, "the size of a batch", &use.batch)) return false;
     if (use.batch < 1 || use.batch > 1 << 24) {
         elab_error(e, clause->clause.batch->loc, 404, "the size of a batch is from 1 to 2^24, not %" PRId64, use.batch);
         return false;
     }
     if ((use.shuffle || use.resample) && use.lanes) return false; /* the parser has said so */
-    const Nodes *names = &clause->clause.names;
-    if (names->n > use.set->fields.n) {
-        elab_error(e, names->at[use.set->fields.n]->loc, 404, "the data set %s has %zu field%s", use.set->name, use.set->fields.n,
-                   use.set->fields.n == 1 ? "" : "s");
-        elab_note(e, use.set->loc, "`%s` is declared here", use.set->name);
-        return false;
-    }
     bool constant = use.drop_last || use.lanes || !first;
+    if (!set_fields(e, &clause->clause.names, constant, &use)) return false;
     if (first) {
         Batch *b = arena_make(e->a, Batch);
         *b = (Batch){.bound = use.batch, .data = true, .constant = constant ? use.batch : 0};
         p->batch = b;
-    }
-    for (uint32_t i = 0; i < names->n; i++) {
-        const Field *f = &use.set->fields.at[i];
-        Dim dims[MAX_RANK];
-        if (f->type->rank + 1 > MAX_RANK) return false;
-        dims[0] = constant ? (Dim){use.batch, false} : (Dim){1, true};
-        for (int k = 0; k < f->type->rank; k++) dims[k + 1] = f->type->dim[k];
-        Slot *s = command_slot(e, SLOT_FIELD, intern_printf("%s.%s", use.set->name, f->name),
-                               type_make(f->type->elem, f->type->rank + 1, dims), names->at[i]->loc);
-        s->batch_bound = constant ? 0 : use.batch;
-        vec_push(e->a, &use.fields, s);
     }
     vec_push(e->a, &p->node->sets, use);
     return true;
@@ -315,6 +322,41 @@ typedef struct Outer {
     NodeVec pending;
 } Outer;
 
+/* The carried names inside the body: each reads its slot, or is what it was before the loop if the loop does not carry it. */
+static void bind_carries(Elab *e, const LoopPlan *p, Carries *cs, CommandLoop *loop) {
+    for (size_t i = 0; i < cs->n; i++) {
+        Carry *k = &cs->at[i];
+        Val v = k->init;
+        if (!k->dropped) {
+            k->slot = slot_var(e, k->name, k->type, p->batch ? p->batch->bound : 0, k->outer->loc);
+            k->param = func_read(e->b.func, k->slot);
+            v = k->scalar ? val_scalar(k->param, k->whole) : val_tensor(k->param);
+            vec_push(e->a, &loop->carried, k->name);
+        }
+        k->inner = scope_bind(e, e->scope, k->name, v, k->outer->loc);
+        k->inner->rebound = k->inner->read = false;
+    }
+}
+
+/* What each carry has become, written to its slot for the next turn; false after an error. */
+static bool write_carries(Elab *e, Carries *cs) {
+    bool ok = true;
+    for (size_t i = 0; i < cs->n; i++) {
+        Carry *k = &cs->at[i];
+        if (k->dropped) continue;
+        bool elsewhere = slot_read_val(k->end) && k->end.t.value && k->end.t.value->block->func != e->b.func &&
+                         k->end.t.value->type == k->type;
+        if (elsewhere) { /* its own function writes it */
+            func_write(k->end.t.value->block->func, k->slot, k->end.t.value);
+            continue;
+        }
+        Value *v = carried_value(e, k, k->end, k->inner->loc);
+        if (v) func_write(e->b.func, k->slot, v);
+        ok = ok && v;
+    }
+    return ok;
+}
+
 /* One try of the body, into a fresh list of nodes. */
 static bool try_body(Elab *e, LoopPlan *p, Carries *cs, bool learning, bool *learned, bool *again) {
     CommandState *c = e->command;
@@ -337,18 +379,7 @@ static bool try_body(Elab *e, LoopPlan *p, Carries *cs, bool learning, bool *lea
     e->b.func = NULL;
     e->scope = scope_push(e, outer.scope, false);
     stretch_open(e, p->ast->loc);
-    for (size_t i = 0; i < cs->n; i++) {
-        Carry *k = &cs->at[i];
-        Val v = k->init;
-        if (!k->dropped) {
-            k->slot = slot_var(e, k->name, k->type, p->batch ? p->batch->bound : 0, k->outer->loc);
-            k->param = func_read(e->b.func, k->slot);
-            v = k->scalar ? val_scalar(k->param, k->whole) : val_tensor(k->param);
-            vec_push(e->a, &loop.carried, k->name);
-        }
-        k->inner = scope_bind(e, e->scope, k->name, v, k->outer->loc);
-        k->inner->rebound = k->inner->read = false;
-    }
+    bind_carries(e, p, cs, &loop);
     bind_fields(e, p);
     exec_block(e, &p->ast->loop->body);
     *again = false;
@@ -357,21 +388,7 @@ static bool try_body(Elab *e, LoopPlan *p, Carries *cs, bool learning, bool *lea
     if (loop.updates != learning) *again = true;
     if (!*again && !failed) {
         stretch_open(e, p->ast->loc);
-        for (size_t i = 0; i < cs->n; i++) {
-            Carry *k = &cs->at[i];
-            if (k->dropped) continue;
-            bool elsewhere = slot_read_val(k->end) && k->end.t.value && k->end.t.value->block->func != e->b.func &&
-                             k->end.t.value->type == k->type;
-            if (elsewhere) { /* its own function writes it */
-                func_write(k->end.t.value->block->func, k->slot, k->end.t.value);
-                continue;
-            }
-            Value *v = carried_value(e, k, k->end, k->inner->loc);
-            if (v)
-                func_write(e->b.func, k->slot, v);
-            else
-                failed = true;
-        }
+        failed = !write_carries(e, cs);
     }
     stretch_close(e);
     *learned = loop.updates;

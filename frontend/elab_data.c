@@ -68,6 +68,8 @@ static bool loader_arg(Elab *e, const char *name, Val v, Loc at, LoaderArg *out)
         for (size_t i = 0; i < v.list->n; i++)
             if (!val_whole(v.list->at[i], &ints[i])) {
                 elab_error(e, at, 401, "a list of whole numbers is wanted here; it holds %s", val_text(e, v.list->at[i]));
+                if (v.list->at[i].kind == VAL_STRING)
+                    elab_note(e, (Loc){0}, "columns are counted from 0; a list of words gets a name: vocab NAME = [...]");
                 return false;
             }
         out->kind = ARG_INTS;

@@ -109,7 +109,7 @@ bool elab_work(Elab *e, Loc at, int64_t n) {
     if (e->work <= LIMIT_WORK && !memory) return true;
     e->quiet = 0;
     elab_error(e, at, 311, "the program is too large: written out with all copies, calls and lists it takes more than %s",
-               memory ? "800 MB to compile" : "100000000 steps to read");
+               memory ? "500 MB to compile" : "100000000 steps to read");
     elab_note(e, (Loc){0}, "`scan` and `repeat` run instead of being copied");
     e->stopped = true;
     return false;

@@ -84,9 +84,12 @@ static void name_instance(Elab *e, Instance *i, const char *name) {
 
 /* A name that no slot or function has yet. */
 static const char *unique(Elab *e, PtrMap *taken, const char *name) {
-    const char *n = intern(name);
-    for (int k = 2; map_get(taken, n); k++) n = intern_printf("%s_%d", name, k);
-    map_put(e->a, taken, n, (void *)n);
+    const char *n = intern(name), *base = n;
+    intptr_t *next = map_get(taken, n); /* of a name that is taken: the number to try next */
+    while (next && map_get(taken, n)) n = intern_printf("%s_%d", base, (int)++*next);
+    intptr_t *first = arena_make(e->a, intptr_t);
+    *first = 1;
+    map_put(e->a, taken, n, first);
     return n;
 }
 

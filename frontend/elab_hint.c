@@ -37,6 +37,18 @@ static const Hint names[] = {
     {"null", "there is no `null`: an input that may be left out has a default"},
     {"True", "it is written `true`"},
     {"False", "it is written `false`"},
+    {"nil", "there is no `nil`: an input that may be left out has a default"},
+    {"printf", "`print a, b` writes a line; {name} in a string stands for a value"},
+    {"println", "`print a, b` writes a line"},
+    {"echo", "`print a, b` writes a line"},
+    {"str", "{name} in a string stands for a value"},
+    {"format", "{name} in a string stands for a value, {name:.3} for three digits of it"},
+    {"enumerate", "a counter is `for i in 0..len(list)`, and list[i] the element"},
+    {"zip", "lists side by side: `for a, b in list, other`"},
+    {"map", "`[f(x) for x in list]` makes a list of results"},
+    {"no_grad", "a command computes without gradients; stop_gradient(x) keeps one from passing"},
+    {"detach", "stop_gradient(x) keeps a gradient from passing"},
+    {"this", "parameters are named without `this.`: `param w: f32[n] = 0`, then `w`"},
     {"lambda", "a function is `fn f(x) = x^2`; it may stand in a layer"},
     {"pow", "powers are written x^n"},
     {"power", "powers are written x^n"},
@@ -75,6 +87,52 @@ bool hint_name(Elab *e, const char *name) {
     return note != NULL;
 }
 
+/* Letters of other alphabets that look like Latin ones. */
+static const char *const alike[][2] = {
+    {"а", "a"}, {"е", "e"}, {"о", "o"}, {"р", "p"}, {"с", "c"}, {"у", "y"}, {"х", "x"}, {"і", "i"}, {"ѕ", "s"}, {"ј", "j"},
+    {"А", "A"}, {"В", "B"}, {"Е", "E"}, {"К", "K"}, {"М", "M"}, {"Н", "H"}, {"О", "O"}, {"Р", "P"}, {"С", "C"}, {"Т", "T"},
+    {"Х", "X"}, {"У", "Y"}, {"ο", "o"}, {"ν", "v"}, {"Α", "A"}, {"Β", "B"}, {"Ε", "E"}, {"Ζ", "Z"}, {"Η", "H"}, {"Ι", "I"},
+    {"Κ", "K"}, {"Μ", "M"}, {"Ν", "N"}, {"Ο", "O"}, {"Ρ", "P"}, {"Τ", "T"}, {"Υ", "Y"}, {"Χ", "X"},
+};
+
+/* The next letter of a name, and the foreign one that it is written with (NULL: none). */
+static char next_letter(const char **s, const char **foreign) {
+    *foreign = NULL;
+    for (size_t i = 0; (unsigned char)**s >= 128 && i < sizeof alike / sizeof *alike; i++) {
+        size_t n = strlen(alike[i][0]);
+        if (strncmp(*s, alike[i][0], n) != 0) continue;
+        *s += n;
+        *foreign = alike[i][0];
+        return *alike[i][1];
+    }
+    return *(*s)++;
+}
+
+/* Whether two names look the same and are not; *foreign is the first letter in which they differ, *in the name that it is in. */
+static bool look_alike(const char *a, const char *b, const char **foreign, const char **in) {
+    const char *first = a, *second = b, *f, *g;
+    *foreign = NULL;
+    for (;;) {
+        char x = next_letter(&a, &f), y = next_letter(&b, &g);
+        if (x != y) return false;
+        if (!x) return *foreign != NULL;
+        if (*foreign || !f == !g) continue;
+        *foreign = f ? f : g;
+        *in = f ? first : second;
+    }
+}
+
+bool hint_look_alike(Elab *e, const char *name, const char *const *known, size_t n) {
+    const char *foreign, *in;
+    for (size_t i = 0; i < n; i++) {
+        if (!look_alike(name, known[i], &foreign, &in)) continue;
+        elab_note(e, (Loc){0}, "`%s` looks the same, but the letter `%s` in %s is of another alphabet", known[i], foreign,
+                  in == name ? "this name" : "that name");
+        return true;
+    }
+    return false;
+}
+
 static const Hint types[] = {
     {"float32", "f32"}, {"float64", "f64"}, {"double", "f64"}, {"int32", "i32"},    {"int64", "i64"},  {"long", "i64"},
     {"uint8", "u8"},    {"byte", "u8"},     {"char", "u8"},    {"boolean", "bool"}, {"Tensor", "f32"}, {"tensor", "f32"},
@@ -98,6 +156,22 @@ static const Hint members[] = {
     {"dtype", "the element type stands in the type of an input, as in f32[B, 10]"},
     {"grad", "grad(loss, x) is the gradient"},
     {"backward", "`minimize loss over net using sgd[lr]` takes a step, grad(loss, x) is the gradient"},
+    {"mT", "x' is the transpose of the last two axes"},
+    {"ndim", "len(shape(x)) is the number of axes"},
+    {"length", "len(x) is the size of the first axis, or the length of a list"},
+    {"view", "reshape(x, [...]) changes the shape"},
+    {"append", "lists do not change: `[f(i) for i in 0..n]` makes one"},
+    {"push", "lists do not change: `[f(i) for i in 0..n]` makes one"},
+    {"detach", "stop_gradient(x) keeps a gradient from passing"},
+    {"numpy", "print and write show a tensor as it is"},
+    {"to", "f32(x), i32(x), ... convert; where a program computes is the compiler's business"},
+    {"cuda", "where a program computes is the compiler's business"},
+    {"cpu", "where a program computes is the compiler's business"},
+    {"astype", "f32(x), i32(x), ... convert"},
+    {"float", "f32(x) converts"},
+    {"permute", "it is called transpose: transpose(x, [0, 2, 1])"},
+    {"unsqueeze", "x[:, new] adds an axis of one"},
+    {"squeeze", "reshape(x, [...]) drops an axis of one; x[:, 0] too"},
     {"item", "a number needs no item(): print and track show it"},
 };
 

@@ -33,6 +33,7 @@ Instance *instance_at(Elab *e, const Function *layer, const Val *config, const A
     }
     size_t n = owner ? owner->children.n : e->models.n;
     Instance **at = owner ? owner->children.at : e->models.at;
+    if (!elab_work(e, place->loc, (int64_t)n / 4)) return NULL;
     for (size_t i = n; i-- > 0;)
         if (at[i]->place == place && at[i]->layer->decl == layer->decl && path_equal(at[i]->path, e->path)) {
             at[i]->config = config;
@@ -140,9 +141,8 @@ bool instance_complete(Elab *e, Instance *i, Loc at) {
 
 static Owned *find_owned(Elab *e, Instance *owner, const AstNode *place, const char *name) {
     if (e->optimized) {
-        for (size_t i = e->owned.n; i-- > 0;) {
-            Owned *o = e->owned.at[i];
-            if (o->of == e->optimized && o->place == place && o->name == name && o->statement == e->optimizer_site) return o;
+        for (Owned *o = e->optimized->states; o; o = o->next_state) {
+            if (o->place == place && o->name == name && o->statement == e->optimizer_site) return o;
         }
         return NULL;
     }
@@ -235,6 +235,10 @@ Owned *own(Elab *e, const AstNode *decl, size_t index) {
         if (!o) return NULL;
         o->owner = e->optimized ? NULL : e->self;
         o->of = e->optimized;
+        if (o->of) {
+            o->next_state = o->of->states;
+            o->of->states = o;
+        }
         o->optimizer = e->optimizer;
         o->statement = e->optimizer_site;
         if (o->owner) vec_push(e->a, &o->owner->owned, o);

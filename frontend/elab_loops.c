@@ -77,12 +77,6 @@ static void restore(Elab *e, const Saved *s) {
     e->scan = s->scan;
 }
 
-static Current *current_of(Elab *e, Owned *o) {
-    for (size_t i = 0; i < e->currents.n; i++)
-        if (e->currents.at[i].owned == o) return &e->currents.at[i];
-    return NULL;
-}
-
 /* The type a carry begins with. */
 static bool first_type(Elab *e, Carry *c, Loc at) {
     switch ((int)c->init.kind) {
@@ -120,10 +114,10 @@ static void bind_carries(Elab *e, Block *b, Carries *cs) {
         c->inner = NULL;
         if (c->owned) {
             c->param = block_param(b, c->owned->slot->type, c->owned->name);
-            Current *now = current_of(e, c->owned);
+            Current *now = current_find(e, c->owned);
             if (!now) {
                 owned_read(e, c->owned, e->b.loc);
-                now = current_of(e, c->owned);
+                now = current_find(e, c->owned);
             }
             now->now = c->param;
             vec_push(e->a, &now->versions, c->param); /* what losses in the body see */
@@ -141,10 +135,32 @@ static void bind_carries(Elab *e, Block *b, Carries *cs) {
 
 static Loc last_place(const Carry *c) { return c->inner ? c->inner->loc : c->outer->loc; }
 
+/* A name that is not carried after all: the body may rebind it without reading it (a name of its own), and a number; nothing else. */
+static void settle_dropped(Elab *e, Carry *c, bool *failed) {
+    if (!c->inner->rebound) return;
+    if (!c->inner->read || val_is_number(c->init)) {
+        c->changed = last_place(c);
+        return;
+    }
+    elab_error(e, last_place(c), 301, "`%s` is %s before the loop and cannot change in a loop that runs", c->name,
+               val_text(e, c->init));
+    elab_note(e, c->outer->loc, "it is bound here before the loop");
+    *failed = true;
+}
+
+/* A carried number that has become the number v: false if it was guessed to be whole and is not. */
+static bool settle_number(Elab *e, Carry *c, Val v, bool *failed) {
+    bool whole = v.kind == VAL_NUMBER ? !v.batch && v.num == floor(v.num) : v.whole;
+    if (c->whole && !whole) return c->whole = false;
+    c->end = number_as(e, v, F64, last_place(c));
+    if (!c->end) *failed = true;
+    return true;
+}
+
 /* What a carry has become: false if the guess was wrong and there is something to try instead; *failed after an error. */
 static bool settle(Elab *e, Carry *c, bool *failed) {
     if (c->owned) {
-        c->end = current_of(e, c->owned)->now;
+        c->end = current_find(e, c->owned)->now;
         return true;
     }
     Val v = c->inner->val;
@@ -153,32 +169,17 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         *failed = true;
         return true;
     }
-    bool same = v.kind == VAL_TENSOR || v.kind == VAL_SCALAR ? v.t.value == c->param && c->param : !c->inner->rebound;
     if (c->dropped) {
-        if (c->inner->rebound && c->inner->read && !val_is_number(c->init)) {
-            elab_error(e, last_place(c), 301, "`%s` is %s before the loop and cannot change in a loop that runs", c->name,
-                       val_text(e, c->init));
-            elab_note(e, c->outer->loc, "it is bound here before the loop");
-            *failed = true;
-        } else if (c->inner->rebound)
-            c->changed = last_place(c);
+        settle_dropped(e, c, failed);
         return true;
     }
+    bool same = v.kind == VAL_TENSOR || v.kind == VAL_SCALAR ? v.t.value == c->param && c->param : !c->inner->rebound;
     if (same) { /* never changed */
         c->dropped = true;
         c->changed = (Loc){0};
         return false;
     }
-    if (c->scalar && val_is_number(v)) {
-        bool whole = v.kind == VAL_NUMBER ? !v.batch && v.num == floor(v.num) : v.whole;
-        if (c->whole && !whole) {
-            c->whole = false;
-            return false;
-        }
-        c->end = number_as(e, v, F64, last_place(c));
-        if (!c->end) *failed = true;
-        return true;
-    }
+    if (c->scalar && val_is_number(v)) return settle_number(e, c, v, failed);
     Value *end = NULL;
     if (val_is_number(v))
         end = tensor_to(e, v, c->type, last_place(c));
@@ -198,11 +199,9 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         c->changed = last_place(c);
         return false;
     }
-    if (v.kind != VAL_ERROR) {
-        elab_error(e, last_place(c), 301, "`%s` is %s at the end of the loop's body, but %s before the loop", c->name,
-                   val_text(e, v), val_text(e, c->init));
-        elab_note(e, c->outer->loc, "it is bound here before the loop; what a loop carries does not change its type");
-    }
+    elab_error(e, last_place(c), 301, "`%s` is %s at the end of the loop's body, but %s before the loop", c->name, val_text(e, v),
+               val_text(e, c->init));
+    elab_note(e, c->outer->loc, "it is bound here before the loop; what a loop carries does not change its type");
     *failed = true;
     return true;
 }
@@ -213,7 +212,8 @@ static bool find_written(Elab *e, const Saved *before, Carries *cs) {
     for (size_t i = 0; i < e->currents.n; i++) {
         const Current *now = &e->currents.at[i];
         const Current *old = NULL;
-        for (size_t k = 0; k < before->currents.n; k++)
+        if (i < before->currents.n && before->currents.at[i].owned == now->owned) old = &before->currents.at[i];
+        for (size_t k = 0; !old && k < before->currents.n; k++)
             if (before->currents.at[k].owned == now->owned) old = &before->currents.at[k];
         bool changed = old ? old->now != now->now : now->written;
         bool carried = false;
@@ -253,7 +253,7 @@ static void bind_results_of(Elab *e, Carries *cs, Value *const *out) {
         }
         Value *v = out[k++];
         if (c->owned) {
-            Current *now = current_of(e, c->owned);
+            Current *now = current_find(e, c->owned);
             now->now = v;
             now->written = true;
             vec_push(e->a, &now->versions, v);

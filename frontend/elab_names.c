@@ -332,7 +332,7 @@ static Val special(Elab *e, const char *name, bool *found) {
 }
 
 void names_suggest(Elab *e, const char *name) {
-    if (hint_name(e, name)) return;
+    if (hint_name(e, name) || diag_errors(e->d) > 1000) return; /* so many are only counted */
     Vec(const char *) known = {0};
     for (Scope *s = e->scope; s && !s->source; s = s->up)
         for (Binding *b = s->first; b; b = b->next) vec_push(e->a, &known, b->name);
@@ -343,6 +343,7 @@ void names_suggest(Elab *e, const char *name) {
         for (const Builtin *b = *t; b->name; b++) vec_push(e->a, &known, b->name);
     static const char *const more[] = {"f32", "f64", "i32", "i64", "u8", "bool", "learning", "step"};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) vec_push(e->a, &known, more[i]);
+    if (hint_look_alike(e, name, known.at, known.n)) return;
     const char *near = diag_nearest(name, known.at, known.n);
     if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
 }

@@ -67,7 +67,7 @@ static bool may_bind(Elab *e, const char *name, Loc at) {
     static const char *const kinds[] = {
         [AST_CONST] = "a const", [AST_OPTION] = "an option", [AST_PARAM] = "a parameter", [AST_STATE] = "a state"};
     const char *kind = (size_t)d->node->kind < sizeof kinds / sizeof *kinds ? kinds[d->node->kind] : NULL;
-    if (!kind) return true;
+    if (!kind || diag_said(e->d, at, 11)) return !kind; /* `w += 1` has been reported, and `=` is the scanner's reading of it */
     elab_error(e, at, 105, "`%s` is %s of the file: `=` cannot change it", name, kind);
     bool owned = d->node->kind == AST_PARAM || d->node->kind == AST_STATE;
     elab_note(e, d->node->loc, "`%s` is declared here; %s", name, owned ? "`<-` writes it" : "another name is free");
@@ -375,7 +375,9 @@ static bool exec_in_command(Elab *e, const AstNode *s) {
 
 static Flow exec_kind(Elab *e, const AstNode *s) {
     switch ((int)s->kind) {
-    case AST_ERROR: return FLOW_ON;
+    case AST_ERROR: /* may have been the `return` */
+        if (e->returned.kind == VAL_NONE) e->returned = val_error();
+        return FLOW_ON;
     case AST_BIND: exec_bind(e, s); return FLOW_ON;
     case AST_LET: exec_let(e, s); return FLOW_ON;
     case AST_PARAM:

@@ -40,9 +40,21 @@ void building_end(Elab *e, const Building *saved) {
 
 /* ---- reads and writes ---- */
 
+Current *current_find(Elab *e, Owned *o) {
+    if (o->current < e->currents.n && e->currents.at[o->current].owned == o) return &e->currents.at[o->current];
+    elab_work(e, o->loc, (int64_t)e->currents.n / 16);
+    for (size_t i = 0; i < e->currents.n; i++) {
+        if (e->currents.at[i].owned != o) continue;
+        o->current = i;
+        return &e->currents.at[i];
+    }
+    return NULL;
+}
+
 static Current *current_of(Elab *e, Owned *o) {
-    for (size_t i = 0; i < e->currents.n; i++)
-        if (e->currents.at[i].owned == o) return &e->currents.at[i];
+    Current *known = current_find(e, o);
+    if (known) return known;
+    o->current = e->currents.n;
     Current c = {.owned = o, .now = func_read(e->b.func, o->slot)};
     vec_push(e->a, &c.versions, c.now);
     vec_push(e->a, &e->currents, c);
@@ -93,7 +105,11 @@ static bool may_write(Elab *e, Loc at) {
 void exec_assign(Elab *e, const AstNode *s) {
     const AstNode *target = s->assign.target;
     const AstNode *name = target->kind == AST_BRACKET ? target->call.callee : target;
-    Val t = expr(e, name), v = expr_read(e, s->assign.value);
+    int errors = diag_errors(e->d);
+    Val t = expr(e, name);
+    if (t.kind == VAL_ERROR && diag_errors(e->d) > errors && name->kind == AST_NAME)
+        elab_note(e, (Loc){0}, "`<-` writes parameters and states, `=` binds a name");
+    Val v = expr_read(e, s->assign.value);
     if (t.kind == VAL_OWNED && t.owned->kind == SLOT_PARAM && e->command && e->command->loop)
         e->command->loop->updates = true; /* as in exec_update */
     if (t.kind == VAL_ERROR || v.kind == VAL_ERROR || !may_write(e, s->loc)) return;
@@ -277,6 +293,20 @@ Val expr_grad(Elab *e, Val loss, Val wrt, Loc at) {
 
 /* ---- minimize, update ---- */
 
+/* Binds the optimizer's two inputs in s, the parameter and its gradient, and holds them against their declared types. */
+static bool bind_moved(Elab *e, const Function *rule, Scope *s, const Val inputs[2], Loc at) {
+    bool ok = true;
+    for (uint32_t i = 0; i < 2; i++) {
+        const AstNode *field = rule->decl->function->inputs.at[i];
+        Val v = i ? inputs[1] : val_tensor(owned_read(e, inputs[0].owned, at));
+        ok = ok &&
+             type_match(e, field->field.type, &v, at, intern_printf("input `%s` of %s", field->field.name, rule->name), false);
+        Binding *b = scope_bind(e, s, field->field.name, inputs[i], field->loc);
+        b->fixed = i == 0;
+    }
+    return ok;
+}
+
 /* The optimizer's body for one parameter: `w` names the parameter itself, `g` is its gradient, S its shape. */
 static void move(Elab *e, const Function *rule, Owned *o, Value *g, Loc at, uint64_t site) {
     const AstFunction *decl = rule->decl->function;
@@ -299,16 +329,8 @@ static void move(Elab *e, const Function *rule, Owned *o, Value *g, Loc at, uint
                    .caller_library = library};
     e->scope = s;
     bind_config(e, rule, rule->config, s);
-    bool ok = true;
     const Value *before = owned_read(e, o, at);
-    for (uint32_t i = 0; i < 2; i++) {
-        const AstNode *field = decl->inputs.at[i];
-        Val v = i ? inputs[1] : val_tensor(owned_read(e, o, at));
-        ok = ok &&
-             type_match(e, field->field.type, &v, at, intern_printf("input `%s` of %s", field->field.name, rule->name), false);
-        Binding *b = scope_bind(e, s, field->field.name, inputs[i], field->loc);
-        b->fixed = i == 0;
-    }
+    bool ok = bind_moved(e, rule, s, inputs, at);
     Loc user_loc = e->user_loc;
     if (frame.library && !library) e->user_loc = at;
     e->frame = &frame;

@@ -163,6 +163,7 @@ Binding *scope_find_local(Scope *s, const char *name) {
 Binding *scope_bind(Elab *e, Scope *s, const char *name, Val v, Loc loc) {
     Binding *b = scope_find_here(s, name);
     if (!b) {
+        elab_work(e, loc, 1);
         b = arena_make(e->a, Binding);
         b->name = name;
         b->next = s->first;

@@ -62,7 +62,8 @@ Module *elaborate(Arena *a, Diag *d, const Ast *program, const ElaborateOptions 
     evaluate_declarations(e);
     elaborate_commands(e, program);
     if (!e->stopped) check_unreached(e, program);
-    finish_module(e);
+    if (!e->stopped) finish_module(e);
+    elab_work(e, (Loc){.file = program->file, .line = 1, .col = 1}, 0); /* what finishing took counts too */
     elab_flush_notes(e);
     return diag_errors(d) ? NULL : e->m;
 }

@@ -120,9 +120,28 @@ static const struct Habit {
     {"mut", "`name = value` binds a name, and binds it again"},
     {"auto", "`name = value` binds a name"},
     {"global", "names of the file are visible everywhere"},
+    {"nonlocal", "a name of the block around is bound again by `name = value`"},
     {"pass", "an empty block is `{ }`"},
+    {"break", "`stop when lowest loss stalls for 3` ends a loop of a command, `while c max n { }` one that computes"},
+    {"continue", "the rest of the body stands in an `if`"},
+    {"goto", "loops are `for`, `scan`, `repeat` and `while ... max N { }`"},
+    {"raise", "there are no exceptions: what can fail ends the program with a message"},
+    {"throw", "there are no exceptions: what can fail ends the program with a message"},
+    {"async", "what can run side by side does so by itself"},
+    {"await", "what can run side by side does so by itself"},
+    {"use", "nothing is imported: the library is always there"},
+    {"require", "nothing is imported: the library is always there"},
+    {"module", "a file is a program, and nothing is imported"},
+    {"package", "a file is a program, and nothing is imported"},
+    {"pub", "names of the file are visible everywhere"},
+    {"public", "names of the file are visible everywhere"},
+    {"static", "what stays from call to call is a `state`"},
+    {"typedef", "types have no names"},
+    {"enum", "constants are `const a = 0`, `const b = 1`"},
     {"assert", "there are no assertions"},
     {"del", "names end with their block"},
+    {"catch", "there are no exceptions: what can fail ends the program with a message"},
+    {"except", "there are no exceptions: what can fail ends the program with a message"},
     {"try", "there are no exceptions: what can fail ends the program with a message"},
     {"switch", "write `if ... { } else if ... { }`"},
     {"match", "write `if ... { } else if ... { }`"},
@@ -137,6 +156,12 @@ static const char *habit(const Slip *s, size_t i) {
     return NULL;
 }
 
+const char *habit_of(const char *word) {
+    for (size_t k = 0; k < sizeof habits / sizeof *habits; k++)
+        if (strcmp(habits[k].word, word) == 0) return habits[k].instead;
+    return NULL;
+}
+
 static bool is_element_type(const Slip *s, size_t i) {
     static const char *const types[] = {"f32", "f64",   "i32",    "i64",     "u8",      "bool",
                                         "int", "float", "double", "float32", "float64", "string"};
@@ -147,16 +172,45 @@ static bool is_element_type(const Slip *s, size_t i) {
 
 /* ---- the slips that have a message of their own; true if this was one ---- */
 
+static bool say_habit(Slip *s, size_t i, const char *instead) {
+    const Token *t = &s->p->tokens[i];
+    diag_error(s->p->diag, token_loc(s->p, t), 16, "`%s` is no word of this language: %s", token_text(s, t), instead);
+    s->p->quiet_line = s->p->at.first_line;
+    return true;
+}
+
+/* What stands at the top of programs in other languages, but is no word. */
+static bool slip_foreign_top(Slip *s) {
+    Parsing *p = s->p;
+    const Token *t = s->token, *next = &p->tokens[p->shown + 1]; /* the end of the file is a token */
+    const char *say = NULL;
+    int code = 16;
+    if (s->kind == T_FLOORDIV || (s->kind == '-' && next->kind == '-' && next->at == t->at + 1)) {
+        code = 11;
+        say = s->kind == '-' ? "comments begin with `#`" : "comments begin with `#`; `//` divides and rounds down";
+    } else if (s->kind == '@')
+        say = "there are no decorators";
+    else if (s->kind == T_LET)
+        say = "a value of the whole file is `const n = 3`";
+    else if (next->kind == T_NAME && p->tokens[p->shown + 2].kind == '(' &&
+             (is(s, p->shown, "void") || is_element_type(s, p->shown)))
+        say = "a function is `fn f(x: f32) -> f32 { ... }`: types stand behind the names";
+    if (!say) return false;
+    diag_error(p->diag, loc(s), code, "%s", say);
+    p->said_top |= code == 16;
+    return true;
+}
+
 static bool slip_at_top(Slip *s) {
     Parsing *p = s->p;
     if (!expects(s, T_COMMAND) || expects(s, T_INT) || expects(s, T_NAME)) return false;
     if (!p->real || s->kind == T_SEPARATOR) return false;
     const char *word = token_text(s, s->token), *instead = habit(s, p->shown), *near = NULL;
     if (instead) {
-        diag_error(p->diag, loc(s), 16, "`%s` is no word of this language: %s", word, instead);
         p->said_top = true; /* what follows is most likely its body */
-        return true;
+        return say_habit(s, p->shown, instead);
     }
+    if (slip_foreign_top(s)) return true;
     if (s->kind == T_NAME) near = word_nearest(word, is_declaration_word, NULL);
     if (near) {
         diag_error(p->diag, loc(s), 6, "`%s` begins no declaration; did you mean `%s`?", word, near);
@@ -247,6 +301,7 @@ static bool slip_block(Slip *s) {
         if (first == T_IF || first == T_FOR || first == T_WHILE || first == T_ELSE || first == T_SCAN || first == T_REPEAT ||
             habit(s, s->first) || is_declaration_word(first, NULL)) {
             diag_error(p->diag, loc(s), 16, "blocks stand in braces: `{ ... }`, not behind `:`");
+            p->said_colon = true;
             return true;
         }
     }
@@ -256,7 +311,7 @@ static bool slip_block(Slip *s) {
         return true;
     }
     if (s->kind == T_ELSE && (!expects(s, T_INT) || expects(s, T_RETURN))) {
-        diag_error(p->diag, loc(s), 6, "this `else` has no `if c { }` before it");
+        if (!p->said_colon) diag_error(p->diag, loc(s), 6, "this `else` has no `if c { }` before it");
         return true;
     }
     if ((s->kind == T_SEPARATOR || s->kind == '}' || s->kind == ')') && expects(s, T_ELSE) &&
@@ -288,8 +343,83 @@ static bool slip_unfinished(Slip *s) {
     if (j <= s->first || !p->tokens[j].first || (j == p->shown && !statement)) return false;
     const Token *last = &p->tokens[j - 1];
     if (ends_line(last->kind) || last->kind == '{' || last->kind == ',') return false;
+    if (last->kind == '-' && last[-1].kind == '-' && last[-1].at + 1 == last->at) {
+        diag_error(p->diag, token_loc(p, last - 1), 11, "there is no `--`: write `x = x - 1`");
+        return true;
+    }
     diag_error(p->diag, token_loc(p, last), 6, "the line ends behind `%s`: expected an expression", token_text(s, last));
     return true;
+}
+
+/* Words that begin a statement in other languages: `try {`, `lambda x`, `} elif`. */
+static bool slip_habit(Slip *s) {
+    Parsing *p = s->p;
+    if (!p->real || !p->shown) return false;
+    int before = p->tokens[p->shown - 1].kind;
+    if (before == '}' && !p->separated && !s->token->first) {
+        if (p->said_block && (s->kind == T_WHILE || habit(s, p->shown))) return true; /* `} while (c)`, `} catch { }` */
+        if (habit(s, p->shown)) return say_habit(s, p->shown, habit(s, p->shown));
+    }
+    if (s->kind == '\'' || s->kind == '.' || s->kind == ',') return false;
+    if (p->shown == s->first + 1 && habit(s, s->first) && !p->separated) {
+        p->said_block = s->kind == '{';
+        return say_habit(s, s->first, habit(s, s->first));
+    }
+    if (before == T_NAME && is(s, p->shown - 1, "lambda")) return say_habit(s, p->shown - 1, habit(s, p->shown - 1));
+    return false;
+}
+
+/* `if` and `in` where other languages have them: behind an operand. */
+static bool slip_infix(Slip *s) {
+    Parsing *p = s->p;
+    if (p->real && p->shown && p->tokens[p->shown - 1].kind == T_FLOORDIV && word_reserved(s->kind)) {
+        diag_error(p->diag, token_loc(p, &p->tokens[p->shown - 1]), 11, "comments begin with `#`; `//` divides and rounds down");
+        return true;
+    }
+    if (!p->real || p->separated || !p->shown || s->token->first || !ends_operand(p->tokens[p->shown - 1].kind)) return false;
+    const char *say = NULL;
+    if (s->kind == T_IF)
+        say = expects(s, ']') ? "a list has no condition: `if` chooses between values, as in `[if c then a else b for i in 0..n]`"
+                              : "write `if c then a else b`";
+    else if (s->kind == T_IN || (s->kind == T_NOT && p->tokens[p->shown + 1].kind == T_IN))
+        say = header_before(s, T_FOR) == SIZE_MAX ? "`in` stands in loops: compare with `==`" : NULL;
+    else if (s->kind == T_NAME && is(s, p->shown, "is"))
+        say = "write `==` for `is`";
+    else if (expects(s, T_THEN) && begins_operand(s->kind) && s->kind != '(' && s->kind != '[' && !expects(s, '{'))
+        say = "an `if` in an expression needs a `then`: `if c then a else b`";
+    if (!say) return false;
+    diag_error(p->diag, loc(s), 16, "%s", say);
+    return true;
+}
+
+/* Signs that open something else in other languages: `{1, 2}`, `(a, b)`, `f(*x)`, `f32<2>`, `fn f(x): f32`. */
+static bool slip_sign(Slip *s) {
+    Parsing *p = s->p;
+    int first = p->tokens[s->first].kind, before = p->shown ? p->tokens[p->shown - 1].kind : 0;
+    const char *say = NULL;
+    if (!p->real) return false;
+    bool value = before == '=' || before == '(' || before == '[' || before == ',' || before == T_RETURN || before == T_PRINT;
+    if (s->kind == '{' && expects(s, T_INT) && !p->separated && (value || before == T_THEN)) {
+        say = before == T_THEN ? "`if c { }` is a statement, without `then`; `if c then a else b` has no braces"
+                               : "`{` begins a block: a list of values is written [1, 2]";
+        p->quiet_line = p->at.first_line;
+    } else if (s->kind == ',' && expects(s, ')') && !expects(s, ':') && !expects(s, T_INT)) {
+        say = first == T_PRINT
+                  ? "`print a, b` has no parentheses"
+                  : "parentheses hold one value: several stand without them, as in `a, b = f(x)`, and a list is written [1, 2]";
+    } else if ((s->kind == '*' || s->kind == '^') && (before == '(' || before == ',') &&
+               (expects(s, T_NAME) || expects(s, T_INT))) {
+        say = "nothing is packed or unpacked: inputs are named one by one";
+    } else if (s->kind == '<' && before == T_NAME && is_element_type(s, p->shown - 1)) {
+        say = "dimensions stand in brackets: f32[2, 3]";
+    } else if (s->kind == ':' && before == ')' && expects(s, T_ARROW)) {
+        say = "the type of a result stands behind `->`: fn f(x: f32) -> f32";
+    } else if (before == ')' && p->shown >= 3 && p->tokens[p->shown - 3].kind == '(' && is_element_type(s, p->shown - 2) &&
+               begins_operand(s->kind) && s->kind != '(' && s->kind != '[') {
+        say = "a conversion is written as a call: f32(x), i32(x)";
+    }
+    if (say) diag_error(p->diag, loc(s), 16, "%s", say);
+    return say != NULL;
 }
 
 /* A word that begins a statement, and not what goes on with it. */
@@ -345,12 +475,7 @@ static bool slip_juxtaposed(Slip *s) {
         return true;
     }
     if (!begins_operand(s->kind)) return false;
-    const Token *first = &p->tokens[s->first];
-    if (habit(s, s->first)) {
-        diag_error(p->diag, token_loc(p, first), 16, "`%s` is no word of this language: %s", token_text(s, first),
-                   habit(s, s->first));
-        return true;
-    }
+    if (habit(s, s->first)) return say_habit(s, s->first, habit(s, s->first));
     if (i == s->first && is_element_type(s, i)) {
         diag_error(p->diag, token_loc(p, before), 16, "a type stands behind its name: `%s: %s = ...`", token_text(s, s->token),
                    token_text(s, before));
@@ -421,20 +546,25 @@ static const char *expectation(const Slip *s) {
     return n ? text_str(s->p->arena, &t) : NULL;
 }
 
+static void add_spoilt(Parsing *p, const Token *name) {
+    vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + name->at, name->n));
+}
+
 /* What the statement would have bound: the names left of its `=`. */
 static void note_spoilt(const Slip *s) {
     Parsing *p = s->p;
     size_t end = s->first;
     while (end < p->n_tokens && p->tokens[end].kind != '=' && p->tokens[end].line == p->tokens[s->first].line) end++;
     if (!p->ast) return;
-    if (is_declaration_word(p->tokens[s->first].kind, NULL) && s->first + 1 < p->n_tokens &&
-        p->tokens[s->first + 1].kind == T_NAME)
-        vec_push(p->arena, &p->ast->spoilt,
-                 name_intern(p->arena, p->text + p->tokens[s->first + 1].at, p->tokens[s->first + 1].n));
+    const Token *first = &p->tokens[s->first];
+    bool declares = is_declaration_word(first->kind, NULL) || first->kind == T_NAME; /* `def f` binds f */
+    if (s->first + 1 < p->n_tokens && declares && first[1].kind == T_NAME) add_spoilt(p, first + 1);
+    if (first->kind == T_NAME && first[1].kind == ':') add_spoilt(p, first);
+    for (const Token *t = first + 1; first->kind == T_FOR && t->kind != T_IN && t->kind != T_END && t->line == first->line; t++)
+        if (t->kind == T_NAME) add_spoilt(p, t);
     if (end == p->n_tokens || p->tokens[end].kind != '=') return;
     for (size_t i = s->first; i < end; i++)
-        if (p->tokens[i].kind == T_NAME)
-            vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + p->tokens[i].at, p->tokens[i].n));
+        if (p->tokens[i].kind == T_NAME) add_spoilt(p, &p->tokens[i]);
 }
 
 /* How a statement is written that lacks one of its words. */
@@ -454,6 +584,11 @@ static void note_form(const Slip *s) {
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         if (s->p->tokens[s->first].kind == forms[i].word && (expects(s, forms[i].wanted[0]) || expects(s, forms[i].wanted[1])))
             diag_note(s->p->diag, (Loc){0}, "it is written: %s", forms[i].form);
+    int first = s->p->tokens[s->first].kind;
+    if (first == T_FOR && (s->kind == '=' || s->kind == ':' || s->kind == T_REST || is(s, s->p->shown, "of")))
+        diag_note(s->p->diag, (Loc){0}, "it is written: for i in 0..10 { }, from 0 to 9");
+    if (first == T_IF && expects(s, '{') && expects(s, T_THEN))
+        diag_note(s->p->diag, (Loc){0}, "it is written: if c { }, or as an expression: if c then a else b");
 }
 
 void report_unexpected(Parsing *p, const int *expected, int n_expected) {
@@ -473,8 +608,8 @@ void report_unexpected(Parsing *p, const int *expected, int n_expected) {
     if (p->at.first_line == p->quiet_line) return;
     if (p->real && p->shown > 0 && p->tokens[p->shown - 1].kind == -1)
         return; /* behind a bracket that was thrown away, and said to be wrong */
-    if (slip_unfinished(&s) || slip_operator(&s) || slip_at_top(&s) || slip_word(&s) || slip_reserved(&s) || slip_block(&s) ||
-        slip_juxtaposed(&s))
+    if (slip_unfinished(&s) || slip_at_top(&s) || slip_sign(&s) || slip_operator(&s) || slip_habit(&s) || slip_word(&s) ||
+        slip_reserved(&s) || slip_infix(&s) || slip_block(&s) || slip_juxtaposed(&s))
         return;
     const char *list = expectation(&s), *what = found(&s);
     Loc at = loc(&s);

@@ -389,7 +389,11 @@ static void meet_closer(Mending *m, size_t i, uint32_t indent) {
     }
     int k = m->n;
     while (k > floor && closer_of(p->tokens[m->open[k - 1].token].kind) != t->kind) k--;
-    if (k > floor) {
+    if (k > floor && k == m->n - 1 && closer_of(p->tokens[m->open[k].token].kind) == t[1].kind) { /* `f([a)]` */
+        diag_error(p->diag, token_loc(p, t), 7, "`%c` and `%c` have changed places", t->kind, t[1].kind);
+        t[1].kind = t->kind;
+        t->kind = (int16_t)closer_of(p->tokens[m->open[--m->n].token].kind);
+    } else if (k > floor) {
         while (m->n > k) close_unclosed(m, i);
         m->n--;
     } else if (m->n > floor) {

@@ -15,6 +15,8 @@ enum {
     MAX_TOKENS = 4 << 20, /* some 600 MB of tree at most; a constant list may have 10^6 entries (D6), which are two tokens each */
     MAX_BRACKETS = 200,   /* open at once (T6) */
     MAX_DEPTH = 1000,     /* of a tree (T6) */
+    MAX_INPUTS = 250000,  /* of one header */
+    MAX_KEYWORDS = 1000,  /* of one call: each is compared with all */
     MAX_NAME_BYTES = 1000, /* of one name, before NFC, whose reordering of marks is quadratic in the length of a name */
 };
 
@@ -79,6 +81,8 @@ typedef struct Parsing {
     int said_lone;          /* lone values reported */
     int quiet_line;         /* lone values on it are part of a slip that was reported */
     bool said_depth;        /* that a tree is too deep: once a file */
+    bool said_block;        /* that a block of another language is none: what goes on behind its } is no news */
+    bool said_colon;        /* that blocks stand in braces: an `else` without `if` follows from it */
     bool said_top;          /* that statements stand in commands: once a file */
 
     Ast *ast;
@@ -120,5 +124,7 @@ const char *name_intern(Arena *a, const char *s, size_t n);
 /* errors.c: the message for a token that does not fit; `expected` are the kinds that would. */
 void report_unexpected(Parsing *p, const int *expected, int n_expected);
 void report_nesting(Parsing *p, Loc at);
+/* What this language has instead of a word that begins a line in others; NULL if it is none. */
+const char *habit_of(const char *word);
 
 #endif

@@ -41,7 +41,7 @@ size_t name_length(const char *s, size_t n) {
 const char *name_intern(Arena *a, const char *s, size_t n) {
     size_t i = 0;
     while (i < n && (unsigned char)s[i] < 128) i++;
-    if (i == n) return intern_n(s, n); /* ASCII is in NFC */
+    if (i == n || n > MAX_NAME_BYTES) return intern_n(s, n); /* ASCII is in NFC; longer names are an error */
 
     /* NFC folds the signs for ohm, kelvin and angstrom; the micro sign (U+00B5) it leaves alone */
     char *plain = arena_strndup(a, s, n);

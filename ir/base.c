@@ -64,6 +64,26 @@ void *arena_alloc(Arena *a, size_t size) {
     return p;
 }
 
+/* More room for the large object at `old`, which nobody else points at: in place where it has a block of its own among the latest. */
+static void *arena_enlarge(Arena *a, void *old, size_t old_size, size_t size) {
+    if (old_size > 4 * ARENA_BLOCK && old_size % ARENA_ALIGN == 0 && a->blocks) {
+        ArenaBlock **at = &a->blocks->next;
+        for (int i = 0; i < 16 && *at; i++, at = &(*at)->next) {
+            if ((*at)->data != old || (*at)->size != old_size) continue;
+            ArenaBlock *b = realloc(*at, sizeof *b + size);
+            if (!b) out_of_memory();
+            memset(b->data + old_size, 0, size - old_size);
+            b->size = b->used = size;
+            a->used += size - old_size;
+            *at = b;
+            return b->data;
+        }
+    }
+    void *p = arena_alloc(a, size);
+    if (old_size) memcpy(p, old, old_size);
+    return p;
+}
+
 void *arena_alloc_n(Arena *a, size_t n, size_t size) {
     if (size && n > SIZE_MAX / size) out_of_memory();
     return arena_alloc(a, n * size);
@@ -111,9 +131,7 @@ void text_add(Arena *a, Text *t, const char *s) {
     if (t->cap - t->n < n + 1) {
         size_t cap = t->cap ? t->cap : 64;
         while (cap - t->n < n + 1) cap *= 2;
-        char *p = arena_alloc(a, cap);
-        if (t->n) memcpy(p, t->at, t->n);
-        t->at = p;
+        t->at = arena_enlarge(a, t->at, t->cap, cap);
         t->cap = cap;
     }
     memcpy(t->at + t->n, s, n + 1);

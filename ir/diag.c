@@ -90,6 +90,16 @@ static void check_code(int code) {
 
 static bool same_place(Loc a, Loc b) { return a.file == b.file && a.line == b.line && a.col == b.col; }
 
+/* A message that quotes a text of any length: its beginning and end. */
+static const char *shortened(Arena *a, const char *message) {
+    enum { LONGEST = 480, BEGIN = 300, END = 100 };
+    size_t n = strlen(message), begin = BEGIN, end = n - END;
+    if (n <= LONGEST) return message;
+    while (begin > 0 && ((unsigned char)message[begin] & 0xc0) == 0x80) begin--;
+    while (end < n && ((unsigned char)message[end] & 0xc0) == 0x80) end++;
+    return arena_printf(a, "%.*s ... %s", (int)begin, message, message + end);
+}
+
 static void report(Diag *d, Loc at, bool warning, int code, const char *format, va_list args) {
     check_code(code);
     d->last = NULL;
@@ -97,7 +107,7 @@ static void report(Diag *d, Loc at, bool warning, int code, const char *format, 
         *(warning ? &d->warnings : &d->errors) += 1;
         return;
     }
-    const char *message = arena_vprintf(d->arena, format, args);
+    const char *message = shortened(d->arena, arena_vprintf(d->arena, format, args));
     int key[3] = {code, at.line, at.col};
     size_t hash = hash_bytes(message, strlen(message), hash_bytes(key, sizeof key, 0)) % 256;
     for (Report *r = d->buckets[hash]; r; r = r->same_hash)
@@ -132,12 +142,20 @@ void diag_note(Diag *d, Loc at, const char *format, ...) {
     if (!d->last || d->last->notes.n >= MAX_NOTES) return;
     va_list args;
     va_start(args, format);
-    Note note = {.at = at, .message = arena_vprintf(d->arena, format, args)};
+    Note note = {.at = at, .message = shortened(d->arena, arena_vprintf(d->arena, format, args))};
     va_end(args);
     vec_push(d->arena, &d->last->notes, note);
 }
 
 int diag_errors(const Diag *d) { return d->errors; }
+
+bool diag_said(const Diag *d, Loc at, int code) {
+    for (size_t i = 0; i < d->reports.n; i++) {
+        const Report *r = d->reports.at[i];
+        if (r->code == code && r->at.file == at.file && r->at.line == at.line) return true;
+    }
+    return false;
+}
 
 /* ---- printing ---- */
 
@@ -208,7 +226,7 @@ static void quote(const Diag *d, Loc at, FILE *out) {
         Shown c = next_shown(s->text + i, end - i, column, &used);
         column += c.width;
         if (column <= cut) continue;
-        if (column > cut + LINE_WINDOW || ++shown > 4 * LINE_WINDOW) { /* marks take no column, but there may be millions */
+        if (column > cut + LINE_WINDOW || ++shown > 2 * LINE_WINDOW) { /* marks take no column, but there may be millions */
             fputs("...", out);
             break;
         }

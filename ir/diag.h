@@ -34,6 +34,8 @@ void diag_warning(Diag *d, Loc at, int code, const char *format, ...) __attribut
 void diag_note(Diag *d, Loc at, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 int diag_errors(const Diag *d);
+/* Whether an error of this code was reported in the line of `at`. */
+bool diag_said(const Diag *d, Loc at, int code);
 /* Prints everything collected, sorted by file (in the order in which sources became known), line and column. */
 void diag_print(const Diag *d, FILE *out);
 

@@ -52,6 +52,44 @@ void tensor_store(const Tensor *x, Elem elem, void *elements) {
         bug("a tensor of %s stored as %s", elem_name(x->elem), elem_name(elem));
 }
 
+/* Between memory with holes and a tight copy of it: pieces of B rows of `row` bytes, whose beginnings are bound rows apart. */
+static void copy_tight(const Type *t, int64_t B, int64_t bound, char *loose, char *tight, bool store) {
+    int axis = type_batch_axis(t);
+    int64_t outer = 1, row = elem_size(t->elem);
+    for (int d = 0; d < axis; d++) outer *= t->dim[d].n;
+    for (int d = axis; d < t->rank; d++) row *= t->dim[d].n;
+    for (int64_t i = 0; i < outer; i++) {
+        char *a = loose + i * bound * row, *b = tight + i * B * row;
+        memcpy(store ? a : b, store ? b : a, (size_t)(B * row));
+    }
+}
+
+static char *tight_copy(const Type *t, int64_t bound) {
+    int64_t bytes = elem_size(t->elem);
+    for (int d = 0; d < t->rank; d++) bytes *= t->dim[d].batch ? t->dim[d].n * bound : t->dim[d].n;
+    return malloc((size_t)bytes + 1);
+}
+
+Tensor *tensor_from_slot(EvalType type, const Type *t, int64_t B, int64_t bound, const void *elements) {
+    if (type_batch_axis(t) <= 0 || B >= bound) return tensor_from(type, t, B, elements);
+    char *tight = tight_copy(t, bound);
+    if (!tight) return NULL;
+    copy_tight(t, B, bound, (char *)(uintptr_t)elements, tight, false);
+    Tensor *x = tensor_from(type, t, B, tight);
+    free(tight);
+    return x;
+}
+
+bool tensor_store_slot(const Tensor *x, const Type *t, int64_t B, int64_t bound, void *elements) {
+    if (type_batch_axis(t) <= 0 || B >= bound) return tensor_store(x, t->elem, elements), true;
+    char *tight = tight_copy(t, bound);
+    if (!tight) return false;
+    tensor_store(x, t->elem, tight);
+    copy_tight(t, B, bound, elements, tight, true);
+    free(tight);
+    return true;
+}
+
 double tensor_get(const Tensor *x, int64_t i) { return elem_is_float(x->elem) ? real_at(x, i) : (double)int_at(x, i); }
 
 void tensor_set(Tensor *x, int64_t i, double v) {

@@ -33,6 +33,10 @@ void tensor_release(Tensor *t); /* NULL is allowed */
 /* From an array of t's own element type (float for f32, unsigned char for bool), and back. */
 Tensor *tensor_from(EvalType type, const Type *t, int64_t B, const void *elements);
 void tensor_store(const Tensor *x, Elem elem, void *elements);
+/* The same for the memory of a compiled step: where the batch axis is not the first (x'), it has room for `bound` samples on that axis, so that fewer leave holes.
+ * t is the type of the slot. NULL, false: no memory. */
+Tensor *tensor_from_slot(EvalType type, const Type *t, int64_t B, int64_t bound, const void *elements);
+bool tensor_store_slot(const Tensor *x, const Type *t, int64_t B, int64_t bound, void *elements);
 /* One element as a number; an i64 beyond 2^53 is rounded. */
 double tensor_get(const Tensor *x, int64_t i);
 void tensor_set(Tensor *x, int64_t i, double v);

@@ -9,7 +9,8 @@
  * The derivative of the loss in a direction v is compared with the sum of gradient times v: in random directions over all
  * elements, and at single elements. The loss is evaluated from a value of x that stands in for the computed one, so x may be any
  * value of the function's body, not just an input; and the loss may itself hold gradients, which autodiff has expanded by then.
- * What stop_gradient holds back is held still.
+ * What stop_gradient holds back is held still. Where x stands at a kink of the loss (relu of a 0) there is no derivative to compare with: a gradient
+ * that differs there is counted apart.
  */
 #ifndef NNC_IR_GRADCHECK_H
 #define NNC_IR_GRADCHECK_H
@@ -37,7 +38,7 @@ typedef struct GradReport {
     double gradient;   /* what autodiff's graph gives */
     double difference; /* what central differences give */
     double error;      /* |gradient - difference| */
-    bool ok;
+    bool ok, kink;     /* kink: they differ, but x stands where the loss has a kink or a jump, and no derivative */
 } GradReport;
 
 typedef struct GradOptions {
@@ -51,6 +52,7 @@ typedef struct GradOptions {
 
 typedef struct GradSummary {
     int compared, failed, nonzero; /* comparisons; nonzero: those with a gradient other than 0 */
+    int kinks;                     /* what is neither right nor wrong: x stands at a kink (not among `compared`) */
 } GradSummary;
 
 /* Compares all gradients noted in f. False: the evaluation of f ended in a run-time error (*fault). */

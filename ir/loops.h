@@ -275,6 +275,8 @@ const char *loops_stage_name(LoopsStage stage);
 /* First line "loops STAGE"; then the module's header, then the steps. Byte-exact round trip. */
 void loops_print(const LoopsProgram *p, LoopsStage stage, const Func *only, Text *out, Arena *a);
 LoopsProgram *loops_parse(Arena *a, Diag *d, const char *file, const char *text, size_t n, LoopsStage *stage);
+/* What breaks the rules, or NULL. */
+const char *step_verify(Arena *a, const Step *s, LoopsStage stage);
 const char *loops_verify(Arena *a, const LoopsProgram *p, LoopsStage stage);
 /* Runs a step as plainly as can be, one statement after the other (f32 by math.def): for tests of tile, plan and the backend. memory: by buffer id. See
  * loops_eval.c. */

@@ -277,6 +277,11 @@ static Expr *op_call(Parser *p, int expected) {
         return NULL;
     }
     if (!want(p, ")")) return NULL;
+    if (op != OP_convert && n == 2 && loops_arg_elem(op, F32, 0) == NO_ELEM && args[0]->elem != args[1]->elem) {
+        reader_error(&p->r, MISFIT, "%s compares %s with %s", op_info[op].name, elem_name(args[0]->elem),
+                     elem_name(args[1]->elem));
+        return NULL;
+    }
     return expr_op(p->arena, op, op == OP_convert ? (Elem)expected : op_elem(op, n, args), n, args);
 }
 
@@ -694,7 +699,16 @@ static void note_slots(Arena *a, Func *f, const Step *s) {
     }
 }
 
-static bool step(Parser *p, LoopsProgram *out) {
+/* Nothing later looks whether a text keeps the rules of its stage (room for what a buffer holds, a place for each): it is looked at when it is read. */
+static bool check_step(Parser *p, LoopsStage stage, Token where) {
+    const char *why = step_verify(p->arena, p->step, stage);
+    if (!why) return true;
+    p->r.token = where;
+    return reader_error(&p->r, MISFIT, "%s", why);
+}
+
+static bool step(Parser *p, LoopsProgram *out, LoopsStage stage) {
+    Token name = p->r.token;
     p->names.n = 0;
     p->depth = 0;
     if (!step_header(p, out)) return false;
@@ -710,7 +724,7 @@ static bool step(Parser *p, LoopsProgram *out) {
     reader_next(&p->r);
     note_slots(p->arena, p->step->func, p->step);
     vec_push(p->arena, &out->steps, p->step);
-    return reader_want_line(&p->r);
+    return reader_want_line(&p->r) && check_step(p, stage, name);
 }
 
 static bool stage_line(Parser *p, LoopsStage *stage) {
@@ -732,7 +746,7 @@ LoopsProgram *loops_parse(Arena *a, Diag *d, const char *file, const char *text,
     for (skip_lines(p); p->r.token.kind != T_END; skip_lines(p)) {
         Reader here = p->r;
         if (take(p, "step") && p->r.token.kind == T_GLOBAL) {
-            if (!step(p, out)) return NULL; /* what follows would be read in the wrong state */
+            if (!step(p, out, *stage)) return NULL; /* what follows would be read in the wrong state */
             continue;
         }
         p->r = here; /* a slot of the kind `step` */

@@ -71,6 +71,29 @@ static bool names_has(const Names *s, const char *name) {
     return false;
 }
 
+/* How often a hint was asked for, by the hint (a power of two of places): of names that stay, the number to begin with. */
+typedef struct Counts {
+    const char **hint;
+    int *next;
+    size_t n, cap;
+} Counts;
+
+static int *count_of(Arena *a, Counts *c, const char *hint) {
+    if (2 * c->n >= c->cap) {
+        Counts bigger = {.cap = c->cap ? 2 * c->cap : 64};
+        bigger.hint = arena_make_n(a, const char *, bigger.cap);
+        bigger.next = arena_make_n(a, int, bigger.cap);
+        for (size_t i = 0; i < c->cap; i++)
+            if (c->hint[i]) *count_of(a, &bigger, c->hint[i]) = c->next[i];
+        *c = bigger;
+    }
+    size_t i = hash_bytes(&hint, sizeof hint, 0) & (c->cap - 1);
+    while (c->hint[i] && c->hint[i] != hint) i = (i + 1) & (c->cap - 1);
+    c->n += !c->hint[i];
+    c->hint[i] = hint;
+    return &c->next[i];
+}
+
 static bool name_byte(const char *s, const char *p) {
     unsigned char u = (unsigned char)*p;
     if ((u >= 'a' && u <= 'z') || (u >= 'A' && u <= 'Z') || u == '_' || u >= 0x80) return true;
@@ -78,15 +101,17 @@ static bool name_byte(const char *s, const char *p) {
     return (u >= '0' && u <= '9') || (u == '.' && p[-1] != '.' && p[1] != '.' && p[1]);
 }
 
-/* `hint` made a name of the text's grammar that is not in `used`, and adds it. */
-static const char *name_unique(Arena *a, Names *used, const char *hint, bool keywords) {
+/* `hint` made a name of the text's grammar that is not in `used`, and adds it. counts: NULL if names are taken off again. */
+static const char *name_unique(Arena *a, Names *used, Counts *counts, const char *hint, bool keywords) {
     char *s = arena_printf(a, "%s%s", hint && ((*hint >= '0' && *hint <= '9') || (keywords && loops_is_keyword(hint))) ? "_" : "",
                            hint ? hint : "v");
     if (!*s) s = arena_strndup(a, "v", 1);
     for (char *p = s; *p; p++)
         if (!name_byte(s, p)) *p = '_';
     const char *name = intern(s);
-    for (int k = 1; names_has(used, name); k++) name = intern_printf("%s.%d", s, k);
+    int none = 0, *k = counts ? count_of(a, counts, name) : &none;
+    if (*k > 0) name = intern_printf("%s.%d", s, *k);
+    while (names_has(used, name)) name = intern_printf("%s.%d", s, ++*k);
     vec_push(a, used, name);
     return name;
 }
@@ -99,11 +124,12 @@ typedef struct Printer {
     int *var_order;                                    /* by id: in the order of the text */
     int n_order;
     Names names, kernel_names; /* of variables and temps known now; of kernels */
+    Counts kernel_counts;
     int depth;
 } Printer;
 
 static void declare_var(Printer *p, const Var *v) {
-    p->var_name[v->id] = name_unique(p->arena, &p->names, v->name, true);
+    p->var_name[v->id] = name_unique(p->arena, &p->names, NULL, v->name, true);
     p->var_order[v->id] = p->n_order++;
 }
 
@@ -114,7 +140,7 @@ static void declare_body(Printer *p, const Body *b) {
         size_t before = p->names.n;
         if (s->kind == STMT_FOR || s->kind == STMT_INDEX) declare_var(p, s->var);
         if (s->kind == STMT_LET || s->kind == STMT_ACC)
-            p->temp_name[s->temp->id] = name_unique(p->arena, &p->names, s->temp->name, true);
+            p->temp_name[s->temp->id] = name_unique(p->arena, &p->names, NULL, s->temp->name, true);
         declare_body(p, &s->body);
         if (s->kind == STMT_FOR) p->names.n = before;
     }
@@ -386,7 +412,7 @@ static void print_nodes(Printer *p, StepNode *const *nodes, size_t n, Loc around
 
 static void print_kernel(Printer *p, size_t line, const StepNode *k, Loc around, Loc at) {
     declare_body(p, &k->body);
-    P("kernel @%s {", name_unique(p->arena, &p->kernel_names, k->name, false));
+    P("kernel @%s {", name_unique(p->arena, &p->kernel_names, &p->kernel_counts, k->name, false));
     end_line(p, line, at, around);
     print_body(p, &k->body, at);
 }
@@ -438,7 +464,9 @@ static void print_step(const Step *s, Text *out, Arena *a) {
     p->temp_name = arena_make_n(a, const char *, s->n_temps);
     p->buffer_name = arena_make_n(a, const char *, s->buffers.n);
     Names buffers = {0};
-    for (size_t i = 0; i < s->buffers.n; i++) p->buffer_name[i] = name_unique(a, &buffers, s->buffers.at[i]->name, false);
+    Counts counts = {0};
+    for (size_t i = 0; i < s->buffers.n; i++)
+        p->buffer_name[i] = name_unique(a, &buffers, &counts, s->buffers.at[i]->name, false);
     if (s->batch) {
         p->var_name[s->batch->id] = intern("B");
         p->var_order[s->batch->id] = p->n_order++;

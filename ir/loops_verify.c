@@ -258,19 +258,23 @@ static void check_buffer(Check *c, const Buffer *b) {
         fault(c, "%%%s lies at %" PRId64 " of an arena of %" PRId64 " bytes", b->name, b->offset, c->step->arena);
 }
 
+const char *step_verify(Arena *a, const Step *s, LoopsStage stage) {
+    Check c = {.arena = a, .step = s, .stage = stage};
+    c.var = arena_make_n(a, bool, (size_t)s->n_vars + 1);
+    c.temp = arena_make_n(a, bool, (size_t)s->n_temps + 1);
+    if (s->batch) c.var[s->batch->id] = true;
+    for (size_t k = 0; k < s->buffers.n; k++) {
+        if (s->buffers.at[k]->id != (int)k) fault(&c, "buffer %zu has the number %d", k, s->buffers.at[k]->id);
+        check_buffer(&c, s->buffers.at[k]);
+    }
+    check_nodes(&c, s->nodes.at, s->nodes.n);
+    return c.fault;
+}
+
 const char *loops_verify(Arena *a, const LoopsProgram *p, LoopsStage stage) {
     for (size_t i = 0; i < p->steps.n; i++) {
-        const Step *s = p->steps.at[i];
-        Check c = {.arena = a, .step = s, .stage = stage};
-        c.var = arena_make_n(a, bool, (size_t)s->n_vars + 1);
-        c.temp = arena_make_n(a, bool, (size_t)s->n_temps + 1);
-        if (s->batch) c.var[s->batch->id] = true;
-        for (size_t k = 0; k < s->buffers.n; k++) {
-            if (s->buffers.at[k]->id != (int)k) fault(&c, "buffer %zu has the number %d", k, s->buffers.at[k]->id);
-            check_buffer(&c, s->buffers.at[k]);
-        }
-        check_nodes(&c, s->nodes.at, s->nodes.n);
-        if (c.fault) return c.fault;
+        const char *why = step_verify(a, p->steps.at[i], stage);
+        if (why) return why;
     }
     return NULL;
 }

@@ -38,8 +38,9 @@ static inline double power_of_two(double t) {
     return r;
 }
 
-#define MATH_FN1(name) float math_##name(float x) {
-#define MATH_FN2(name) float math_##name(float x, float y) {
+#define MATH_FN1(name)   float math_##name(float x) {
+#define MATH_FN2(name)   float math_##name(float x, float y) {
+#define MATH_RARE1(name) static float math_##name(float x) {
 #define MATH_RETURN(r)                                                                                                           \
     return r;                                                                                                                    \
     }
@@ -53,6 +54,7 @@ static inline double power_of_two(double t) {
 #define F_MIN(r, a, b)       const float r = a < b ? a : b;
 #define F_MAX(r, a, b)       const float r = a > b ? a : b;
 #define F_ABS(r, a)          const float r = fabsf(a);
+#define F_NEG(r, a)          const float r = -a;
 #define F_LT(m, a, b)        const bool m = a < b;
 #define F_LE(m, a, b)        const bool m = a <= b;
 #define F_EQ(m, a, b)        const bool m = a == b;
@@ -84,10 +86,13 @@ static inline double power_of_two(double t) {
 #define I_SAR(r, a, n)       const int32_t r = shift_sign(a, n);
 #define I_SHR(r, a, n)       const int32_t r = wrap((uint32_t)a >> n);
 #define I_LT(m, a, b)        const bool m = a < b;
+#define I_EQ(m, a, b)        const bool m = a == b;
 #define I_F(r, a)            const float r = (float)a;
 #define I_FLOAT(r, i)        const float r = float_of(i);
 #define M_AND(m, a, b)       const bool m = a && b;
 #define M_OR(m, a, b)        const bool m = a || b;
 #define M_NOT(m, a)          const bool m = !a;
+
+#define F_RARE(r, m, name, a, b) const float r = m ? math_##name(a) : b;
 
 #include "math.def"

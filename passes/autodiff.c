@@ -189,10 +189,34 @@ GradCtx gr_inside(GradCtx *c, Block *into) {
 
 /* ---- one grad op ---- */
 
+/* The name of a value that an earlier piece of the command left, before a loop or in an earlier turn, and that the loss is made of with a slope; NULL: none. Such
+ * values are where people lose a gradient: it does not cross the loops of a command. */
+static const char *handed_over(const GradCtx *c) {
+    const Func *f = c->b.func;
+    for (size_t i = 0; i < f->in_slots.n; i++) {
+        const Slot *s = f->in_slots.at[i];
+        if (s->kind != SLOT_VAR || !elem_is_float(s->type->elem)) continue;
+        bool *from = arena_make_n(c->scratch, bool, (size_t)f->n_values);
+        mark(from, f->body->params.at[i]);
+        mark_before(c->scratch, from, c->grad);
+        if (!from[c->grad->in[0]->id]) continue;
+        const char *dot = strchr(s->name, '.');
+        return dot ? dot + 1 : s->name;
+    }
+    return NULL;
+}
+
 static void warn_unreached(const GradCtx *c, const Value *x) {
     diag_warning(c->diag, c->grad->loc, 801,
                  "the gradient with respect to %s%s%s is 0 everywhere: the loss does not depend on it in a way that has a slope",
                  x->name ? "`" : "this", x->name ? x->name : "", x->name ? "`" : "");
+    const char *before = handed_over(c);
+    if (before)
+        diag_note(c->diag, (Loc){0},
+                  "it is made of `%s`, which was computed before a loop of the command, or in an earlier turn: gradients do not "
+                  "cross those; "
+                  "compute it where the gradient is taken",
+                  before);
 }
 
 static Value *result_of(GradCtx *c, const Op *g, int i) {

@@ -275,7 +275,10 @@ static const char *check_step(PassCheck *c, const Step *s, CheckFunc *check, con
         if (b->same || (b->place != PLACE_SLOT && b->place != PLACE_FIELD)) continue;
         memory[i] = arena_alloc(a, (size_t)b->bytes + 64);
         for (size_t k = 0; k < f->in_slots.n; k++)
-            if (strcmp(f->in_slots.at[k]->name, b->slot->name) == 0) tensor_store(given_for(check, b->slot), b->elem, memory[i]);
+            if (strcmp(f->in_slots.at[k]->name, b->slot->name) == 0 &&
+                !tensor_store_slot(given_for(check, b->slot), b->slot->type, check->batch,
+                                   b->place == PLACE_SLOT ? f->batch_bound : 0, memory[i]))
+                bug("out of memory");
     }
     if (!why && !loops_eval(a, s, check->batch, memory))
         why = arena_printf(c->arena, "@%s: the step ended in a run-time error", f->name);
@@ -284,7 +287,8 @@ static const char *check_step(PassCheck *c, const Step *s, CheckFunc *check, con
         if (!memory[i] || b->place != PLACE_SLOT) continue;
         for (size_t k = 0; k < f->out_slots.n && !why; k++) {
             if (strcmp(f->out_slots.at[k]->name, b->slot->name) != 0) continue;
-            Tensor *got = tensor_from(EVAL_F32, f->out_slots.at[k]->type, check->batch, memory[i]);
+            Tensor *got = tensor_from_slot(EVAL_F32, f->out_slots.at[k]->type, check->batch, f->batch_bound, memory[i]);
+            if (!got) bug("out of memory");
             int64_t at;
             if (!tensor_same(got, check->f32[k], &at))
                 why = say(c, check, b->slot->name, at, tensor_get(got, at < 0 ? 0 : at),

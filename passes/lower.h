@@ -143,7 +143,8 @@ void home_store(Lower *l, const Home *h, const Affine *const *index, Expr *e);
 bool op_reduces(OpCode c);
 /* The element of a reduction; emits its loops. */
 Expr *pull_reduction(Lower *l, const Op *op, const Affine *const *index);
-Expr *pull_window(Lower *l, const Op *op, const Affine *const *index); /* lower_window.c */
+Expr *pull_window(Lower *l, const Op *op, const Affine *const *index);  /* lower_window.c */
+Expr *pull_extreme(Lower *l, const Op *op, const Affine *const *index); /* lower_extreme.c */
 /* The value that nothing is below. */
 double low_least(Elem e);
 /* Does v, which comes later, take the place of best? NaN once taken stays. */

@@ -1,5 +1,5 @@
 /*
- * lower_reduce.c - products, sums and extremes: an accumulator, the loops over what is reduced, and one assignment inside.
+ * lower_reduce.c - products and sums: an accumulator, the loops over what is reduced, and one assignment inside.
  *
  *   %y = contract "bi,io->bo" %x, %w        acc y: f32 = 0
  *                                           for i in 0..784 { y = fma(%x[b, i], %w[i, o], y) }
@@ -12,7 +12,6 @@
  */
 #include "passes/lower.h"
 
-#include <math.h>
 #include <string.h>
 
 bool op_reduces(OpCode c) {
@@ -419,47 +418,6 @@ static Expr *pull_sum(Lower *l, const Op *op, const Affine *const *index, const 
         return low_temp(l, t);
     }
     return one_chain(l, op, index, piece, OP_add, 0);
-}
-
-/* ---- extremes ---- */
-
-double low_least(Elem e) { return elem_is_float(e) ? -INFINITY : e == I32 ? -0x1p31 : e == I64 ? -0x1p63 : 0; }
-static double greatest(Elem e) { return elem_is_float(e) ? INFINITY : e == I32 ? 0x1p31 - 1 : e == I64 ? 0x1p63 : 255; }
-
-/* Does v, which comes later, take the place of best? NaN once taken stays. */
-Expr *low_beats(Lower *l, bool largest, Temp *v, Temp *best) {
-    Expr *better = low_binary(l, largest ? OP_gt : OP_lt, low_temp(l, v), low_temp(l, best));
-    if (!elem_is_float(v->elem)) return better;
-    Expr *nan = low_binary(l, OP_ne, low_temp(l, v), low_temp(l, v));
-    Expr *was = low_binary(l, OP_eq, low_temp(l, best), low_temp(l, best));
-    Expr *both[2] = {nan, was};
-    Expr *either[2] = {better, expr_op(l->arena, OP_and, BOOL, 2, both)};
-    return expr_op(l->arena, OP_or, BOOL, 2, either);
-}
-
-Expr *low_choose(Lower *l, Temp *cond, Expr *x, Expr *y) {
-    Expr *args[3] = {low_temp(l, cond), x, y};
-    return expr_op(l->arena, OP_select, x->elem, 3, args);
-}
-
-/* best starts as something that nothing is below, so the first element is taken or equal to it; `where` starts at the first
- * place. */
-static Expr *pull_extreme(Lower *l, const Op *op, const Affine *const *index) {
-    bool largest = op->code == OP_reduce_max || op->code == OP_argmax, place = op->code == OP_argmax || op->code == OP_argmin;
-    Axes a = reduced_axes(op);
-    Elem elem = op->in[0]->type->elem;
-    const Affine *at[MAX_RANK + 1];
-    Temp *best = low_acc(l, "best", elem, 0, expr_const(l->arena, elem, largest ? low_least(elem) : greatest(elem)));
-    Temp *where = place ? low_acc(l, "where", I32, 0, expr_const(l->arena, I32, 0)) : NULL;
-    Scope *here = l->scope;
-    open_all(l, &a.range);
-    operand_index(op, &a, index, at);
-    Temp *v = low_let(l, "v", pull(l, op->in[0], at));
-    Temp *better = low_let(l, "better", low_beats(l, largest, v, best));
-    if (where) low_set(l, where, low_choose(l, better, expr_index(l->arena, I32, a.range.index[0]), low_temp(l, where)));
-    low_set(l, best, low_choose(l, better, low_temp(l, v), low_temp(l, best)));
-    low_close_to(l, here);
-    return low_temp(l, where ? where : best);
 }
 
 /* ---- all of them ---- */

@@ -165,27 +165,28 @@ static void add_stmts(Turns *t, const Body *body) {
     }
 }
 
-/* What one turn touches along an axis: factor * v + first .. factor * v + last. */
+/* What turn t of a loop touches along an axis: factor * t + first .. factor * t + last. */
 typedef struct Range {
     int64_t factor, first, last;
 } Range;
 
-static const Stmt *inner_loop(const Stmt *loop, const Var *v) { /* the loop over v down the chain */
-    for (const Stmt *s = loop->body.first; s;) {
-        if (s->kind == STMT_FOR && s->var == v) return s;
-        s = s->kind == STMT_FOR ? s->body.first : s->next;
+static const Stmt *inner_loop(const Body *body, const Var *v) { /* the loop over v in the body */
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind != STMT_FOR && s->kind != STMT_IF) continue;
+        const Stmt *found = s->kind == STMT_FOR && s->var == v ? s : inner_loop(&s->body, v);
+        if (found) return found;
     }
     return NULL;
 }
 
 /* Plain cases only: the other variables of the index are loops inside, from 0 on. */
 static bool range_of(const Step *step, const Stmt *loop, const Affine *index, Range *r) {
-    *r = (Range){affine_factor(index, loop->var), index->constant, index->constant};
+    *r = (Range){affine_factor(index, loop->var) * loop->step, index->constant, index->constant};
     if (r->factor <= 0) return false;
     for (int k = 0; k < index->n; k++) {
         const Term *t = &index->term[k];
         if (t->var == loop->var) continue;
-        const Stmt *inner = inner_loop(loop, t->var);
+        const Stmt *inner = inner_loop(&loop->body, t->var);
         if (!inner || t->factor < 0 || !affine_is_constant(inner->lo) || inner->lo->constant) return false;
         r->last += t->factor * (loop_turns(step, inner) - 1);
     }

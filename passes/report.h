@@ -11,7 +11,7 @@ const char *summary_report(Arena *a, const Module *m);
 /* 12,345,678 */
 const char *report_number(Arena *a, int64_t n);
 
-/* What --plan prints of a planned program: parameters, operations, bytes by kind, the peak and what is alive at it (plan.c). */
+/* What --plan prints of a planned program: parameters, operations, bytes by kind, the peak and what is alive at it (plan_report.c). */
 void plan_report(const LoopsProgram *p, Text *out, Arena *a);
 /* The same of one function's step alone (--fn). */
 void plan_report_function(const LoopsProgram *p, const Func *f, Text *out, Arena *a);

@@ -148,14 +148,16 @@ static void choose_row(Tiling *t) {
 /* ---- the size of a tile ---- */
 
 /* Cycles for one step of the reduction in a tile of mr x nv vectors: two fused multiply-adds and two loads a cycle, four ops in all, and chains of
- * four cycles a fma, which ten accumulators hide. What current cores have in common; only the proportions matter. */
+ * four cycles a fma, which ten accumulators hide. What current cores have in common; only the proportions matter. Loads are not free even where the
+ * multiply-adds hide them: they wait for their cache lines, more so for those of a panel in the second cache; hence tiles of few rows and wide ones. */
 static double turn_cost(const Tiling *t, int mr, int nv, double panel_bytes) {
-    double flops = mr * nv / 2.0, loads = (mr + nv) / 2.0, ops = (mr * nv + mr + nv + 2) / 4.0, cost = 5;
+    bool far = panel_bytes > 0.8 * (double)t->machine->l1; /* the panel comes from the second cache */
+    double flops = mr * nv / 2.0, loads = mr + nv, ops = (mr * nv + loads + 2) / 4.0, cost = 5;
     if (flops > cost) cost = flops;
-    if (loads > cost) cost = loads;
+    if (loads / 2 > cost) cost = loads / 2;
     if (ops > cost) cost = ops;
-    double stream = panel_bytes > 0.8 * (double)t->machine->l1 ? nv * 2.0 : 0; /* a panel from the second cache */
-    return stream > cost ? stream : cost;
+    if (far && nv * 2.0 > cost) cost = nv * 2.0;
+    return cost + loads / 2 + (far ? nv / 4.0 : 0);
 }
 
 static double tile_cost(const Tiling *t, int mr, int nv, double k) {
@@ -171,7 +173,8 @@ static double rows_cost(const Tiling *t, int64_t m, bool fixed, int mr, int nv, 
     return cost;
 }
 
-static void choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k) {
+/* Sets mr and nv; returns what all tiles cost. */
+static double choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k) {
     int64_t vectors = (n + t->lanes - 1) / t->lanes;
     double best = -1;
     t->mr = t->nv = 1;
@@ -187,6 +190,35 @@ static void choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k) 
             t->nv = nv;
         }
     }
+    return best;
+}
+
+static int strided_loads(const Expr *e, const Var *v) {
+    int n = e->kind == EXPR_LOAD && access_stride(e->buffer, e->n_index, e->index, v) > 1;
+    for (int i = 0; i < e->n_args; i++) n += strided_loads(e->args[i], v);
+    return n;
+}
+
+/*
+ * Few columns beside many rows that are neighbours in memory (x' @ dy, ten outputs): vectors along the columns would be mostly empty and tiles one vector
+ * wide, which load a number for each multiply-add. Vectors along the rows are better even though their results are scattered, if chains are long enough.
+ * `cost` is that of the tiles as they are now.
+ */
+static void turn_around(Tiling *t, int64_t m, int64_t n, int64_t k, double cost) {
+    const Product *p = &t->product;
+    if (t->piece || t->lanes == 1 || !t->row || !affine_is_constant(t->row->limits[0])) return;
+    if (!tile_plain_load(t->rows, p->acc->temp->elem) || !tile_adjacent(t->rows, t->row->var)) return;
+    Tiling turned = *t;
+    turned.row = t->col;
+    turned.col = t->row;
+    turned.rows = t->cols;
+    turned.cols = t->rows;
+    double apart = 0; /* cycles an element, for what is gathered and scattered */
+    for (const Stmt *s = p->epilogue; s; s = s->next) {
+        if (s->value) apart += strided_loads(s->value, turned.col->var);
+        if (s->kind == STMT_STORE) apart += 1.5 * (access_stride(s->buffer, s->n_index, s->index, turned.col->var) != 1);
+    }
+    if (choose_size(&turned, n, true, m, k) + apart * (double)(m * n) < 0.8 * cost) *t = turned;
 }
 
 /* ---- the pass ---- */
@@ -270,13 +302,54 @@ static bool piece_fits(const Tiling *t) {
     return tile_blocks_fit(t) || constant_extents(t) || tile_adjacent(t->cols, t->col->var);
 }
 
+static bool lets_use(const Tiling *t, const Stmt *let) {
+    const Product *p = &t->product;
+    if (let->kind == STMT_LET && (expr_uses_temp(p->x, let->temp) || expr_uses_temp(p->y, let->temp))) return true;
+    if (let->kind == STMT_INDEX && (expr_uses_var(p->x, let->var) || expr_uses_var(p->y, let->var))) return true;
+    for (int i = 0; let->kind == STMT_INDEX && i < p->n_outer; i++)
+        for (int k = 0; k < p->outer[i]->n_limits; k++)
+            if (affine_uses(p->outer[i]->limits[k], let->var)) return true;
+    for (size_t i = 0; i < t->before.n + t->top.n; i++) {
+        const Stmt *other = i < t->before.n ? t->before.at[i] : t->top.at[i - t->before.n];
+        if (let->kind == STMT_INDEX && stmt_uses_var(other, let->var)) return true;
+        if (let->kind == STMT_LET && other->value && expr_uses_temp(other->value, let->temp)) return true;
+    }
+    return false;
+}
+
+/* Is every number in e, which is not a load, a let that a kernel in front can compute, too? A sum of the same kernel cannot. */
+static bool repeatable(const Tiling *t, const StepNode *kernel, const Expr *e) {
+    bool found = e->kind != EXPR_TEMP;
+    for (size_t i = 0; !found && i < t->before.n + t->top.n; i++) {
+        const Stmt *let = i < t->before.n ? t->before.at[i] : t->top.at[i - t->before.n];
+        found = let->kind == STMT_LET && let->temp == e->temp && !loads_stored(&kernel->body, let->value);
+    }
+    for (int i = 0; found && i < e->n_args; i++) found = repeatable(t, kernel, e->args[i]);
+    return found;
+}
+
+/* Finds the lets between the start of the kernel and the nest that its factors need. false: they need more than lets. */
+static bool lets_before(Tiling *t, const StepNode *kernel, Stmt *nest) {
+    for (Stmt *s = nest->prev; s; s = s->prev)
+        if ((s->kind == STMT_LET || s->kind == STMT_INDEX) && lets_use(t, s)) vec_push(t->arena, &t->before, s);
+    for (size_t i = 0; i < t->before.n / 2; i++) { /* in the order in which they stand */
+        Stmt *swap = t->before.at[i];
+        t->before.at[i] = t->before.at[t->before.n - 1 - i];
+        t->before.at[t->before.n - 1 - i] = swap;
+    }
+    bool ok = repeatable(t, kernel, t->product.x) && repeatable(t, kernel, t->product.y);
+    for (size_t i = 0; ok && i < t->before.n; i++) ok = !t->before.at[i]->value || repeatable(t, kernel, t->before.at[i]->value);
+    for (size_t i = 0; ok && i < t->top.n; i++) ok = !t->top.at[i]->value || repeatable(t, kernel, t->top.at[i]->value);
+    return ok;
+}
+
 /* Reads the nest under `top`; false: it stays as it is. */
 static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     Product *p = &t->product;
     if (!product_read(t->arena, top, p)) return false;
     sort_lets(t);
     if (!inline_lets(t, &p->x) || !inline_lets(t, &p->y)) return false;
-    if (loads_stored(&kernel->body, p->x) || loads_stored(&kernel->body, p->y)) return false;
+    if (loads_stored(&kernel->body, p->x) || loads_stored(&kernel->body, p->y) || !lets_before(t, kernel, top)) return false;
     if (!choose_column(t)) return false;
     choose_row(t);
     if (!limits_fit(t)) return false;
@@ -285,7 +358,8 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     for (int i = 0; i < p->n_reduce; i++) k *= loop_turns(t->step, p->reduce[i]);
     if (k == 0 || n == 0 || m == 0) return false;
     if (t->piece && tile_blocks_fit(t) && k > TILE_DEPTH) k = TILE_DEPTH;
-    choose_size(t, m, !t->row || affine_is_constant(t->row->limits[0]), n, k);
+    double cost = choose_size(t, m, !t->row || affine_is_constant(t->row->limits[0]), n, k);
+    turn_around(t, m, n, k, cost);
     return !t->piece || piece_fits(t);
 }
 
@@ -303,11 +377,13 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     bool blocks = t->piece && tile_blocks_fit(t),
          pack = tile_worth_packing(t, readers) && !blocks && (!t->piece || constant_extents(t));
     bool slow = tile_rows_are_slow(t) && panels + (rest != 0) >= 2 && pack;
-    bool tall = slow && t->cols->buffer->bytes <= t->machine->l2 / 2;
+    int64_t bytes = tile_plain_load(t->cols, t->product.acc->temp->elem) ? t->cols->buffer->bytes : INT64_MAX;
+    bool near = bytes <= t->machine->l1 / 2 && panels >= 2 && t->row && t->product.n_outer == 2 && !t->piece,
+         tall = near || (slow && bytes <= t->machine->l2 / 2);
     if (!tall && pack && panels >= 4 && (slow || tile_rows_collide(t))) tile_rows_in_front(t, kernel, out);
     if (tall) {
-        tile_pack_in_front(t, kernel, out);
-        tile_make_row_panel(t, kernel);
+        if (pack) tile_pack_in_front(t, kernel, out);
+        if (slow) tile_make_row_panel(t, kernel);
     } else if (pack) {
         if (panels >= OWN_PANELS && !t->piece)
             tile_make_own_panel(t, kernel);
@@ -324,8 +400,11 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
         tile_make_blocks(t, kernel, body);
     else if (tall)
         tile_make_tall(t, panels, rest, body);
-    if (panels && !tall && !blocks) tile_make_strip(t, t->nv, 0, panels, false, body);
-    if (rest && !tall && !blocks)
+    else if (t->own)
+        tile_make_own_strips(t, panels, rest, body);
+    bool strips = !tall && !blocks && !t->own;
+    if (strips && panels) tile_make_strip(t, t->nv, 0, panels, false, body);
+    if (strips && rest)
         tile_make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);
     for (Stmt *s = body->first, *next; s; s = next) {
         next = s->next;

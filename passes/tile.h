@@ -38,6 +38,7 @@ typedef struct Tiling {
     Buffer *row_panel;      /* rows of one tile, packed by each thread, [reduced..., i]; NULL: read where they lie */
     bool row_panels;        /* ... or of all tiles, packed in front, [tile, reduced..., i] */
     const Affine *row_tile; /* the tile that is being made */
+    Vec(Stmt *) before;     /* lets in front of the nest, which kernels in front of this one have to repeat */
     Vec(Stmt *) top;        /* lets that hang on no outer variable */
     Vec(Stmt *) inner;      /* those that do */
 } Tiling;
@@ -70,7 +71,7 @@ bool tile_worth_packing(const Tiling *t, int64_t readers);
 bool tile_transposed(const Tiling *t);
 /* All panels, in a kernel of its own in front. */
 void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
-/* One panel a thread, small enough for its second cache; tile_make_strip fills it. */
+/* One panel a thread, small enough for its second cache; tile_make_own_strips fills it. */
 void tile_make_own_panel(Tiling *t, const StepNode *kernel);
 /* Loops, marked as said, that fill panel[index[0..lead), reduced..., j] with cols at column `col` + j; guard: 0 beyond the last column. */
 void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **index, const Affine *col, Mark mark, bool guard,
@@ -103,9 +104,11 @@ Body *tile_elements(Tiling *t, Rewrite *r, int mr, int nv, const Affine *row, co
 /* The epilogue for every element of the tile. */
 void tile_store(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *col, bool tail,
                 Body *body);
-/* All tiles of nv vectors in panels first..last-1. */
+/* All tiles of nv vectors in panels first..last-1, which are packed in front or read where they lie. */
 void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body);
-/* Rows of tiles, shared out among threads, each packing its rows. */
+/* All tiles, where each thread packs its panels. */
+void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body);
+/* Rows of tiles, shared out among threads; each packs its rows if there is a row_panel. */
 void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body);
 
 /* ---- tile_blocks.c: pieces of long chains ---- */

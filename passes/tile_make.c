@@ -2,7 +2,8 @@
  * tile_make.c - register tiles, and the loops around them.
  *
  *   for jj parallel { [own panel packed] for ii parallel {       strip: all tiles of one width, columns by columns
- *   for ii parallel { rows packed ; for jj {                     tall: rows by rows, where rows are packed a tile at a time
+ *   for ii parallel { [rows packed] for jj {                     tall: rows by rows, where rows are packed a tile at a time, or all columns fit the first
+ *                                                                cache: results are written in the order of memory, by one thread each
  *
  * Rows that are left over make smaller tiles; if how many is known at run time only (a short batch), tiles of one row. Columns that are left over make a
  * strip of fewer vectors, the last of them masked.
@@ -242,40 +243,84 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part,
     make_tile(t, &r, part == 0 ? t->mr : rest, s->nv, row, panel, col, s->tail, body);
 }
 
-void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
-    const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1), *panel = NULL, *index[MAX_RANK];
+static Strip new_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
+    const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1);
     Strip s = {nv, first, last, tail, limit, affine_constant(t->arena, limit->constant / t->mr)};
     if (!affine_is_constant(limit)) {
         Var *q = step_var(t->arena, t->step, VAR_INDEX, "tiles");
         body_add(body, stmt_index(t->arena, q, INDEX_DIV, limit, t->mr, NULL));
         s.tiles = affine_var(t->arena, q);
     }
-    Rewrite r = rewrite_new(t->arena, t->step);
-    if (t->own) {
-        body = open_columns(t, &s, &r, body, &panel);
-        int64_t width = (int64_t)t->nv * t->lanes;
-        tile_fill_panel(t, &r, 0, index, affine_scale(t->arena, panel, width), MARK_SERIAL,
-                        last * width > loop_turns(t->step, t->col), body);
-    }
-    for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, panel, body);
+    return s;
 }
 
-/* A row of tiles: its rows packed, then one tile after the other. */
+void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
+    Strip s = new_strip(t, nv, first, last, tail, body);
+    Rewrite r = rewrite_new(t->arena, t->step);
+    for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, NULL, body);
+}
+
+/* A rest of columns is one turn more of the loop over panels: were it a loop of its own, one thread would have that alone. */
+void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
+    const Affine *panel, *index[MAX_RANK];
+    int64_t width = (int64_t)t->nv * t->lanes;
+    Strip s = new_strip(t, t->nv, 0, panels + (rest > 0), false, body);
+    Rewrite r = rewrite_new(t->arena, t->step);
+    body = open_columns(t, &s, &r, body, &panel);
+    for (int behind = 0; behind < 2; behind++) {
+        if (behind ? !rest : !panels) continue;
+        Body *turn = rest && panels ? turns_if(t, panel, panels, behind, body) : body;
+        const Affine *at = behind ? affine_constant(t->arena, panels) : panel;
+        if (behind) {
+            s.nv = (int)((rest + t->lanes - 1) / t->lanes);
+            s.tail = rest % t->lanes != 0;
+        }
+        tile_fill_panel(t, &r, 0, index, affine_scale(t->arena, at, width), MARK_SERIAL, behind, turn);
+        for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, at, turn);
+    }
+}
+
+/* A row of tiles: its rows packed if that is to be, then one tile after the other. */
 static void make_row_of_tiles(Tiling *t, const Rewrite *r, int mr, const Affine *row, int64_t panels, int64_t rest, Body *body) {
     const Affine *panel, *index[MAX_RANK];
-    tile_fill_rows(t, r, 0, index, mr, row, false, body);
+    if (t->row_panel) tile_fill_rows(t, r, 0, index, mr, row, false, body);
     for (int tail = 0; tail < 2; tail++) {
         if (tail == 0 ? panels == 0 : rest == 0) continue;
-        Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, tail ? panels + 1 : panels), MARK_SERIAL, 0, &panel);
-        if (tail) loop->lo = affine_constant(t->arena, panels);
-        body_add(body, loop);
+        Body *inside = body;
+        if (tail) {
+            panel = affine_constant(t->arena, panels);
+        } else {
+            Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, panels), MARK_SERIAL, 0, &panel);
+            body_add(body, loop);
+            inside = &loop->body;
+        }
         int nv = tail ? (int)((rest + t->lanes - 1) / t->lanes) : t->nv;
         make_tile(t, r, mr, nv, row, panel, affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes),
-                  tail && rest % t->lanes != 0, &loop->body);
+                  tail && rest % t->lanes != 0, inside);
     }
+}
+
+/* Of a batch: whole tiles, then the rows that are left one by one. */
+static void make_tall_batch(Tiling *t, int64_t panels, int64_t rest, Body *body) {
+    Rewrite r = rewrite_new(t->arena, t->step);
+    Var *tiles = step_var(t->arena, t->step, VAR_INDEX, "tiles");
+    const Affine *ii, *whole = affine_var(t->arena, tiles), *limit = t->row->limits[0];
+    body_add(body, stmt_index(t->arena, tiles, INDEX_DIV, limit, t->mr, NULL));
+    Stmt *loop = tile_loop(t, "ii", whole, MARK_PARALLEL, 0, &ii);
+    body_add(body, loop);
+    make_row_of_tiles(t, &r, t->mr, affine_scale(t->arena, ii, t->mr), panels, rest, &loop->body);
+    if (t->mr == 1) return;
+    loop = tile_loop(t, "ii", limit, MARK_PARALLEL, 0, &ii);
+    loop->lo = affine_scale(t->arena, whole, t->mr);
+    body_add(body, loop);
+    make_row_of_tiles(t, &r, 1, ii, panels, rest, &loop->body);
 }
 
 void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body) {
+    if (!affine_is_constant(t->row->limits[0])) {
+        make_tall_batch(t, panels, rest, body);
+        return;
+    }
     int64_t m = t->row->limits[0]->constant, tiles = m / t->mr;
     int left = (int)(m % t->mr);
     Rewrite r = rewrite_new(t->arena, t->step);

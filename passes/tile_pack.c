@@ -52,6 +52,7 @@ Body *tile_loop_like(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *bo
 
 /* A let at the top of the kernel is there in the kernel that packs, too. */
 static void copy_top(Tiling *t, Rewrite *r, Body *body) {
+    for (size_t i = 0; i < t->before.n; i++) body_add(body, rewrite_stmt(r, t->before.at[i]));
     for (size_t i = 0; i < t->top.n; i++) body_add(body, rewrite_stmt(r, t->top.at[i]));
 }
 
@@ -164,7 +165,7 @@ void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
     add_barrier(t, out, kernel->loc);
 }
 
-/* One panel a thread, small enough for its second cache; make_strip fills it. */
+/* One panel a thread, small enough for its second cache; tile_make_own_strips fills it. */
 void tile_make_own_panel(Tiling *t, const StepNode *kernel) {
     Dim dims[MAX_RANK];
     int n = panel_dims(t, 0, dims);
@@ -296,7 +297,7 @@ bool tile_rows_collide(const Tiling *t) {
 void tile_make_row_panel(Tiling *t, const StepNode *kernel) {
     Dim dims[MAX_RANK];
     int n = panel_dims(t, 0, dims);
-    dims[n - 1] = (Dim){.n = (t->mr + t->lanes - 1) / t->lanes * t->lanes};
+    dims[n - 1] = (Dim){.n = t->mr};
     t->row_panel =
         step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
     t->row_panel->place = PLACE_THREAD;

@@ -9,43 +9,27 @@
  *
  * A loop can be marked if its turns do not meet: what one stores no other touches, accumulators declared outside it are indexed by it, and nothing inside hangs
  * on it in a way that lanes cannot follow (limits of inner loops, index lets, checks). Of the loops that can, the one with the most accesses side by side in memory
- * wins; where no access is, none is marked, since gathered lanes cost as much as scalars.
+ * wins; where no access is, none is marked, since gathered lanes cost as much as scalars. Two kinds of nests are written anew before: short rows, which become lanes all
+ * the same (vectorize_rows.c), and sums down the columns of large matrices (vectorize_columns.c).
  */
+#include "passes/vectorize.h"
 #include "passes/machine.h"
-#include "passes/nest.h"
-#include "passes/pipeline.h"
 
-typedef struct Access {
-    const Buffer *buffer;
-    int n_index;
-    const Affine *const *index;
-    bool store;
-} Access;
-
-typedef struct Scan { /* what stands in the body of a candidate */
-    Arena *arena;
-    const Stmt *loop;
-    Vec(Access) accesses;
-    Vec(const Temp *) inside; /* accs declared in it */
-    bool possible;
-    int widest; /* bytes of the widest element computed with */
-} Scan;
-
-static void scan_expr(Scan *s, const Expr *e) {
+static void scan_expr(LaneScan *s, const Expr *e) {
     if (!e) return;
-    if (e->kind == EXPR_LOAD) vec_push(s->arena, &s->accesses, ((Access){e->buffer, e->n_index, e->index, false}));
+    if (e->kind == EXPR_LOAD) vec_push(s->arena, &s->accesses, ((LaneAccess){e->buffer, e->n_index, e->index, false}));
     if (e->kind == EXPR_TREE) s->possible = false; /* an array of 16 a lane: not a vector's work */
     if (e->kind != EXPR_CONST && elem_size(e->elem) > s->widest) s->widest = elem_size(e->elem);
     for (int i = 0; i < e->n_args; i++) scan_expr(s, e->args[i]);
 }
 
-static bool declared_inside(const Scan *s, const Temp *t) {
+static bool declared_inside(const LaneScan *s, const Temp *t) {
     for (size_t i = 0; i < s->inside.n; i++)
         if (s->inside.at[i] == t) return true;
     return false;
 }
 
-static void scan_stmt(Scan *s, const Stmt *stmt) {
+static void scan_stmt(LaneScan *s, const Stmt *stmt) {
     const Var *v = s->loop->var;
     scan_expr(s, stmt->value);
     switch (stmt->kind) {
@@ -64,7 +48,7 @@ static void scan_stmt(Scan *s, const Stmt *stmt) {
         if (stmt->n_index != 1 || affine_factor(stmt->index[0], v) != 1) s->possible = false;
         break;
     case STMT_STORE:
-        vec_push(s->arena, &s->accesses, ((Access){stmt->buffer, stmt->n_index, stmt->index, true}));
+        vec_push(s->arena, &s->accesses, ((LaneAccess){stmt->buffer, stmt->n_index, stmt->index, true}));
         if (elem_size(stmt->buffer->elem) > s->widest) s->widest = elem_size(stmt->buffer->elem);
         break;
     case STMT_INDEX:
@@ -80,7 +64,7 @@ static void scan_stmt(Scan *s, const Stmt *stmt) {
     for (const Stmt *b = stmt->body.first; b; b = b->next) scan_stmt(s, b);
 }
 
-static bool same_index(const Access *x, const Access *y) {
+static bool same_index(const LaneAccess *x, const LaneAccess *y) {
     for (int i = 0; i < x->n_index; i++)
         if (!affine_same(x->index[i], y->index[i])) return false;
     return true;
@@ -94,7 +78,7 @@ static bool declared_below(const Body *body, const Var *v) {
 
 /* Whether along some axis both accesses stand at the same place, which moves with v and with nothing that changes inside the loop: pieces of sums being
  * added up, p[i, j] += p[i + 1, j] with lanes along j. */
-static bool apart_along_an_axis(const Scan *s, const Access *x, const Access *y) {
+static bool apart_along_an_axis(const LaneScan *s, const LaneAccess *x, const LaneAccess *y) {
     if (x->buffer != y->buffer) return false;
     for (int d = 0; d < x->n_index; d++) {
         if (!affine_uses(x->index[d], s->loop->var) || !affine_same(x->index[d], y->index[d])) continue;
@@ -107,14 +91,14 @@ static bool apart_along_an_axis(const Scan *s, const Access *x, const Access *y)
 }
 
 /* No turn touches what another stores: each store moves with v, and every other access to its memory is the same element, or never the same. */
-static bool turns_apart(const Scan *s) {
+bool lanes_apart(const LaneScan *s) {
     const Var *v = s->loop->var;
     for (size_t i = 0; i < s->accesses.n; i++) {
-        const Access *x = &s->accesses.at[i];
+        const LaneAccess *x = &s->accesses.at[i];
         if (!x->store) continue;
         if (access_stride(x->buffer, x->n_index, x->index, v) == 0) return false;
         for (size_t k = 0; k < s->accesses.n; k++) {
-            const Access *y = &s->accesses.at[k];
+            const LaneAccess *y = &s->accesses.at[k];
             if (buffer_memory(y->buffer) != buffer_memory(x->buffer)) continue;
             if (y->buffer != x->buffer || !(same_index(x, y) || apart_along_an_axis(s, x, y))) return false;
         }
@@ -122,14 +106,13 @@ static bool turns_apart(const Scan *s) {
     return true;
 }
 
-/* How good lanes would be: accesses side by side count for, gathered ones against. 0 or less: not worth it, or not possible. */
-static int score(Scan *s, const Stmt *loop) {
-    *s = (Scan){.arena = s->arena, .loop = loop, .possible = loop->mark == MARK_SERIAL && loop->step == 1, .widest = 1};
+int lanes_score(LaneScan *s, const Stmt *loop) {
+    *s = (LaneScan){.arena = s->arena, .loop = loop, .possible = loop->mark == MARK_SERIAL && loop->step == 1, .widest = 1};
     for (const Stmt *b = loop->body.first; b; b = b->next) scan_stmt(s, b);
-    if (!s->possible || !turns_apart(s)) return 0;
+    if (!s->possible || !lanes_apart(s)) return 0;
     int points = 0;
     for (size_t i = 0; i < s->accesses.n; i++) {
-        const Access *x = &s->accesses.at[i];
+        const LaneAccess *x = &s->accesses.at[i];
         int64_t stride = access_stride(x->buffer, x->n_index, x->index, loop->var);
         if (stride == 1)
             points += 4;
@@ -144,8 +127,8 @@ static int best_inside(Arena *a, const Body *body) {
     int sum = 0;
     for (const Stmt *s = body->first; s; s = s->next) {
         if (s->kind != STMT_FOR) continue;
-        Scan scan = {.arena = a};
-        int own = score(&scan, s), inner = best_inside(a, &s->body);
+        LaneScan scan = {.arena = a};
+        int own = lanes_score(&scan, s), inner = best_inside(a, &s->body);
         sum += own > inner ? own : inner;
     }
     return sum;
@@ -155,8 +138,8 @@ static int best_inside(Arena *a, const Body *body) {
 static void mark_best(PassCtx *c, Body *body) {
     for (Stmt *s = body->first; s; s = s->next) {
         if (s->kind != STMT_FOR && s->kind != STMT_IF) continue;
-        Scan scan = {.arena = c->arena};
-        int own = s->kind == STMT_FOR && !stmt_has_mark(s, MARK_UNROLL) ? score(&scan, s) : 0;
+        LaneScan scan = {.arena = c->arena};
+        int own = s->kind == STMT_FOR && !stmt_has_mark(s, MARK_UNROLL) ? lanes_score(&scan, s) : 0;
         int lanes = machine_lanes(c->machine, scan.widest < 4 ? 4 : scan.widest);
         if (own > 0 && lanes > 1 && own >= best_inside(c->arena, &s->body)) {
             s->mark = MARK_VECTOR;
@@ -167,15 +150,20 @@ static void mark_best(PassCtx *c, Body *body) {
     }
 }
 
-static void vectorize_nodes(PassCtx *c, StepNode *const *nodes, size_t n) {
+static void vectorize_nodes(PassCtx *c, Step *step, StepNode *const *nodes, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (nodes[i]->kind == STEP_KERNEL) mark_best(c, &nodes[i]->body);
-        vectorize_nodes(c, nodes[i]->nodes.at, nodes[i]->nodes.n);
+        if (nodes[i]->kind == STEP_KERNEL) {
+            vectorize_rows(c, step, &nodes[i]->body);
+            vectorize_columns(c, step, &nodes[i]->body);
+            mark_best(c, &nodes[i]->body);
+            vectorize_ahead(c, step, &nodes[i]->body);
+        }
+        vectorize_nodes(c, step, nodes[i]->nodes.at, nodes[i]->nodes.n);
     }
 }
 
 bool pass_vectorize(PassCtx *c, LoopsProgram *p) {
     if (machine_lanes(c->machine, 4) < 2) return true;
-    for (size_t i = 0; i < p->steps.n; i++) vectorize_nodes(c, p->steps.at[i]->nodes.at, p->steps.at[i]->nodes.n);
+    for (size_t i = 0; i < p->steps.n; i++) vectorize_nodes(c, p->steps.at[i], p->steps.at[i]->nodes.at, p->steps.at[i]->nodes.n);
     return true;
 }

@@ -147,6 +147,7 @@ char *nn_load_room(struct nn_load *l, int64_t more) {
         int64_t cap = c->at && used + need < c->cap + c->cap / 2 ? c->cap + c->cap / 2 : used + need;
         char *at = nn_grow(l->env, c->at, (size_t)(cap > 0 ? cap : 1));
         if (!at) return NULL;
+        nn_huge_pages(at, (size_t)cap);
         c->at = at;
         c->cap = cap;
     }

@@ -122,6 +122,15 @@ char *nn_copy_string(struct nn_env *env, const char *s) {
 
 enum { ALIGN = 64, HUGE_PAGE = 2 << 20 };
 
+void nn_huge_pages(void *at, size_t size) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t from = ((uintptr_t)at + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, to = ((uintptr_t)at + size) / HUGE_PAGE * HUGE_PAGE;
+    if (from < to) madvise((char *)at + (from - (uintptr_t)at), to - from, MADV_HUGEPAGE);
+#else
+    (void)at, (void)size;
+#endif
+}
+
 /* The pointer to free stands in the word before the aligned place. */
 void *nn_alloc_aligned(struct nn_env *env, size_t size) {
     size_t align = size >= 2 * (size_t)HUGE_PAGE ? HUGE_PAGE : ALIGN;
@@ -134,9 +143,7 @@ void *nn_alloc_aligned(struct nn_env *env, size_t size) {
     uintptr_t place = ((uintptr_t)base + sizeof(void *) + align - 1) / align * align;
     char *at = base + (place - (uintptr_t)base);
     memcpy(at - sizeof base, &base, sizeof base);
-#ifdef MADV_HUGEPAGE
-    if (align == HUGE_PAGE) madvise(at, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a hint: it may fail */
-#endif
+    nn_huge_pages(at, size);
     return at;
 }
 
@@ -257,6 +264,7 @@ void nn_text_free(struct nn_env *env, struct nn_text *t) {
 bool nn_print_text(struct nn_env *env, enum nn_stream to, const struct nn_text *t) {
     if (!nn_text_ok(env, t)) return false;
     if (t->n == 0 || env->sys->print(env->sys->context, to, t->at, t->n) || to == NN_ERR) return true;
+    if (errno == EPIPE) return true; /* who read it wanted no more: not an error of the run */
     return nn_fail(env, NN_RUNTIME, "standard output cannot be written: %s", strerror(errno));
 }
 

@@ -57,6 +57,9 @@ char *nn_copy_string(struct nn_env *env, const char *s);
 /* 64-byte aligned, contents undefined; large ones ask for huge pages. Freed by nn_free_aligned alone. */
 void *nn_alloc_aligned(struct nn_env *env, size_t size);
 void nn_free_aligned(struct nn_env *env, void *at);
+/* Asks for huge pages where whole ones lie in `size` bytes at `at`: fewer faults when they are first written, and data read in any
+ * order wait for fewer addresses. A hint: it may do nothing. */
+void nn_huge_pages(void *at, size_t size);
 /* a * b, or false if either is negative or the product does not fit. */
 bool nn_product(int64_t a, int64_t b, int64_t *product);
 

@@ -25,17 +25,47 @@ bool nn_write_all(struct nn_env *env, int fd, const char *path, const void *at, 
     return true;
 }
 
+bool nn_is_special(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && !S_ISREG(s.st_mode);
+}
+
+/* Where a file is written before it gets its name: two runs at once do not meet. NULL: no memory. */
+static char *beside_of(struct nn_env *env, const char *path) {
+    struct nn_text beside = {0};
+    nn_text_printf(env, &beside, "%s.%ld.part", path, (long)getpid());
+    if (nn_text_ok(env, &beside)) return beside.at;
+    nn_text_free(env, &beside);
+    return NULL;
+}
+
+bool nn_write_check(struct nn_env *env, const char *before, const char *path) {
+    if (!path[0]) return nn_fail(env, NN_BAD_INPUT, "%s: a file is expected", before);
+    if (nn_is_folder(path)) return nn_fail(env, NN_BAD_INPUT, "%s%s: this is a folder, not a file", before, path);
+    bool good;
+    if (nn_is_special(path)) {
+        good = access(path, W_OK) == 0;
+    } else {
+        char *beside = beside_of(env, path);
+        if (!beside) return false;
+        int fd = open(beside, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        good = fd >= 0;
+        if (good) {
+            close(fd);
+            unlink(beside);
+        }
+        nn_free(env, beside);
+    }
+    return good || nn_fail(env, NN_BAD_INPUT, "%s%s: cannot be written: %s", before, path, strerror(errno));
+}
+
 bool nn_write_begin(struct nn_env *env, struct nn_writer *w, const char *path) {
     *w = (struct nn_writer){.fd = -1, .path = nn_copy_string(env, path)};
     if (!w->path) return false;
-    struct stat s;
-    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode)) { /* a pipe, a terminal, /dev/stdout: nothing to replace */
+    if (nn_is_special(path)) {
         w->fd = open(path, O_WRONLY | O_CLOEXEC);
     } else {
-        struct nn_text beside = {0};
-        nn_text_printf(env, &beside, "%s.%ld.part", path, (long)getpid());
-        w->beside = beside.at;
-        if (!nn_text_ok(env, &beside)) return nn_write_end(env, w, false);
+        if (!(w->beside = beside_of(env, path))) return nn_write_end(env, w, false);
         w->fd = open(w->beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     }
     if (w->fd < 0) {

@@ -16,6 +16,11 @@ bool nn_write_begin(struct nn_env *env, struct nn_writer *w, const char *path);
 bool nn_write(struct nn_env *env, struct nn_writer *w, const void *at, size_t size);
 /* Makes it the file of its name, or removes what was written if anything failed so far. Frees w either way. */
 bool nn_write_end(struct nn_env *env, struct nn_writer *w, bool good);
+/* A pipe, a terminal, /dev/stdout: there is nothing to replace, so it is written to as it is. */
+bool nn_is_special(const char *path);
+/* Whether a file can be written at `path`, found out by making the one beside it and removing it again; so a run of hours does not
+ * end with a folder that is not there. The message begins with `before` ("--save="). */
+bool nn_write_check(struct nn_env *env, const char *before, const char *path);
 bool nn_write_file(struct nn_env *env, const char *path, const void *at, size_t size);
 /* All bytes to a descriptor; `path` for the message. */
 bool nn_write_all(struct nn_env *env, int fd, const char *path, const void *at, size_t size);

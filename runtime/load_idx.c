@@ -22,6 +22,7 @@ static uint32_t big_endian(const unsigned char *p) {
 }
 
 static void swap_bytes(char *at, int64_t n, int64_t size) {
+    if (size == 1) return; /* the usual case, of some ten million bytes */
     for (int64_t i = 0; i < n; i++, at += size) {
         for (int64_t a = 0, b = size - 1; a < b; a++, b--) {
             char t = at[a];

@@ -176,7 +176,8 @@ static bool write_output(struct nn_run *r, int64_t i) {
     const struct nn_slot *s = &r->program->slots[io->slot];
     int64_t dims[MOST_DIMS];
     nn_run_dims(r, io->slot, dims);
-    struct array a = {nn_run_slot(r, io->slot), s->elem, dims, s->n_dims};
+    struct array a = {nn_run_value(r, io->slot), s->elem, dims, s->n_dims};
+    if (!a.at) return false;
     if (r->settings->outputs[i]) return write_array(r, r->settings->outputs[i], &a, io);
     struct nn_text name = {0};
     nn_text_printf(r->env, &name, "%s-%s.%s", r->command->name, io->name, suffix_of(io));
@@ -205,7 +206,9 @@ static void text_output(struct nn_run *r, struct nn_text *t, const struct nn_io 
     int64_t dims[MOST_DIMS];
     nn_run_dims(r, io->slot, dims);
     int64_t rows = batched(s) && dims[0] > 0 ? dims[0] : 1, n = nn_count(dims, s->n_dims) / rows;
-    const char *at = nn_run_slot(r, io->slot) + row * n * nn_elem_size(s->elem);
+    const char *at = nn_run_value(r, io->slot);
+    if (!at) return;
+    at += row * n * nn_elem_size(s->elem);
     nn_text_add(r->env, t, io->name);
     if (!is_text(io)) {
         for (int64_t k = 0; k < n; k++) {
@@ -261,5 +264,62 @@ bool nn_write_outputs(struct nn_run *r) {
     }
     good = good && print_outputs(r, shown);
     nn_free(r->env, shown);
+    return good;
+}
+
+/* ---- before the run ---- */
+
+/* Files that options name must be different: each would replace the other. No two of n are the same; names without --. */
+static bool differ(struct nn_run *r, const char *const *names, const char *const *paths, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t k = 0; k < i; k++) {
+            if (!paths[i] || !paths[k] || strcmp(paths[i], paths[k]) != 0 || nn_is_special(paths[i])) continue;
+            return nn_fail(r->env, NN_BAD_INPUT, "--%s and --%s name the same file: %s", names[k], names[i], paths[i]);
+        }
+    }
+    return true;
+}
+
+/* The file of a `save` or `write`, where its name is a constant. */
+static bool check_statement(struct nn_run *r, const struct nn_node *node) {
+    if ((node->kind != NN_SAVE && node->kind != NN_WRITE) || node->n_pieces != 1 || !node->pieces[0].text) return true;
+    struct nn_text before = {0};
+    nn_text_printf(r->env, &before, "%s:%" PRId64 ": ", r->program->source, node->line);
+    char *path = nn_text_ok(r->env, &before) ? nn_out_path(r, node->pieces[0].text) : NULL;
+    bool good = path && nn_write_check(r->env, before.at, path);
+    nn_free(r->env, path);
+    nn_text_free(r->env, &before);
+    return good;
+}
+
+/* --save=FILE and kin, and the files of the command's outputs. */
+static bool check_options(struct nn_run *r) {
+    const struct nn_settings *s = r->settings;
+    const struct nn_command *c = r->command;
+    enum { OWN = 4 };
+    int64_t n = OWN + c->n_outputs;
+    const char **names = nn_alloc_n(r->env, n, sizeof *names), **paths = nn_alloc_n(r->env, n, sizeof *paths);
+    bool good = names && paths;
+    if (good) {
+        memcpy(names, (const char *[OWN]){"save", "save-init", "checkpoint", "log"}, OWN * sizeof *names);
+        memcpy(paths, (const char *[OWN]){s->save, s->save_init, s->checkpoint, s->log}, OWN * sizeof *paths);
+    }
+    for (int64_t i = 0; good && i < c->n_outputs; i++) names[OWN + i] = c->outputs[i].name, paths[OWN + i] = s->outputs[i];
+    good = good && differ(r, names, paths, n);
+    for (int64_t i = 0; good && i < n; i++) {
+        if (!paths[i] || paths[i] == s->log) continue; /* the log is opened before the run */
+        struct nn_text before = {0};
+        nn_text_printf(r->env, &before, "--%s=", names[i]);
+        good = nn_text_ok(r->env, &before) && nn_write_check(r->env, before.at, paths[i]);
+        nn_text_free(r->env, &before);
+    }
+    nn_free(r->env, names);
+    nn_free(r->env, paths);
+    return good;
+}
+
+bool nn_check_places(struct nn_run *r) {
+    bool good = check_options(r);
+    for (int64_t i = 0; good && i < r->n_items; i++) good = check_statement(r, r->items[i].node);
     return good;
 }

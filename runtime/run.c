@@ -40,6 +40,24 @@ struct nn_tensor *nn_run_tensors(struct nn_run *r, unsigned kinds, int64_t *n) {
     return tensors;
 }
 
+const char *nn_run_value(struct nn_run *r, int64_t slot) {
+    const struct nn_slot *s = &r->program->slots[slot];
+    const char *from = nn_run_slot(r, slot);
+    int64_t batch = nn_run_batch(r);
+    if (s->batch_axis <= 0 || batch >= s->batch_bound) return from;
+    if (s->bytes > r->tight_bytes) {
+        nn_free(r->env, r->tight);
+        r->tight_bytes = 0;
+        if (!(r->tight = nn_alloc_n(r->env, s->bytes, 1))) return NULL;
+        r->tight_bytes = s->bytes;
+    }
+    int64_t outer = nn_count(s->dims, s->batch_axis);
+    size_t row = (size_t)(nn_count(s->dims + s->batch_axis, s->n_dims - s->batch_axis) * nn_elem_size(s->elem));
+    for (int64_t i = 0; i < outer; i++)
+        memcpy(r->tight + (size_t)(i * batch) * row, from + (size_t)(i * s->batch_bound) * row, (size_t)batch * row);
+    return r->tight;
+}
+
 void nn_run_dims(const struct nn_run *r, int64_t slot, int64_t *dims) {
     const struct nn_slot *s = &r->program->slots[slot];
     for (int64_t d = 0; d < s->n_dims; d++) dims[d] = d == s->batch_axis ? s->dims[d] * nn_run_batch(r) : s->dims[d];
@@ -167,11 +185,27 @@ static bool make_frame(struct nn_run *r) {
     if (!r->frame || !r->arena || !r->fields || !r->paces || !r->func_seconds || !r->func_calls || !nn_profile_make(r))
         return false;
     memset(r->frame, 0, (size_t)p->frame);
+    r->step_slots = nn_alloc_n(r->env, p->n_slots, sizeof *r->step_slots);
+    if (!r->step_slots) return false;
+    for (int64_t i = 0; i < p->n_slots; i++)
+        if (p->slots[i].kind == NN_STEP) r->step_slots[r->n_step_slots++] = p->slots[i].offset;
     for (int64_t i = 0; i < r->command->n_inputs; i++) r->fields[p->slots[r->command->inputs[i].slot].offset] = r->inputs[i].at;
     return true;
 }
 
 /* ---- calling ---- */
+
+/* `step`, wherever the program reads it: statements read it as functions do, so it is written whenever it changes. */
+static void put_steps(struct nn_run *r) {
+    for (int64_t i = 0; i < r->n_step_slots; i++) *(int32_t *)(r->frame + r->step_slots[i]) = (int32_t)r->steps;
+}
+
+/* A turn of `loop` is over. */
+static void count_step(struct nn_run *r, const struct nn_item *loop) {
+    if (!loop->node->learning) return;
+    r->steps++;
+    put_steps(r);
+}
 
 /* Slots that the runtime itself keeps: written before every call, for they differ from loop to loop. */
 static void put_places(struct nn_run *r, const struct nn_func *f) {
@@ -181,8 +215,6 @@ static void put_places(struct nn_run *r, const struct nn_func *f) {
         const struct nn_slot *s = &slots[f->reads[i]];
         if (s->kind == NN_KEY) {
             memcpy(r->frame + s->offset, &key, sizeof key);
-        } else if (s->kind == NN_STEP) {
-            *(int32_t *)(r->frame + s->offset) = (int32_t)r->steps;
         } else if (s->kind == NN_FIRST) {
             int64_t loop = r->loop;
             while (loop >= 0 && r->items[loop].node->kind != NN_DATA) loop = r->items[loop].loop;
@@ -236,7 +268,8 @@ static bool guard(struct nn_run *r, const struct nn_func *f) {
         int64_t n = s->bytes / nn_elem_size(s->elem), bad = 0;
         if (s->batch_axis >= 0 && s->batch_bound > 0)
             n = n / s->batch_bound * nn_run_batch(r); /* beyond: left from a larger batch */
-        const char *at = nn_run_slot(r, f->writes[i]);
+        const char *at = nn_run_value(r, f->writes[i]);
+        if (!at) return false;
         double least = INFINITY, most = -INFINITY;
         for (int64_t k = 0; k < n; k++) {
             double v = nn_value_at(at, s->elem, k);
@@ -421,7 +454,7 @@ static bool end_turn(struct nn_run *r) {
     bool epoch = item->node->epoch != 0;
     item->samples += item->node->kind == NN_DATA ? item->batch : 1;
     item->turn++;
-    if (item->node->learning) r->steps++;
+    count_step(r, item);
     if (computes(r, index)) r->computed++;
     nn_report_turn(r, index);
     bool good;
@@ -461,7 +494,7 @@ static bool do_item(struct nn_run *r, int64_t index) {
         if (!nn_do_stop(r, item)) return true;
         r->items[r->loop].turn++; /* the turn that found it counts, though its body is cut short */
         r->items[r->loop].samples += r->items[r->loop].node->kind == NN_DATA ? r->items[r->loop].batch : 1;
-        if (r->items[r->loop].node->learning) r->steps++;
+        count_step(r, &r->items[r->loop]);
         return end_loop(r, r->loop);
     case NN_PRINT: return nn_do_print(r, node);
     case NN_SAVE: return nn_do_save(r, node);
@@ -503,7 +536,9 @@ static bool prepare(struct nn_run *r, int64_t *log_bytes) {
     if (!check_parts(r) || !init_slots(r)) return false;
     if (s->init && !nn_load_init(r, s->init)) return false;
     if (!nn_load_weights(r)) return false;
-    return !s->resume || nn_checkpoint_read(r, s->checkpoint, log_bytes);
+    if (s->resume && !nn_checkpoint_read(r, s->checkpoint, log_bytes)) return false;
+    put_steps(r);
+    return true;
 }
 
 static bool finish(struct nn_run *r) {
@@ -531,6 +566,8 @@ static void release(struct nn_run *r) {
     nn_free_aligned(env, r->arena);
     nn_free(env, r->fields);
     nn_free(env, r->weights_path);
+    nn_free(env, r->step_slots);
+    nn_free(env, r->tight);
     nn_free(env, r->paces);
     nn_free(env, r->func_seconds);
     nn_free(env, r->func_calls);
@@ -559,7 +596,7 @@ bool nn_run_command(struct nn_env *env, const struct nn_settings *settings) {
         r.settings = &fresh;
     }
     r.saved_at = nn_now(env);
-    bool good = prepare(&r, &log_bytes) && check_out(&r) && nn_log_open(&r, log_bytes, resumed);
+    bool good = prepare(&r, &log_bytes) && check_out(&r) && nn_check_places(&r) && nn_log_open(&r, log_bytes, resumed);
     if (good && settings->save_init && !resumed) good = nn_save_weights(&r, settings->save_init);
     good = good && walk(&r) && finish(&r);
     if (!good) nn_report_clear(&r);

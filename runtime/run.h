@@ -61,7 +61,11 @@ struct nn_run {
     char *weights_path;  /* NULL: none are read */
     int64_t input_batch; /* samples of the inputs; 1 without */
     int64_t steps;       /* turns of learning loops so far: `step` */
-    int64_t computed;    /* turns of loops whose own body computes: what --every=N counts */
+    int64_t *step_slots; /* where in the frame they stand */
+    int64_t n_step_slots;
+    char *tight; /* see nn_run_value */
+    int64_t tight_bytes;
+    int64_t computed; /* turns of loops whose own body computes: what --every=N counts */
     int64_t threads;
 
     struct nn_data_reader reader;
@@ -95,7 +99,10 @@ bool nn_run_turn(struct nn_run *r, int64_t item);
 /* All slots of a kind that a checkpoint or weights hold, as tensors in the frame. kinds: bits 1 << enum nn_slot_kind. NULL: no
  * memory. */
 struct nn_tensor *nn_run_tensors(struct nn_run *r, unsigned kinds, int64_t *n);
-char *nn_run_slot(struct nn_run *r, int64_t slot);      /* its place in the frame */
+char *nn_run_slot(struct nn_run *r, int64_t slot); /* its place in the frame */
+/* The elements of a slot one after the other. In the frame a tensor whose batch axis is not the first (x') has room for the bound on that axis, so a short batch
+ * leaves holes: then this is a copy, valid until the next call. NULL: no memory. */
+const char *nn_run_value(struct nn_run *r, int64_t slot);
 int64_t nn_run_integer(struct nn_run *r, int64_t slot); /* a scalar slot as a number */
 enum { NN_KEPT = 1u << NN_PARAM | 1u << NN_STATE | 1u << NN_OPTSTATE, NN_WEIGHTS = 1u << NN_PARAM | 1u << NN_STATE };
 
@@ -140,6 +147,8 @@ char *nn_out_path(struct nn_run *r, const char *name);
 
 bool nn_read_inputs(struct nn_run *r);
 bool nn_write_outputs(struct nn_run *r);
+/* Before the first statement: every file whose name is known, of options and of the command's own statements, can be written. */
+bool nn_check_places(struct nn_run *r);
 /* Writes a tensor by the suffix of the file. */
 bool nn_write_tensor(struct nn_run *r, const char *path, const void *at, int64_t elem, const int64_t *dims, int64_t n_dims);
 

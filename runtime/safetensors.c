@@ -163,15 +163,18 @@ static bool parse_entry(const struct nn_tensors *f, const json_t *e, int64_t *el
 static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
     const char *key;
     json_t *e;
-    int64_t elem, dims[MOST_DIMS], n_dims, begin;
+    int64_t elem, dims[MOST_DIMS], n_dims, begin, last = 0;
     json_object_foreach(f->header, key, e) {
         if (strcmp(key, METADATA) == 0) continue;
         if (!parse_entry(f, e, &elem, dims, &n_dims, &begin)) {
             return nn_fail(env, NN_BAD_INPUT, "%s: damaged or truncated: the header's entry of `%s` does not fit the file",
                            f->path, key);
         }
+        int64_t end = json_integer_value(json_array_get(json_object_get(e, "data_offsets"), 1));
+        last = end > last ? end : last;
     }
-    return true;
+    if (last == f->size) return true;
+    return nn_fail(env, NN_BAD_INPUT, "%s: damaged: %" PRId64 " bytes follow the last tensor", f->path, f->size - last);
 }
 
 static bool read_header(struct nn_env *env, struct nn_tensors *f) {

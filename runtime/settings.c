@@ -158,11 +158,15 @@ static bool print_line(struct nn_env *env, const char *text) {
 
 /* ---- numbers ---- */
 
+/* strtod and its kin take blanks in front, hexadecimal, nan and inf as well: these are no numbers here. */
+static bool plain_number(const char *text) { return text[0] && strspn(text, "+-.0123456789eE") == strlen(text); }
+static bool plain_integer(const char *text) { return text[0] && strspn(text, "+-0123456789") == strlen(text); }
+
 static bool read_count(struct nn_env *env, const char *name, const char *text, int64_t *value) {
     char *end;
     errno = 0;
     long long v = strtoll(text, &end, 10);
-    if (end == text || *end || errno || v < 1 || text[0] == ' ')
+    if (end == text || *end || errno || v < 1 || !plain_integer(text))
         return nn_fail(env, NN_BAD_INPUT, "--%s=%s: expected a whole number, 1 or more", name, text);
     *value = v;
     return true;
@@ -183,7 +187,7 @@ static bool read_every(struct nn_env *env, const char *text, struct nn_settings 
     char *end;
     errno = 0;
     double v = strtod(text, &end);
-    bool number = end != text && text[0] >= '0' && text[0] <= '9' && errno == 0 && v > 0;
+    bool number = end != text && text[0] >= '0' && text[0] <= '9' && errno == 0 && v > 0 && !strpbrk(text, "xX");
     if (number && strcmp(end, "s") == 0 && v <= 1e9) {
         s->every_seconds = v;
         s->every_steps = 0;
@@ -223,7 +227,7 @@ static bool read_option(struct nn_env *env, const struct nn_slot *s, const char 
     }
     if (s->elem == NN_F32 || s->elem == NN_F64) {
         double v = strtod(text, &end);
-        if (end == text || *end || !isfinite(v) || (s->elem == NN_F32 && !isfinite((float)v))) {
+        if (end == text || *end || !plain_number(text) || !isfinite(v) || (s->elem == NN_F32 && !isfinite((float)v))) {
             return nn_fail(env, NN_BAD_INPUT, "--%s=%s: expected a number", s->name, text);
         }
         nn_value_put(o->value, s->elem, 0, v);
@@ -236,7 +240,7 @@ static bool read_option(struct nn_env *env, const struct nn_slot *s, const char 
               most = s->elem == NN_U8    ? 255
                      : s->elem == NN_I32 ? INT32_MAX
                                          : INT64_MAX;
-    if (end == text || *end || errno || v < least || v > most) {
+    if (end == text || *end || !plain_integer(text) || errno || v < least || v > most) {
         return nn_fail(env, NN_BAD_INPUT, "--%s=%s: expected a whole number, %lld to %lld", s->name, text, least, most);
     }
     if (s->elem == NN_I64)
@@ -360,6 +364,12 @@ static bool check_all(struct nn_env *env, struct nn_settings *s, bool every) {
     return true;
 }
 
+/* An option whose value is the name of a file or a folder. */
+static bool is_place(enum key key) {
+    return key == KEY_DATA || key == KEY_WEIGHTS || key == KEY_INIT || key == KEY_SAVE_INIT || key == KEY_SAVE ||
+           key == KEY_OUT || key == KEY_LOG || key == KEY_CHECKPOINT;
+}
+
 static bool read_options(struct nn_env *env, struct nn_settings *s, int argc, char **argv, const struct option *table,
                          const char *name, enum nn_ask *ask) {
     bool every = false;
@@ -377,6 +387,7 @@ static bool read_options(struct nn_env *env, struct nn_settings *s, int argc, ch
                            has ? "%s: this option takes no value" : "there is no option %s; options are written in full",
                            argv[at]);
         }
+        if (optarg && !*optarg && is_place((enum key)key)) return nn_fail(env, NN_BAD_INPUT, "%s: nothing is named", argv[at]);
         every |= key == KEY_EVERY;
         if (!take(env, s, (enum key)key, optarg, name, ask)) return false;
         if (*ask == NN_ASK_DONE) return true;

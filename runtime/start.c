@@ -12,8 +12,11 @@ static volatile int stop_signal;
 
 static void on_signal(int number) { stop_signal = number; }
 
-/* The first SIGINT or SIGTERM asks the run to stop after its step, the second ends the process. */
+/* The first SIGINT or SIGTERM asks the run to stop after its step, the second ends the process. A pipe that nobody reads any more
+ * and a file that may not grow are failures of the write: a run is not killed by them, with a file half written. */
 static void catch_signals(void) {
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
     static const int numbers[] = {SIGINT, SIGTERM};
     stop_signal = 0;

@@ -118,11 +118,13 @@ static bool text_pieces(struct nn_run *r, const struct nn_node *node, struct nn_
         const struct nn_slot *s = &r->program->slots[p->slot];
         int64_t dims[MOST_DIMS];
         nn_run_dims(r, p->slot, dims);
-        if (s->kind == NN_OPTION && s->bool_option)
+        if (s->kind == NN_OPTION && s->bool_option) {
             nn_text_add(r->env, t, nn_value_at(nn_run_slot(r, p->slot), s->elem, 0) != 0 ? "true" : "false");
-        else
-            nn_text_tensor(r->env, t, nn_run_slot(r, p->slot), s->elem, dims, s->n_dims, p->digits > 0 ? (int)p->digits : DIGITS,
-                           NN_PLAIN);
+        } else {
+            const char *at = nn_run_value(r, p->slot);
+            if (!at) return false;
+            nn_text_tensor(r->env, t, at, s->elem, dims, s->n_dims, p->digits > 0 ? (int)p->digits : DIGITS, NN_PLAIN);
+        }
     }
     return nn_text_ok(r->env, t);
 }
@@ -214,7 +216,8 @@ bool nn_do_write(struct nn_run *r, const struct nn_node *node) {
     const struct nn_slot *s = &r->program->slots[node->slot];
     int64_t dims[MOST_DIMS];
     nn_run_dims(r, node->slot, dims);
-    bool good = path && nn_write_tensor(r, path, nn_run_slot(r, node->slot), s->elem, dims, s->n_dims);
+    const char *at = nn_run_value(r, node->slot);
+    bool good = path && at && nn_write_tensor(r, path, at, s->elem, dims, s->n_dims);
     nn_free(r->env, path);
     nn_free(r->env, name);
     return good;

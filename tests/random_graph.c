@@ -298,20 +298,74 @@ static void add_gradients(Gen *g) {
     for (int i = 0; i < second->n_out; i++) add_output(g, second->out[i]);
 }
 
+static void prune_block(const Block *b, const int *uses, bool *again) {
+    for (Op *op = b->last, *prev; op; op = prev) {
+        prev = op->prev;
+        int used = 0;
+        for (int i = 0; i < op->n_out; i++) used += uses[op->out[i]->id];
+        for (int i = 0; i < op->n_blocks && used; i++) prune_block(op->blocks[i], uses, again);
+        if (used) continue;
+        op_remove(op);
+        *again = true;
+    }
+}
+
 static void prune(Arena *a, Func *f) {
     for (bool again = true; again;) {
         again = false;
-        int *uses = func_count_uses(a, f);
-        for (Op *op = f->body->last, *prev; op; op = prev) {
-            prev = op->prev;
-            int used = 0;
-            for (int i = 0; i < op->n_out; i++) used += uses[op->out[i]->id];
-            if (used) continue;
-            op_remove(op);
-            again = true;
-        }
+        prune_block(f->body, func_count_uses(a, f), &again);
     }
 }
+
+/* ---- cutting ---- */
+
+typedef struct OpList {
+    Arena *arena;
+    Vec(Op *) ops;
+} OpList;
+
+static void list_op(Op *op, void *arg) {
+    OpList *list = arg;
+    vec_push(list->arena, &list->ops, op);
+}
+
+static OpList ops_of(Arena *a, const Func *f) {
+    OpList list = {.arena = a};
+    block_walk(f->body, list_op, &list);
+    return list;
+}
+
+/* A new input, behind all others, so that those keep their values. */
+static Value *input_instead(Func *f, const Type *t) {
+    bool batch = type_has_batch(t);
+    Slot *s = slot_new(f->module, batch ? SLOT_FIELD : SLOT_PARAM, intern_printf("cut%zu", f->in_slots.n), t, (Loc){0});
+    if (batch) s->command = intern("c");
+    s->batch_bound = batch ? RANDOM_BATCH_BOUND : 0;
+    return func_read(f, s);
+}
+
+static void cut_op(Arena *a, Func *f, Op *op, int how) {
+    const int *uses = func_count_uses(a, f);
+    for (int i = 0; i < op->n_out; i++) {
+        Value *v = op->out[i], *operand = how > 1 && how - 2 + i < op->n_in ? op->in[how - 2 + i] : NULL;
+        if (!uses[v->id]) continue;
+        value_replace(f, v, operand && operand->type == v->type ? operand : input_instead(f, v->type));
+    }
+    op_remove(op);
+}
+
+/* From the last op to the first, so that what only cut ops used has no use any more when it is reached. */
+static void cut_ops(Arena *a, Func *f, const unsigned char *cut) {
+    OpList list = ops_of(a, f);
+    for (size_t i = list.ops.n < RANDOM_MOST_OPS ? list.ops.n : RANDOM_MOST_OPS; i-- > 0;) {
+        bool inside = false; /* of an op that is cut itself */
+        for (const Op *around = list.ops.at[i]->block->op; around && !inside; around = around->block->op)
+            for (size_t k = 0; k < i && !inside; k++) inside = cut[k] && list.ops.at[k] == around;
+        if (cut[i] && !inside) cut_op(a, f, list.ops.at[i], cut[i]);
+    }
+}
+
+/* ---- the finished graph ---- */
 
 static void count_op(Op *op, void *arg) {
     const RandomOptions *o = arg;
@@ -332,13 +386,14 @@ Module *random_graph(Arena *a, const RandomOptions *o) {
     size_t inputs = g.pool.n;
     for (int i = 0; i < o->steps && i < RANDOM_MOST_STEPS; i++) {
         g.state = random_mix(o->seed, (uint64_t)i);
-        if (!o->skip[i]) step(&g);
+        step(&g);
     }
     g.state = random_mix(o->seed, RANDOM_MOST_STEPS);
     size_t made = g.pool.n;
     for (size_t i = made; i > inputs && i + 8 > made; i--) add_output(&g, g.pool.at[i - 1]);
     if (g.outputs == 0) add_output(&g, gen_constant(&g, type_scalar(F32), 0));
     if (o->grads || o->smooth) add_gradients(&g);
+    cut_ops(a, f, o->cut);
     if (o->prune) prune(a, f);
     block_walk(f->body, count_op, (void *)o);
     return m;
@@ -365,21 +420,46 @@ Tensor **random_inputs(Arena *a, const Func *f, EvalType type, int64_t batch, ui
     return x;
 }
 
-/* Sets what stays failing; returns whether anything was set. */
-static bool shrink_flag(RandomOptions *o, bool *flag, bool (*fails)(const RandomOptions *o, void *arg), void *arg) {
-    if (*flag) return false;
-    *flag = true;
-    if (fails(o, arg)) return true;
-    return *flag = false;
+/* ---- shrinking ---- */
+
+/* The number of ops before or after cutting; -1 if what is left is no valid graph. */
+static int count_ops(const RandomOptions *o, bool after) {
+    RandomOptions plain = *o;
+    plain.drawn = plain.zero_sized = plain.size_one = NULL;
+    if (!after) memset(plain.cut, 0, sizeof plain.cut), plain.prune = false;
+    Arena *a = arena_new();
+    Module *m = random_graph(a, &plain);
+    int n = graph_verify(a, m, STAGE_FRONT) ? -1 : (int)ops_of(a, func_by_name(m, "f")).ops.n;
+    arena_free(a);
+    return n;
+}
+
+/* Sets those of the n flags that are 0 to `value`, if the graph stays valid and failing; returns whether any was set. */
+static bool shrink_flags(RandomOptions *o, void *flags, int n, int value, bool (*fails)(const RandomOptions *o, void *arg),
+                         void *arg) {
+    unsigned char *flag = flags, before[RANDOM_MOST_OPS];
+    bool any = false;
+    memcpy(before, flag, (size_t)n);
+    for (int i = 0; i < n; i++)
+        if (!flag[i]) any = true, flag[i] = (unsigned char)value;
+    if (!any) return false;
+    if (count_ops(o, true) >= 0 && fails(o, arg)) return true;
+    memcpy(flag, before, (size_t)n);
+    return false;
 }
 
 int random_shrink(RandomOptions *o, bool (*fails)(const RandomOptions *o, void *arg), void *arg) {
+    shrink_flags(o, &o->prune, 1, true, fails, arg);
     for (bool again = true; again;) {
-        again = shrink_flag(o, &o->prune, fails, arg);
-        for (int i = RANDOM_MOST_OUTPUTS; i-- > 0;) again |= shrink_flag(o, &o->drop[i], fails, arg);
-        for (int i = o->steps; i-- > 0;) again |= shrink_flag(o, &o->skip[i], fails, arg);
+        again = false;
+        for (int i = RANDOM_MOST_OUTPUTS; i-- > 0;) again |= shrink_flags(o, &o->drop[i], 1, true, fails, arg);
+        int n = count_ops(o, false); /* dropping results leaves the ops in their places: only cutting and pruning remove any */
+        if (n > RANDOM_MOST_OPS) n = RANDOM_MOST_OPS;
+        for (int size = n; size > 0; size /= 2) /* many at a time, then few */
+            for (int from = n - size; from > -size; from -= size)
+                again |= shrink_flags(o, o->cut + (from > 0 ? from : 0), from > 0 ? size : from + size, 1, fails, arg);
+        for (int i = n; i-- > 0;)
+            for (int operand = 0; operand < 3; operand++) again |= shrink_flags(o, &o->cut[i], 1, 2 + operand, fails, arg);
     }
-    int left = 0;
-    for (int i = 0; i < o->steps; i++) left += !o->skip[i];
-    return left;
+    return count_ops(o, true);
 }

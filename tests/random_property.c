@@ -74,7 +74,7 @@ void for_seeds(Property *holds, const RandomOptions *like, uint64_t usual) {
         int left = random_shrink(&o, still_fails, &holds);
         const char *why = try_once(holds, &o, false);
         Arena *a = arena_new();
-        fprintf(stderr, "seed %d, %d steps left: %s\nof the graph\n%s\n", (int)o.seed, left, why,
+        fprintf(stderr, "seed %d, %d ops left: %s\nof the graph\n%s\n", (int)o.seed, left, why,
                 text_of(a, random_graph(a, &o), STAGE_FRONT));
         arena_free(a);
         ck_abort_msg("seed %d (see above): %.200s", (int)o.seed, why);

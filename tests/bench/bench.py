@@ -8,6 +8,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 NEEDED = ("linux-vdso", "libc.so", "libm.so", "libgomp.so", "ld-linux")  # all that a program may need when it runs
 RUNTIME_BYTES = 8 << 20  # what a program may use beside plan and data
+READY_BYTES = 4 << 20    # of batches that lie ready: more than a core's own caches, less than what cores share
 UPDATED = 1 << 25        # parameters of update.nn
 
 

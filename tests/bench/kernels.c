@@ -50,10 +50,10 @@ static Compiled *yardstick(const Setup *u, const char *name, const char *text) {
 
 static Yardsticks measure_yardsticks(const Setup *u, Arena *a) {
     int lanes = u->target->vector_bytes / 4,
-        rows = lanes == 16  ? 14
+        rows = lanes == 16  ? 9
                : lanes == 8 ? 6
                             : 8,
-        chains = lanes == 16 ? 24 : 12, columns = 2 * lanes;
+        chains = lanes == 16 ? 24 : 12, columns = (lanes == 16 ? 3 : 2) * lanes;
     int64_t l1 = u->target->l1 > 0 ? u->target->l1 : 32 << 10;
     int k = (int)(l1 / 2 / (columns * 4)); /* the panel fills half of the L1 cache */
     Yardsticks y = {.peak_flop = 2.0 * 10000 * chains * lanes, .tile_flop = 2.0 * rows * columns * k};

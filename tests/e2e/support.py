@@ -6,7 +6,7 @@ A test is a function `test_NAME(t)` in a file test_*.py of this folder; t is a C
     python3 support.py NNC [FILTER]     the tests with FILTER in their name
     NNC_FULL=1                          longer forms: all variants of the samples, whole epochs on the evaluator
 """
-import glob, hashlib, importlib, inspect, json, os, shutil, struct, subprocess, sys, tempfile, time, traceback
+import fcntl, glob, hashlib, importlib, inspect, json, os, shutil, struct, subprocess, sys, tempfile, time, traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SHARED = os.path.join(os.path.dirname(ROOT), "shared", "data")
@@ -56,11 +56,13 @@ class Case:
         return done
 
     def compile(self, source, *flags):
-        """The finished program of a sample (by name) or a source file; compiled once for all tests."""
+        """The finished program of a sample (by name) or a source file; compiled once for all tests, also those that run beside this one."""
         path = source if os.sep in source else os.path.join(ROOT, "samples", source + ".nn")
         with open(path, "rb") as f: key = hashlib.sha1(f.read() + repr(flags).encode() + path.encode()).hexdigest()
         out = os.path.join(self.cache, key)
-        if not os.path.exists(out): self.run(self.nnc, path, "-o", out, *flags)
+        with open(out + ".lock", "w") as lock:  # a test beside this one may be compiling it
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not os.path.exists(out): self.run(self.nnc, path, "-o", out, *flags)
         return out
 
     def log(self, program, *args, **more):
@@ -96,33 +98,47 @@ def close(got, want, rel=1e-4, tolerance=1e-6):
     return abs(got - want) <= tolerance + rel * abs(want)  # false for NaN
 
 
+def names(tests, only=""):
+    """module.function of every test whose name has `only` in it."""
+    found = []
+    for file in sorted(glob.glob(os.path.join(tests, "e2e", "test_*.py"))):
+        module = importlib.import_module(os.path.basename(file)[:-3])
+        for name, test in inspect.getmembers(module, inspect.isfunction):
+            full_name = f"{module.__name__}.{name}"
+            if name.startswith("test_") and test.__module__ == module.__name__ and only in full_name: found.append(full_name)
+    return found
+
+
+def run_one(nnc, cache, full_name):
+    """Runs a test of names(): (passed, failed, skipped, what to print)."""
+    module, name = full_name.split(".")
+    case = Case(nnc, tempfile.mkdtemp(prefix="nnc-test-"), cache)
+    count = [1, 0, 0]
+    try:
+        note = getattr(importlib.import_module(module), name)(case)
+        word = f"ok: {note}" if isinstance(note, str) else "ok"
+    except Skip as why: count, word = [0, 0, 1], f"skipped: {why}"
+    except Exception: count, word = [0, 1, 0], "FAILED\n" + traceback.format_exc()
+    finally: case.clean()
+    return (*count, f"{module[5:]}.{name[5:]}: {word}")
+
+
 def run_all(nnc, tests, only=""):
-    passed = failed = skipped = 0
+    total = [0, 0, 0]
     cache = tempfile.mkdtemp(prefix="nnc-e2e-")
     try:
-        for file in sorted(glob.glob(os.path.join(tests, "e2e", "test_*.py"))):
-            module = importlib.import_module(os.path.basename(file)[:-3])
-            for name, test in inspect.getmembers(module, inspect.isfunction):
-                if not name.startswith("test_") or test.__module__ != module.__name__ or only not in f"{module.__name__}.{name}": continue
-                case, start = Case(nnc, tempfile.mkdtemp(prefix="nnc-test-"), cache), time.time()
-                try:
-                    note = test(case)
-                    passed += 1
-                    word = f"ok: {note}" if isinstance(note, str) else "ok"
-                except Skip as why:
-                    skipped += 1
-                    word = f"skipped: {why}"
-                except Exception:
-                    failed += 1
-                    word = "FAILED\n" + traceback.format_exc()
-                finally: case.clean()
-                print(f"{module.__name__[5:]}.{name[5:]}: {word} ({time.time() - start:.1f} s)", flush=True)
+        for name in names(tests, only):
+            start = time.time()
+            *count, text = run_one(nnc, cache, name)
+            print(f"{text} ({time.time() - start:.1f} s)", flush=True)
+            total = [a + b for a, b in zip(total, count)]
     finally: shutil.rmtree(cache, ignore_errors=True)
-    return passed, failed, skipped
+    return total
 
 
 if __name__ == "__main__":
     sys.path[:0] = [os.path.dirname(os.path.abspath(__file__))]
-    result = run_all(sys.argv[1], os.path.dirname(os.path.dirname(os.path.abspath(__file__))), sys.argv[2] if len(sys.argv) > 2 else "")
+    import support  # as the tests do, so that their Skip is the one that is caught
+    result = support.run_all(sys.argv[1], os.path.dirname(os.path.dirname(os.path.abspath(__file__))), sys.argv[2] if len(sys.argv) > 2 else "")
     print(f"{result[0]} passed, {result[1]} failed, {result[2]} skipped")
     sys.exit(1 if result[1] else 0)

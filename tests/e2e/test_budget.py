@@ -70,6 +70,22 @@ def test_graphs_that_grow(t):
     assert not os.path.exists(t.path("many"))
 
 
+def test_counts(t):
+    """Many of one kind: names that are numbered apart, headers, calls, models, commands."""
+    graph = ["--emit=graph"]
+    bounded(t, "headers.nn", "fn f(" + ",".join(f"a{i}" for i in range(400_000)) + ") = 1\n", *graph, want="E0002")
+    bounded(t, "keywords.nn", "fn f(x) = x\ncommand c { print f(" + ",".join(f"a{i}=1" for i in range(100_000)) + ") }\n", *graph, want="E0002")
+    bounded(t, "again.nn", "command c {\n    x = f32(0)\n" + "    for i in 0..3 { x = x + 1 }\n" * 5000 + "    print x\n}\n", *graph, want=None)
+    bounded(t, "marks.nn", "const a" + "\u0301\u0323" * 1_000_000 + " = 1\n", *graph, want="E0002")
+    bounded(t, "einsum.nn", 'command c { x = einsum("' + "a" * 1_000_000 + '", ones([2])) }\n', *graph, want="E0211")
+    chained = "param w: f32[8, 8] = 1\nfn f(x) {\n" + "    x = x @ w\n" * 2000 + "    return x\n}\ncommand c { print f(ones([4, 8])) }\n"
+    bounded(t, "chained.nn", chained, "--emit=loops", want=None)
+    scans = "command c {\n    h = f32(1)\n" + "    scan t in 0..3 {\n" * 100 + "h = h + 1\n" + "}\n" * 100 + "    print h\n}\n"
+    bounded(t, "scans.nn", scans, "--emit=loops", want=None)
+    slopes = "fn g0(x: f32) = sin(x) * x * x\n" + "".join(f"fn g{i}(x: f32) = grad(g{i - 1}(x), x)\n" for i in range(1, 31))
+    bounded(t, "slopes.nn", slopes + "command c { print g30(f32(0.5)) }\n", "--emit=loops", want=None)
+
+
 def test_texts_of_later_stages(t):
     for kind, head, emit in (("graph", "graph front\n", "graph"), ("loops", "loops lowered\n", "loops")):
         args = ["--passes=", f"--emit={emit}"]

@@ -13,6 +13,26 @@ def test_texts_of_the_stages(t): walk(t, "docs/graph-ir.md", "docs/loops-ir.md")
 def test_how_to_add(t): walk(t, "docs/how-to-add-an-op.md", "docs/how-to-add-a-pass.md")
 
 
+def test_what_pages_point_to_is_there(t):
+    """Headings that a page links to, and files of the project that it names in backquotes."""
+    count = 0
+    for page in ["README.md", *sorted(os.path.relpath(p, t.root) for p in glob.glob(os.path.join(t.root, "docs", "*.md")))]:
+        text = read(t, page)
+        headings = {re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.M)}
+        for anchor in re.findall(r"\]\(#([^)]+)\)", text): assert anchor in headings, f"{page} links to #{anchor}, which is no heading of it"
+        for link in re.findall(r"\]\(([\w-]*[./][\w./-]*)\)", text): assert os.path.exists(os.path.join(t.root, os.path.dirname(page), link)), f"{page} links to {link}"
+        for name in re.findall(r"`((?:backend|docs|frontend|ir|passes|runtime|samples|tests)/[\w./*-]+)`", text):
+            made = re.sub("/", "/meson.build ", name, count=1).split()  # what meson builds is named by its place in the build folder
+            fine = "NAME" in name or glob.glob(os.path.join(t.root, name)) or f"'{made[1]}'" in read(t, made[0])
+            assert fine, f"{page} names {name}, which is not there"
+            count += 1
+        for name in re.findall(r"`([a-z_]+\.(?:c|def))`", text):
+            fine = glob.glob(os.path.join(t.root, "*", name)) or glob.glob(os.path.join(t.root, "*", "*", name)) or os.path.exists(os.path.join(t.root, name))
+            assert fine, f"{page} names {name}, which is not there"
+            count += 1
+    assert count > 150, count
+
+
 # ---- lists that must be whole ----
 
 def read(t, name):

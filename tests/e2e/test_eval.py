@@ -140,6 +140,24 @@ def test_gradcheck(t):
         assert ", 0 beyond their bounds" in done.stdout, done.stdout
 
 
+def test_gradcheck_at_kinks(t):
+    """Every command that asks for gradients is checked, also one that does not learn. Where the loss has a kink (relu at 0, equal extremes) there is no derivative: such
+    comparisons are counted apart, neither right nor wrong, and --verify-passes takes them for what they are. A command that needs a file is named."""
+    source = t.write("kinks.nn", "param w: f32 = 2\ncommand kinks {\n    x = f32([0, 1, -2])\n    print grad(sum(relu(x)^2 + relu(x)), x), grad(max(0 * x), x)\n}\n"
+                                 "command smooth {\n    x = f32([1000, -1000, 0])\n    print grad(sum(elu(x) + sigmoid(x)), x)\n}\n"
+                                 "command train {\n    for i in 0..1 { minimize w^2 over w using sgd[0.1] }\n    save w to \"w.safetensors\"\n}\n"
+                                 "command ask { print grad(w^3, w) }\n")
+    done = t.run(t.nnc, "--gradcheck", source)
+    found = re.search(r"(\d+) comparisons, 0 beyond their bounds, (\d+) of gradients that are not 0\n(\d+) at a kink or jump", done.stdout)
+    assert found and int(found[1]) >= 8 and int(found[2]) >= 6 and int(found[3]) >= 2, done.stdout
+    assert "ask needs weights" in done.stdout, done.stdout
+    for line in ("kinks.nn:4: x:", "kinks.nn:8: x:", "kinks.nn:11: w:"): assert line in done.stdout, done.stdout
+    t.run(t.nnc, "--verify-passes", source, "--emit=loops")
+    t.run(t.nnc, source, "--eval", "train", f"--out={t.folder}")
+    done = t.run(t.nnc, "--gradcheck", source, "--eval", "ask", f"--weights={t.path('w.safetensors')}")
+    assert "kinks.nn:14: w:" in done.stdout and ", 0 beyond their bounds" in done.stdout, done.stdout
+
+
 def test_gradcheck_of_what_is_stopped(t):
     """What stop_gradient holds back does not move in the differences either, even where it is the parameter itself."""
     for term, gradient in (("w * stop_gradient(w)", 2), ("w * w * stop_gradient(w)", 8), ("w * stop_gradient(w * w)", 4), ("stop_gradient(w)", 0)):

@@ -1,7 +1,7 @@
 """Files: what every loader reads, and that a file which is missing, truncated, spoilt, of another type, shape or count is one clear error that names file, field,
 what was expected and what was found, with status 2, before anything is written.
 """
-import gzip, os, struct
+import gzip, os, resource, struct, subprocess
 
 import files
 
@@ -380,6 +380,7 @@ def test_weights(t):
         refused(files.safetensors({**good, "strange": ("f32", [1], [1])}), "strange", arguments=arguments)
         refused(files.safetensors({**good, w: ("f32", [3, 4], W), b: ("f64", [3], B)}), w, "f32[4, 3]", "f32[3, 4]", b, "f32[3]", "f64[3]", arguments=arguments)
         refused(files.safetensors(good)[:-1], arguments=arguments)
+        refused(files.safetensors(good) + b"x", "1 bytes follow the last tensor", arguments=arguments)
         refused(b"nonsense, but long enough to be looked at", arguments=arguments)
         refused(b"", arguments=arguments)
         refused(None, arguments=arguments)
@@ -454,6 +455,9 @@ def test_outputs(t):
     assert done.returncode in (2, 3) and "no/such/folder" in done.stderr, done.stderr
     done = total(f"--sums={t.path('s.png')}", status=None)
     assert done.returncode in (2, 3) and "s.png" in done.stderr, done.stderr
+    done = total(f"--sums={t.path('twice.npy')}", f"--all={t.path('twice.npy')}", status=2)
+    assert "--all and --sums name the same file" in done.stderr or "--sums and --all name the same file" in done.stderr, done.stderr
+    assert not os.path.exists(t.path("twice.npy"))
     done = t.run(program, "shade", f"--x={x}", f"--picture={t.path('p.png')}")
     assert files.read_png(read("p.png")) == (3, 2, 1, bytes([0, 51, 102, 153, 255, 255]))
     assert "big" in done.stderr and done.stdout == "", (done.stdout, done.stderr)  # 75 numbers a sample are not printed
@@ -463,3 +467,30 @@ def test_outputs(t):
     t.run(program, "shade", f"--x={x}", f"--big={t.path('b.npy')}")
     kind, shape, values = files.read_npy(read("b.npy"))
     assert (kind, shape) == ("<f4", (2, 5, 5, 3)) and len(values) == 150
+
+
+def test_writes_that_end_early(t):
+    """A pipe that nobody reads any more, a file that may not grow, standard output that is closed or full: an error of the write, and no part of a file stays."""
+    program = weights_program(t)
+    x, k = put(t, "x.npy", files.npy("f32", [2, 4], [1, 2, 3, 4, 5, 6, 7, 8])), put(t, "k.csv", b"2\n")
+    start = ["train", f"--out={t.path('out')}", "--progress=none"]
+    for option in ("--save", "--save-init", "--checkpoint", "--log"):
+        before = sorted(os.listdir(t.folder))
+        limit = 8 if option == "--log" else 100  # bytes
+        done = t.run(program, *start, f"{option}={t.path('short')}", status=3, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        assert "cannot be written: File too large" in done.stderr, done.stderr
+        left = [n for n in os.listdir(t.folder) if n not in before and n != "out" and (option, n) != ("--log", "short")]
+        assert left == [], (option, left)
+    read, write = os.pipe()
+    os.close(read)
+    for out, status, said in ((write, 0, ""), (os.open("/dev/full", os.O_WRONLY), 3, "standard output cannot be written: No space left")):
+        done = subprocess.run([program, "total", f"--x={x}", f"--k={k}"], stdout=out, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == status and said in done.stderr, (done.returncode, done.stderr)  # a reader that goes away is no error
+        done = subprocess.run([program, "train", f"--out={t.path('out')}", "--progress=plain"], stderr=out)  # what is only told is let go
+        assert done.returncode == 0, done.returncode
+        os.close(out)
+    done = t.run(program, "train", f"--out={t.path('no/such/folder')}", status=2)
+    assert "no/such/folder" in done.stderr, done.stderr
+    put(t, "taken", b"")
+    done = t.run(program, "train", f"--save={t.path('taken/w')}", f"--out={t.path('out2')}", status=2)
+    assert "--save=" in done.stderr and "Not a directory" in done.stderr and os.listdir(t.path("out2")) == [], done.stderr

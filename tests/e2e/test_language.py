@@ -31,3 +31,13 @@ def test_updates(t): check(t, "updates")
 def test_data_loops(t): check(t, "data_loops")
 def test_builtins(t): check(t, "builtins")
 def test_functions(t): check(t, "functions")
+
+
+def test_outputs_with_the_batch_behind(t):
+    """An output whose batch axis is not the first, of fewer samples than the bound: printed and written without the room for the others."""
+    source = t.write("turn.nn", "command turn(x: f32[B, 2]) -> (t: f32[2, B], u: f32[B, 2]) {\n    t = x'\n    u = x * 2\n}\n")
+    x = t.write("x.csv", "1,2\n3,4\n5,6\n")
+    for how in ([t.compile(source)], [t.nnc, source, "--eval"]):
+        assert t.run(*how, "turn", f"--x={x}").stdout == "u 2 4\nu 6 8\nu 10 12\nt 1 3 5 2 4 6\n"
+        t.run(*how, "turn", f"--x={x}", f"--t={t.path('t.csv')}")
+        with open(t.path("t.csv")) as f: assert f.read() == "1,3,5\n2,4,6\n"

@@ -1,5 +1,5 @@
 """The finished program as a file: small, needing no library but libc, libm and the OpenMP runtime, saying what it is and what it plans."""
-import os, re, shutil
+import glob, os, re, shutil
 
 from support import Skip
 
@@ -50,3 +50,17 @@ def test_summary_and_plan(t):
     assert number("weights") == 4 * 238510, step
     frame = int(re.search(r"^frame +([\d,]+)", plan, re.M)[1].replace(",", ""))
     assert 4 * 238510 <= frame <= 4 * 238510 + 4096, plan
+
+
+def test_installed(t):
+    """`meson install` into a folder: nnc finds the runtime relative to itself there, and samples and library are there to be read."""
+    build = os.path.dirname(t.nnc)
+    if not shutil.which("meson") or not os.path.isdir(os.path.join(build, "meson-info")): raise Skip("needs the folder in which meson built nnc")
+    t.run("meson", "install", "-C", build, "--no-rebuild", "--destdir", t.path("there"))
+    found, = glob.glob(os.path.join(t.path("there"), "**", "bin", "nnc"), recursive=True)
+    share = os.path.join(os.path.dirname(os.path.dirname(found)), "share", "nnc")
+    for name in ("samples/data/digits.csv", "std/layers.nn"): assert os.path.exists(os.path.join(share, name)), name
+    os.rename(t.path("there"), t.path("elsewhere"))  # nothing is found by the place it was built for
+    found, share = (p.replace(t.path("there"), t.path("elsewhere")) for p in (found, share))
+    t.run(found, os.path.join(share, "samples", "digits.nn"), "-o", t.path("digits"))
+    assert t.log(t.path("digits"), "train", "--epochs=1") == t.log(t.compile("digits"), "train", "--epochs=1")

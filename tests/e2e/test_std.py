@@ -96,12 +96,13 @@ def results(t, i, c, want, order):
 
 
 def run_family(t, family):
-    """The evaluator in f64 to 1e-10 (or what the case says), the compiled program to what f32 allows."""
+    """The evaluator in f64 to 1e-10 (or what the case says), the compiled program to what f32 allows: functions are right to 2 ulp (1.2e-7 each), and 1 - tanh^2
+    of a gradient and the softmax behind it multiply that."""
     cases, kept, wrong = std_cases.FAMILIES[family], reference("std")["cases"], []
     program = Program(cases)
     source, init = t.write("cases.nn", program.text()), t.path("init")
     with open(init, "wb") as f: f.write(files.safetensors({"nothing": ("f32", [], [0.0]), **program.init}))
-    for label, command, rel in (("evaluator", [t.nnc, source, "--eval"], 0), ("program", [t.compile(source)], 2e-6)):
+    for label, command, rel in (("evaluator", [t.nnc, source, "--eval"], 0), ("program", [t.compile(source)], 4e-6)):
         for old in glob.glob(t.path("*.npy")): os.remove(old)
         t.run(*command, "check", f"--init={init}", f"--out={t.folder}", "--progress=none", f"--save={t.path('end')}")
         order = list(read_safetensors(t.path("end")))

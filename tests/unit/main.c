@@ -1,4 +1,4 @@
-/* main.c - all unit tests in one program: `unit` runs them, `unit SUITE...` some. CK_FORK=no runs them in one process, for a debugger. */
+/* main.c - all unit tests in one program: `unit_tests` runs them, `unit_tests SUITE...` some, `unit_tests --list` names the suites. CK_FORK=no runs them in one process, for a debugger. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +47,10 @@ static int wanted(int argc, char **argv, const char *name) {
 }
 
 int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+        for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) puts(suites[i].name);
+        return EXIT_SUCCESS;
+    }
     SRunner *runner = srunner_create(NULL);
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)
         if (wanted(argc, argv, suites[i].name)) srunner_add_suite(runner, suites[i].make());

@@ -1,6 +1,6 @@
 /*
- * run_loops.h - what tests of lower, fuse and plan share: a step run by the loops evaluator on tensors, and its results as
- * tensors.
+ * run_loops.h - what tests of lower, fuse, tile and plan share: loops read from text, and a step run by the loops evaluator on tensors,
+ * with its results as tensors.
  */
 #ifndef NNC_TESTS_RUN_LOOPS_H
 #define NNC_TESTS_RUN_LOOPS_H
@@ -9,8 +9,22 @@
 #include "ir/loops.h"
 #include "passes/pipeline.h"
 
+#include <check.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Reads a text; a fault in it fails the test. */
+static inline LoopsProgram *loops_read(Arena *a, const char *text) {
+    LoopsStage stage;
+    Diag *d = diag_new(a);
+    diag_source(d, "test.loops", text, strlen(text));
+    LoopsProgram *p = loops_parse(a, d, "test.loops", text, strlen(text), &stage);
+    if (!p || diag_errors(d)) {
+        diag_print(d, stderr);
+        ck_abort_msg("the text of the test does not parse:\n%s", text);
+    }
+    return p;
+}
 
 /* The buffer in which a slot lies, or NULL if the step does not touch it. */
 static inline Buffer *slot_buffer(const Step *s, const Slot *slot) {

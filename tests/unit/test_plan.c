@@ -126,16 +126,6 @@ END_TEST
 
 /* ---- by hand ---- */
 
-static LoopsProgram *read_loops(Arena *a, const char *text) {
-    LoopsStage stage;
-    Diag *d = diag_new(a);
-    diag_source(d, "test.loops", text, strlen(text));
-    LoopsProgram *p = loops_parse(a, d, "test.loops", text, strlen(text), &stage);
-    if (!p) diag_print(d, stderr);
-    ck_assert_ptr_nonnull(p);
-    return p;
-}
-
 static Buffer *buffer_named(const Step *s, const char *name) {
     for (size_t i = 0; i < s->buffers.n; i++)
         if (strcmp(s->buffers.at[i]->name, name) == 0) return s->buffers.at[i];
@@ -153,7 +143,7 @@ static Buffer *buffer_named(const Step *s, const char *name) {
 
 START_TEST(an_elementwise_kernel_works_in_place) {
     Arena *a = arena_new();
-    LoopsProgram *p = read_loops(a, CHAIN("mul(%x[i], %x[i])"));
+    LoopsProgram *p = loops_read(a, CHAIN("mul(%x[i], %x[i])"));
     PassCtx c = {.arena = a, .diag = diag_new(a)};
     ck_assert(pass_plan(&c, p));
     Step *s = p->steps.at[0];
@@ -168,7 +158,7 @@ END_TEST
 
 START_TEST(what_is_read_elsewhere_is_not_overwritten) {
     Arena *a = arena_new();
-    LoopsProgram *p = read_loops(a, CHAIN("mul(%x[i], %x[-i + 999])"));
+    LoopsProgram *p = loops_read(a, CHAIN("mul(%x[i], %x[-i + 999])"));
     PassCtx c = {.arena = a, .diag = diag_new(a)};
     ck_assert(pass_plan(&c, p));
     Step *s = p->steps.at[0];
@@ -181,7 +171,7 @@ END_TEST
 START_TEST(what_a_loop_needs_lives_through_it) {
     Arena *a = arena_new();
     LoopsProgram *p =
-        read_loops(a, "loops marked\nparam %p: f32[1000] = 0\ncommand @c() {\n}\n"
+        loops_read(a, "loops marked\nparam %p: f32[1000] = 0\ncommand @c() {\n}\n"
                       "step @f {\n  buffer %p: f32[1000] slot \"p\"\n  buffer %x: f32[1000]\n  buffer %y: f32[1000]\n"
                       "  kernel @a {\n    for i in 0..1000 { %x[i] = neg(%p[i]) }\n  }\n  barrier\n"
                       "  loop t in 0..5 {\n    kernel @b {\n      for i in 0..1000 { %p[i] = %x[-i + 999] }\n    }\n    barrier\n"
@@ -198,7 +188,7 @@ END_TEST
 
 START_TEST(the_test_sees_a_planted_overlap) {
     Arena *a = arena_new();
-    LoopsProgram *p = read_loops(a, CHAIN("mul(%x[i], %x[-i + 999])"));
+    LoopsProgram *p = loops_read(a, CHAIN("mul(%x[i], %x[-i + 999])"));
     PassCtx c = {.arena = a, .diag = diag_new(a)};
     ck_assert(pass_plan(&c, p));
     ck_assert_ptr_null(check_program(a, p));
@@ -210,7 +200,7 @@ END_TEST
 
 START_TEST(memory_has_a_limit) {
     Arena *a = arena_new();
-    LoopsProgram *p = read_loops(a, CHAIN("mul(%x[i], %x[i])"));
+    LoopsProgram *p = loops_read(a, CHAIN("mul(%x[i], %x[i])"));
     PassCtx c = {.arena = a, .diag = diag_new(a), .max_mem = 5000};
     ck_assert(!pass_plan(&c, p));
     ck_assert_int_eq(diag_errors(c.diag), 1);

@@ -208,8 +208,8 @@ static const char *native_agrees(Arena *a, const Func *f, const Native *n, int64
     return why ? arena_printf(a, "compiled, with B = %d and %d threads: %s", (int)B, threads, why) : NULL;
 }
 
-/* Every second graph is shared out to three threads, worth it or not. The batch goes up from `from`. */
-static const char *module_computes(Arena *a, Module *m, uint64_t seed, int64_t from) {
+/* Every second graph is shared out to three threads, worth it or not. The batch goes up by two from `from` to `last`. */
+static const char *module_computes(Arena *a, Module *m, uint64_t seed, int64_t from, int64_t last) {
     PassCtx c = {.arena = a, .diag = diag_new(a), .verify = true};
     const BackendTarget *target = backend_target(a, c.diag, NULL, seed % 3 ? NULL : "x86-64-v3", false);
     if (!target) return pass_fault(a, &c, "the backend");
@@ -225,7 +225,7 @@ static const char *module_computes(Arena *a, Module *m, uint64_t seed, int64_t f
     if (why) return why;
     Native *n = native_build(a, p, target, false);
     if (!n) return "it cannot be compiled";
-    for (int64_t B = from; B <= RANDOM_BATCH_BOUND && !why; B += 2) {
+    for (int64_t B = from; B <= last && !why; B += 2) {
         why = native_agrees(a, func_by_name(before, "f"), n, B, 1, seed);
         if (!why && seed % 2) why = native_agrees(a, func_by_name(before, "f"), n, B, 3, seed);
     }
@@ -234,7 +234,7 @@ static const char *module_computes(Arena *a, Module *m, uint64_t seed, int64_t f
 }
 
 static const char *compiled_computes(Arena *a, const RandomOptions *o) {
-    return module_computes(a, random_graph(a, o), o->seed, 1);
+    return module_computes(a, random_graph(a, o), o->seed, 1, RANDOM_BATCH_BOUND);
 }
 
 /* ---- chains of more than SUM_CHAIN ---- */
@@ -299,9 +299,71 @@ START_TEST(long_chains_have_the_bits_of_the_graph) {
     ck_assert_msg(m != NULL, "the test's own text cannot be read:\n%s", text);
     uint64_t seed =
         6 + 3 * (uint64_t)(_i % 2); /* x86-64-v3 and one thread alone; the machine's own code, also with three threads */
-    const char *why = module_computes(a, m, seed, _i % 2 ? RANDOM_BATCH_BOUND - 2 : RANDOM_BATCH_BOUND);
+    const char *why = module_computes(a, m, seed, _i % 2 ? RANDOM_BATCH_BOUND - 2 : RANDOM_BATCH_BOUND, RANDOM_BATCH_BOUND);
     ck_assert_msg(!why, "%s: %s\n%s", c->op, why, text);
     arena_free(a);
+}
+END_TEST
+
+/* ---- rows ---- */
+
+/* Softmax of rows with its loss, and extremes among zeros of both signs and NaN: rows that become lanes and rows that are long; all of a batch goes into sums
+ * down its columns. */
+static const char *rows_text(Arena *a, int64_t columns) {
+    const char *x = arena_printf(a, "f32[B, %" PRId64 "]", columns), *row = arena_printf(a, "f32[%" PRId64 "]", columns);
+    Text t = {0};
+    text_printf(a, &t, "graph expanded\n\nfield %%x: f32[B<=33, %" PRId64 "] of @go\n", columns);
+    text_printf(a, &t, "var %%y: %s of @go\nvar %%l: f32 of @go\nvar %%m: %s of @go\nvar %%n: %s of @go\nvar %%z: %s of @go\n\n",
+                row, row, row, row);
+    text_printf(a, &t,
+                "command @go() {\n}\n\nfunc @f(%%x: f32[B<=33, %" PRId64
+                "]) -> (%%y: %s, %%l: f32, %%m: %s, %%n: %s, %%z: %s) {\n",
+                columns, row, row, row, row);
+    text_printf(a, &t,
+                "  %%0 = reduce_max %%x, axes=[1] : f32[B]\n  %%1 = broadcast %%0, axes=[0] : %s\n  %%2 = sub %%x, %%1 : %s\n  "
+                "%%3 = exp %%2 : %s\n"
+                "  %%4 = sum %%3, axes=[1] : f32[B]\n  %%5 = broadcast %%4, axes=[0] : %s\n  %%6 = div %%3, %%5 : %s\n",
+                x, x, x, x, x);
+    text_printf(a, &t,
+                "  %%7 = slice %%x, start=[0, 0], limit=[-1, 1], step=[1, 1] : f32[B, 1]\n  %%8 = abs %%7 : f32[B, 1]\n"
+                "  %%9 = constant %" PRId64 " : f32[B, 1]\n  %%10 = min %%8, %%9 : f32[B, 1]\n  %%11 = convert %%10 : i32[B, 1]\n"
+                "  %%12 = gather %%2, %%11, axis=1 : f32[B, 1]\n  %%13 = reshape %%12 : f32[B]\n  %%14 = log %%4 : f32[B]\n"
+                "  %%15 = sub %%13, %%14 : f32[B]\n  %%16 = sum %%15, axes=[0] : f32\n  %%17 = sum %%6, axes=[0] : %s\n",
+                columns - 1, row);
+    /* what is found, to the power of -1: zeros show their sign as infinities */
+    text_printf(a, &t,
+                "  %%18 = round %%x : %s\n  %%19 = constant 0 : %s\n  %%20 = min %%18, %%19 : %s\n  %%21 = reduce_max %%20, "
+                "axes=[1] : f32[B]\n"
+                "  %%22 = constant 1 : f32[B]\n  %%23 = div %%22, %%21 : f32[B]\n  %%24 = broadcast %%23, axes=[0] : %s\n"
+                "  %%25 = reduce_max %%24, axes=[0] : %s\n",
+                x, x, x, x, row);
+    text_printf(a, &t,
+                "  %%26 = neg %%20 : %s\n  %%27 = reduce_min %%26, axes=[1] : f32[B]\n  %%28 = div %%22, %%27 : f32[B]\n"
+                "  %%29 = broadcast %%28, axes=[0] : %s\n  %%30 = sum %%29, axes=[0] : %s\n  %%31 = sqrt %%x : %s\n"
+                "  %%32 = reduce_max %%31, axes=[1] : f32[B]\n  %%33 = broadcast %%32, axes=[0] : %s\n  %%34 = reduce_min %%33, "
+                "axes=[0] : %s\n",
+                x, x, row, x, x, row);
+    text_printf(a, &t, "  return %%17, %%16, %%25, %%30, %%34\n}\n");
+    return text_str(a, &t);
+}
+
+/* Both kinds of machine; the batch as large as it may be, less, and one row. */
+START_TEST(rows_have_the_bits_of_the_graph) {
+    static const int64_t columns[] = {1, 2, 9, 10, 17, 33, 100}, first[] = {1, 31, 4}, last[] = {5, 33, 32};
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        Arena *a = arena_new();
+        Stage stage;
+        Diag *d = diag_new(a);
+        const char *text = rows_text(a, columns[_i]);
+        diag_source(d, "rows.graph", text, strlen(text));
+        Module *m = graph_parse(a, d, "rows.graph", text, strlen(text), &stage);
+        if (!m) diag_print(d, stderr);
+        ck_assert_msg(m != NULL, "the test's own text cannot be read:\n%s", text);
+        const char *why =
+            module_computes(a, m, 5 + (uint64_t)i, first[i], last[i]); /* the second: x86-64-v3; the others with threads too */
+        ck_assert_msg(!why, "%d columns: %s\n%s", (int)columns[_i], why, text);
+        arena_free(a);
+    }
 }
 END_TEST
 
@@ -347,6 +409,7 @@ Suite *random_loops_suite(void) {
     tcase_add_test(t, products_and_sums);
     tcase_add_test(t, compiled_steps_compute_what_graphs_do);
     tcase_add_loop_test(t, long_chains_have_the_bits_of_the_graph, 0, 2 * (int)(sizeof long_chains / sizeof *long_chains));
+    tcase_add_loop_test(t, rows_have_the_bits_of_the_graph, 0, 7);
     suite_add_tcase(s, t);
     return s;
 }

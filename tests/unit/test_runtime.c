@@ -145,6 +145,14 @@ START_TEST(test_refused) {
         {"train --weights=w", "needs no weights"},
         {"train --data=. --init=absent.safetensors", "absent.safetensors"},
         {"train --data=/dev/null", "--data=/dev/null: there is no such folder"},
+        {"train --lr=0x10", "--lr=0x10: expected a number"},
+        {"train --lr=", "--lr=: expected a number"},
+        {"train --epochs=\t3", "expected a whole number"},
+        {"train --every=0x10 --checkpoint=c", "--every=0x10: expected a time"},
+        {"train --threads=100000", "--threads=100000: at most"},
+        {"train --save=", "--save=: nothing is named"},
+        {"train --init=", "--init=: nothing is named"},
+        {"train --out=", "--out=: nothing is named"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ck_assert_msg(toy_run(&toy, cases[i][0]) == 2, "%s", cases[i][0]);
@@ -152,6 +160,34 @@ START_TEST(test_refused) {
         ck_assert_int_eq(toy.calls, 0);
     }
     ck_assert_int_eq(run("train --seed=18446744073709551615 --epochs 1 --lr 0.5 --threads=3"), 0); /* these are right */
+}
+END_TEST
+
+/* Where a run of hours would fail at its end, it does not begin. */
+START_TEST(test_places) {
+    static const char *const cases[][2] = {
+        {"--save=nowhere/w", "--save=nowhere/w: cannot be written: No such file"},
+        {"--save-init=nowhere/w", "--save-init=nowhere/w: cannot be written"},
+        {"--checkpoint=nowhere/w", "--checkpoint=nowhere/w: cannot be written"},
+        {"--log=nowhere/w", "--log=nowhere/w: cannot be written"},
+        {"--save=/dev/null/w", "Not a directory"},
+        {"--save=/proc/w", "--save=/proc/w: cannot be written"},
+        {"--save=/", "--save=/: this is a folder, not a file"},
+        {"--checkpoint=.", "--checkpoint=.: this is a folder, not a file"},
+        {"--save=same --log=same", "--save and --log name the same file: same"},
+        {"--save=same --checkpoint=same", "--save and --checkpoint name the same file"},
+        {"--save-init=same --save=same", "--save and --save-init name the same file"},
+        {"--out=/dev/null", "--out=/dev/null: this is a file, not a folder"},
+        {"--out=/proc/w", "/proc/w: the folder cannot be made"},
+        {"--out=/proc", "toy.nn:19: /proc/toy.safetensors: cannot be written"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char args[200];
+        snprintf(args, sizeof args, "train --epochs=1 --out=%s %s", toy_folder(), cases[i][0]);
+        ck_assert_msg(toy_run(&toy, args) == 2, "%s: %s", args, toy.err);
+        says(toy.err, cases[i][1]);
+        ck_assert_int_eq(toy.calls, 0);
+    }
 }
 END_TEST
 
@@ -498,7 +534,7 @@ START_TEST(test_full_disk) {
     free(whole);
     free(still);
     toy.write_limit = -1;
-    ck_assert_int_eq(toy_run(&toy, "train --save=/dev/null/x.st --out=/tmp"), 3); /* no folder, and none can be made there */
+    ck_assert_int_eq(toy_run(&toy, "train --save=/dev/null/x.st --out=/tmp"), 2); /* no folder, and none can be made there */
     says(toy.err, "/dev/null/x.st");
     toy.deaf = true;
     ck_assert_int_eq(run("train"), 3);
@@ -554,6 +590,7 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_shuffle);
     tcase_add_test(t, test_alone);
     tcase_add_test(t, test_refused);
+    tcase_add_test(t, test_places);
     tcase_add_test(t, test_order);
     tcase_add_test(t, test_keys);
     tcase_add_test(t, test_keep_and_stop);

@@ -5,7 +5,7 @@
 #include "ir/loops.h"
 #include "passes/machine.h"
 #include "passes/nest.h"
-#include "passes/pipeline.h"
+#include "run_loops.h"
 
 #include <check.h>
 #include <math.h>
@@ -19,17 +19,6 @@ static const Machine machines[] = {
     {.vector_bytes = 4, .vector_registers = 16, .masked = false, .l1 = 1024, .l2 = 4096},
 };
 enum { N_MACHINES = sizeof machines / sizeof *machines };
-
-static LoopsProgram *read(Arena *a, const char *text) {
-    Diag *d = diag_new(a);
-    LoopsStage stage;
-    LoopsProgram *p = loops_parse(a, d, "nest.loops", text, strlen(text), &stage);
-    if (!p || diag_errors(d)) {
-        diag_print(d, stderr);
-        ck_abort_msg("the test's own text cannot be read:\n%s", text);
-    }
-    return p;
-}
 
 static unsigned lcg(unsigned *state) { return *state = *state * 1664525u + 1013904223u; }
 
@@ -74,7 +63,7 @@ typedef enum Tiled { NOT_TILED, TILED, TILED_VECTORS } Tiled;
 static void compare(const char *text, int64_t batch, Tiled tiled) {
     for (int m = 0; m < N_MACHINES; m++) {
         Arena *a = arena_new();
-        LoopsProgram *plain = read(a, text), *fast = read(a, text);
+        LoopsProgram *plain = loops_read(a, text), *fast = loops_read(a, text);
         Step *before = plain->steps.at[0], *after = fast->steps.at[0];
         size_t own = before->buffers.n;
         PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[m], .verify = true};
@@ -87,17 +76,36 @@ static void compare(const char *text, int64_t batch, Tiled tiled) {
         why = loops_verify(a, fast, LOOPS_MARKED);
         ck_assert_msg(!why, "after parallelize: %s", why);
         void **want = run(a, before, own, batch), **got = run(a, after, own, batch);
-        for (size_t i = 0; i < own; i++)
-            ck_assert_msg(memcmp(want[i], got[i], (size_t)before->buffers.at[i]->bytes) == 0, "machine %d: %%%s differs\n%s", m,
-                          before->buffers.at[i]->name, text);
+        for (size_t i = 0; i < own; i++) /* scratch of the thread is no result */
+            ck_assert_msg(before->buffers.at[i]->place == PLACE_THREAD ||
+                              memcmp(want[i], got[i], (size_t)before->buffers.at[i]->bytes) == 0,
+                          "machine %d: %%%s differs\n%s", m, before->buffers.at[i]->name, text);
         arena_free(a);
     }
 }
+
+/* The text tiled and marked for the widest machine. */
+static LoopsProgram *marked(Arena *a, const char *text) {
+    LoopsProgram *p = loops_read(a, text);
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
+    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p) && pass_parallelize(&c, p));
+    return p;
+}
+
+static Body *find_kernel(LoopsProgram *p) { return &p->steps.at[0]->nodes.at[0]->body; }
 
 /* A step of one kernel. */
 static const char *step_text(Arena *a, const char *buffers, const char *kernel, int64_t bound) {
     return arena_printf(a, "loops lowered\nsource \"nest.nn\" 0x1\n\nstep @f%s {\n%s  kernel @k {\n%s  }\n}\n",
                         bound ? arena_printf(a, " batch B<=%" PRId64, bound) : "", buffers, kernel);
+}
+
+/* y[i, j] = result, where s is the sum over k in 0..turns of x * w: matrices of m by n. */
+static const char *product_text(Arena *a, int m, int n, const char *turns, const char *x, const char *w, const char *result) {
+    return arena_printf(a,
+                        "    for i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n"
+                        "      for k in 0..%s { s = fma(%%x[%s], %%w[%s], s) }\n      %%y[i, j] = %s\n    }\n",
+                        m, n, turns, x, w, result);
 }
 
 START_TEST(products) {
@@ -111,12 +119,52 @@ START_TEST(products) {
     const char *buffers = arena_printf(
         a, "  buffer %%x: f32[%d, %d]\n  buffer %%w: f32[%d, %d]\n  buffer %%b: f32[%d]\n  buffer %%y: f32[%d, %d]\n",
         xt ? s[2] : s[0], xt ? s[0] : s[2], wt ? s[1] : s[2], wt ? s[2] : s[1], s[1], s[0], s[1]);
-    const char *kernel = arena_printf(
-        a,
-        "    for i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n      for k in 0..%d { s = fma(%%x[%s], %%w[%s], s) }\n"
-        "      let t: f32 = add(s, %%b[j])\n      %%y[i, j] = max(0, t)\n    }\n",
-        s[0], s[1], s[2], xt ? "k, i" : "i, k", wt ? "j, k" : "k, j");
+    const char *kernel = product_text(a, s[0], s[1], arena_printf(a, "%d", s[2]), xt ? "k, i" : "i, k", wt ? "j, k" : "k, j",
+                                      "max(0, add(s, %b[j]))");
     compare(step_text(a, buffers, kernel, 0), 1, TILED);
+    arena_free(a);
+}
+END_TEST
+
+/* Ten columns beside rows that are neighbours: vectors lie along the rows, and results are scattered. */
+START_TEST(few_columns_are_turned_around) {
+    Arena *a = arena_new();
+    const char *buffers = "  buffer %x: f32[B, 205]\n  buffer %w: f32[B, 10]\n  buffer %y: f32[205, 10]\n";
+    const char *text = step_text(a, buffers, product_text(a, 205, 10, "B", "k, i", "k, j", "sub(%y[i, j], s)"), 130);
+    compare(text, 129, TILED_VECTORS);
+    Text shown = {0};
+    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
+    ck_assert_msg(strstr(text_str(a, &shown), "%w[k, 5*ii + i], %x[k, 80*jj + j]"), "not turned around:\n%s",
+                  text_str(a, &shown));
+    arena_free(a);
+}
+END_TEST
+
+/* All columns fit the first cache: rows of tiles, also of a short batch, each by one thread. */
+START_TEST(near_columns_are_passed_row_by_row) {
+    Arena *a = arena_new();
+    const char *fixed = "  buffer %x: f32[9, 47]\n  buffer %w: f32[9, 172]\n  buffer %y: f32[47, 172]\n";
+    const char *batch = "  buffer %x: f32[B, 9]\n  buffer %w: f32[172, 9]\n  buffer %y: f32[B, 172]\n";
+    compare(step_text(a, fixed, product_text(a, 47, 172, "9", "k, i", "k, j", "s"), 0), 1, TILED);
+    const char *kernel = "    for i in 0..B, j in 0..172 {\n      acc s: f32 = 0\n"
+                         "      for k in 0..9 { s = fma(%x[i, k], %w[j, k], s) }\n      %y[i, j] = s\n    }\n";
+    for (int batch_size = 1; batch_size <= 40; batch_size += 13) compare(step_text(a, batch, kernel, 40), batch_size, TILED);
+    arena_free(a);
+}
+END_TEST
+
+/* A let in front of the nest is there in kernels that pack, too; a sum of the kernel is not, and such a nest stays as it is. */
+START_TEST(lets_before_the_nest) {
+    Arena *a = arena_new();
+    const char *buffers = "  buffer %x: f32[30, 40]\n  buffer %w: f32[40, 300]\n  buffer %s: f32[2]\n  buffer %y: f32[30, 300]\n";
+    const char *nest = product_text(a, 30, 300, "40", "i, k", "k, j", "mul(s, d)");
+    const char *factor = "fma(mul(%x[i, k], d), mul(%w[k, j], d), s)";
+    const char *at = strstr(nest, "fma("), *end = strstr(at, " }");
+    nest = arena_printf(a, "%.*s%s%s", (int)(at - nest), nest, factor, end);
+    const char *lets = "    let c: f32 = mul(%s[0], %s[1])\n    let d: f32 = add(c, 1)\n";
+    compare(step_text(a, buffers, arena_printf(a, "%s%s", lets, nest), 0), 1, TILED);
+    const char *sum = "    acc d: f32 = 0\n    for q in 0..2 { d = add(d, %s[q]) }\n";
+    compare(step_text(a, buffers, arena_printf(a, "%s%s", sum, nest), 0), 1, NOT_TILED);
     arena_free(a);
 }
 END_TEST
@@ -126,12 +174,8 @@ START_TEST(rows_that_are_neighbours) {
     Arena *a = arena_new();
     int m = _i % 2 ? 45 : 56, n = _i / 2 ? 70 : 96;
     const char *buffers =
-        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%d: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
-    const char *kernel = arena_printf(
-        a,
-        "    for i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n      for k in 0..B { s = fma(%%x[k, i], %%d[k, j], s) }\n"
-        "      let t: f32 = mul(s, 2)\n      %%y[i, j] = t\n    }\n",
-        m, n);
+        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%w: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
+    const char *kernel = product_text(a, m, n, "B", "k, i", "k, j", "mul(s, 2)");
     compare(step_text(a, buffers, kernel, 90), 90 - _i, TILED);
     arena_free(a);
 }
@@ -143,11 +187,7 @@ START_TEST(rows_that_collide) {
     int m = _i % 2 ? 45 : 56, n = _i / 2 ? 200 : 192;
     const char *buffers = arena_printf(
         a, "  buffer %%x: f32[%d, 53] stride [1024, 1]\n  buffer %%w: f32[53, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
-    const char *kernel = arena_printf(
-        a,
-        "    for i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n      for k in 0..53 { s = fma(%%x[i, k], %%w[k, j], s) }\n"
-        "      %%y[i, j] = s\n    }\n",
-        m, n);
+    const char *kernel = product_text(a, m, n, "53", "i, k", "k, j", "s");
     compare(step_text(a, buffers, kernel, 0), 1, TILED);
     arena_free(a);
 }
@@ -291,11 +331,9 @@ START_TEST(trees_of_pieces) {
     }
     compare(text[0], 400, NOT_TILED);
     compare(text[0], 130, NOT_TILED);
-    LoopsProgram *p = read(a, text[1]);
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
-    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p) && pass_parallelize(&c, p));
-    ck_assert_int_eq(count_marks(&p->steps.at[0]->nodes.at[0]->body, MARK_PARALLEL), 1);
-    ck_assert_int_eq(count_marks(&p->steps.at[0]->nodes.at[0]->body, MARK_VECTOR), 1);
+    LoopsProgram *p = marked(a, text[1]);
+    ck_assert_int_eq(count_marks(find_kernel(p), MARK_PARALLEL), 1);
+    ck_assert_int_eq(count_marks(find_kernel(p), MARK_VECTOR), 1);
     arena_free(a);
 }
 END_TEST
@@ -323,16 +361,12 @@ START_TEST(sums_and_elements) {
 }
 END_TEST
 
-static Body *find_kernel(LoopsProgram *p) { return &p->steps.at[0]->nodes.at[0]->body; }
-
 START_TEST(long_kernels_are_shared) {
     Arena *a = arena_new();
     const char *buffers = "  buffer %x: f32[300000]\n  buffer %y: f32[300000]\n";
     const char *text = step_text(a, buffers, "    for i in 0..300000 { %y[i] = tanh(%x[i]) }\n", 0);
     compare(text, 1, NOT_TILED);
-    LoopsProgram *p = read(a, text);
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
-    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p) && pass_parallelize(&c, p));
+    LoopsProgram *p = marked(a, text);
     ck_assert_int_eq(count_marks(find_kernel(p), MARK_PARALLEL), 1);
     ck_assert_int_eq(count_marks(find_kernel(p), MARK_VECTOR), 1);
     ck_assert_int_gt((int)p->steps.at[0]->threads, 1);
@@ -340,12 +374,123 @@ START_TEST(long_kernels_are_shared) {
 }
 END_TEST
 
-static LoopsProgram *shared(Arena *a, const char *text) {
-    LoopsProgram *p = read(a, text);
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
-    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p) && pass_parallelize(&c, p));
-    return p;
+/* Softmax and its loss over `columns` classes, with scratch of the thread, an index that is looked up and checked, and both ways of summing up a row. */
+static const char *row_text(Arena *a, int columns, int64_t bound) {
+    const char *buffers =
+        arena_printf(a,
+                     "  buffer %%x: f32[B, %d]\n  buffer %%c: u8[B]\n  buffer %%y: f32[B, %d]\n  buffer %%l: f32[B]\n"
+                     "  buffer %%e: f32[%d] thread 0\n",
+                     columns, columns, columns);
+    const char *kernel = arena_printf(
+        a,
+        "    for n in 0..B {\n      acc best: f32 = -inf\n      for j in 0..%d {\n        let v: f32 = %%x[n, j]\n"
+        "        let better: bool = or(gt(v, best), and(ne(v, v), eq(best, best)))\n        best = select(better, v, best)\n     "
+        " }\n"
+        "      for j in 0..%d { %%e[j] = exp(sub(%%x[n, j], best)) }\n      acc s: f32[16] = 0\n"
+        "      for j in 0..%d by 16, l in j..min(%d, j + 16) { s[-j + l] = add(s[-j + l], %%e[l]) }\n"
+        "      let t: f32 = tree(add, s)\n      let q: f32 = mul(convert(%%c[n]), %.9g)\n      let r: i32 = convert(q)\n      "
+        "index k = r\n      check k < %d\n"
+        "      for j in 0..%d { %%y[n, j] = div(%%e[j], t) }\n      %%l[n] = sub(log(t), sub(%%x[n, k], best))\n    }\n",
+        columns, columns, columns, columns, columns / 256.0, columns, columns);
+    return step_text(a, buffers, kernel, bound);
 }
+
+/* Is there a vector loop with loops inside? */
+static bool rows_are_lanes(const Body *body) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind != STMT_FOR) continue;
+        for (const Stmt *b = s->mark == MARK_VECTOR ? s->body.first : NULL; b; b = b->next)
+            if (b->kind == STMT_FOR) return true;
+        if (rows_are_lanes(&s->body)) return true;
+    }
+    return false;
+}
+
+START_TEST(short_rows_become_lanes) {
+    static const int columns[] = {1, 2, 9, 10, 16, 17, 33};
+    static const int64_t rows[] = {1, 5, 31, 32, 33};
+    Arena *a = arena_new();
+    const char *text = row_text(a, columns[_i], 33);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) compare(text, rows[i], NOT_TILED);
+    LoopsProgram *p = loops_read(a, text);
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
+    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
+    ck_assert_msg(rows_are_lanes(find_kernel(p)), "%d columns", columns[_i]);
+    arena_free(a);
+}
+END_TEST
+
+/* Each row needs what the one before left: no lanes. */
+START_TEST(rows_that_need_one_another_are_no_lanes) {
+    Arena *a = arena_new();
+    const char *kernel =
+        "    for n in 0..B {\n      acc s: f32 = 0\n      for j in 0..10 { s = add(exp(s), exp(exp(%x[n, j]))) }\n"
+        "      for j in 0..10 { %x[n + 1, j] = exp(s) }\n    }\n";
+    const char *text = step_text(a, "  buffer %x: f32[40, 10]\n  buffer %b: f32[B]\n", kernel, 39);
+    compare(text, 39, NOT_TILED);
+    ck_assert(!rows_are_lanes(find_kernel(marked(a, text))));
+    arena_free(a);
+}
+END_TEST
+
+/* Shared out, each thread with scratch of its own. */
+START_TEST(many_short_rows_are_shared) {
+    Arena *a = arena_new();
+    LoopsProgram *p = marked(a, row_text(a, 10, 100000));
+    ck_assert_int_gt((int)p->steps.at[0]->threads, 1);
+    ck_assert(stmt_has_mark(find_kernel(p)->first, MARK_PARALLEL) && rows_are_lanes(find_kernel(p)));
+    arena_free(a);
+}
+END_TEST
+
+static int count_prefetches(const Body *body) {
+    int n = 0;
+    for (const Stmt *s = body->first; s; s = s->next) n += (s->kind == STMT_PREFETCH) + count_prefetches(&s->body);
+    return n;
+}
+
+/* Softmax over rows that no cache holds fetches the next row and the lines that it will store; over rows that a cache holds it does not. */
+START_TEST(long_rows_are_fetched_ahead) {
+    Arena *a = arena_new();
+    const char *kernel =
+        "    for i in 0..40 {\n      acc s: f32[16] = 0\n      for j in 0..300 by 16, l in j..min(300, j + 16) {\n"
+        "        s[-j + l] = add(s[-j + l], %x[i, l])\n      }\n      let t: f32 = tree(add, s)\n"
+        "      for j in 0..300 { %e[j] = exp(sub(%x[i, j], t)) }\n      for j in 0..300 { %y[i, j] = mul(%e[j], t) }\n    }\n";
+    const char *text =
+        step_text(a, "  buffer %x: f32[40, 300]\n  buffer %y: f32[40, 300]\n  buffer %e: f32[300] thread 0\n", kernel, 0);
+    compare(text, 1, NOT_TILED);
+    for (int m = 0; m < N_MACHINES; m++) {
+        LoopsProgram *p = loops_read(a, text);
+        PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[m]};
+        ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
+        ck_assert_int_eq(count_prefetches(find_kernel(p)), machines[m].l2 < 40 * 1200 && machines[m].vector_bytes > 4 ? 2 : 0);
+    }
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(columns_of_large_matrices_are_summed_by_rows) {
+    static const int columns[] = {63, 700, 1024, 1100, 2500};
+    Arena *a = arena_new();
+    int n = columns[_i], m = 12000 / n; /* more than the third machine's caches hold */
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[%d, %d]\n  buffer %%w: f32[%d]\n  buffer %%y: f32[%d]\n", m, n, m, n);
+    const char *kernel =
+        arena_printf(a,
+                     "    for j in 0..%d {\n      acc s: f32 = 0.5\n      for i in 0..%d {\n        let v: f32 = "
+                     "mul(%%x[i, j], %%w[i])\n        s = add(s, v)\n      }\n      let t: f32 = neg(s)\n"
+                     "      %%y[j] = sub(%%y[j], t)\n    }\n",
+                     n, m);
+    const char *text = step_text(a, buffers, kernel, 0);
+    compare(text, 1, NOT_TILED);
+    LoopsProgram *p = loops_read(a, text);
+    size_t before = p->steps.at[0]->buffers.n;
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[2]};
+    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
+    ck_assert_msg(p->steps.at[0]->buffers.n == before + (n >= 64), "%d columns", n);
+    arena_free(a);
+}
+END_TEST
 
 /* Rows and columns that are left over must not leave the whole kernel to one thread. */
 START_TEST(rests_are_shared) {
@@ -355,12 +500,8 @@ START_TEST(rests_are_shared) {
     Arena *a = arena_new();
     int m = cases[_i].m, n = cases[_i].n;
     const char *buffers =
-        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%d: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
-    const char *kernel = arena_printf(a,
-                                      "    for i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n"
-                                      "      for b in 0..B { s = fma(%%x[b, i], %%d[b, j], s) }\n      %%y[i, j] = s\n    }\n",
-                                      m, n);
-    LoopsProgram *p = shared(a, step_text(a, buffers, kernel, 300));
+        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%w: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
+    LoopsProgram *p = marked(a, step_text(a, buffers, product_text(a, m, n, "B", "k, i", "k, j", "s"), 300));
     const Step *step = p->steps.at[0];
     ck_assert_int_gt((int)step->threads, 1);
     for (size_t i = 0; i < step->nodes.n; i++)
@@ -377,7 +518,7 @@ START_TEST(threads_without_work_are_not_planned) {
     const char *buffers = "  buffer %x: f32[3, 1000000]\n  buffer %y: f32[3, 9]\n";
     const char *kernel = "    for i in 0..3 {\n      acc s: f32 = 0\n      for k in 0..1000000 { s = add(s, tanh(%x[i, k])) }\n  "
                          "    %y[i, 0] = s\n    }\n";
-    ck_assert_int_eq((int)shared(a, step_text(a, buffers, kernel, 0))->steps.at[0]->threads, 3);
+    ck_assert_int_eq((int)marked(a, step_text(a, buffers, kernel, 0))->steps.at[0]->threads, 3);
     arena_free(a);
 }
 END_TEST
@@ -387,9 +528,7 @@ START_TEST(carried_turns_are_not_shared) {
     const char *buffers = "  buffer %x: f32[300001]\n";
     const char *text = step_text(a, buffers, "    for i in 0..300000 { %x[i + 1] = tanh(%x[i]) }\n", 0);
     compare(text, 1, NOT_TILED);
-    LoopsProgram *p = read(a, text);
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
-    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p) && pass_parallelize(&c, p));
+    LoopsProgram *p = marked(a, text);
     ck_assert_int_eq(count_marks(find_kernel(p), MARK_PARALLEL) + count_marks(find_kernel(p), MARK_VECTOR), 0);
     arena_free(a);
 }
@@ -401,6 +540,9 @@ Suite *tile_suite(void) {
     TCase *t = tcase_create("tile");
     tcase_add_loop_test(t, products, 0, 36);
     tcase_add_loop_test(t, short_batches, 1, 38);
+    tcase_add_test(t, few_columns_are_turned_around);
+    tcase_add_test(t, near_columns_are_passed_row_by_row);
+    tcase_add_test(t, lets_before_the_nest);
     tcase_add_loop_test(t, rows_that_are_neighbours, 0, 4);
     tcase_add_loop_test(t, rows_that_collide, 0, 4);
     tcase_add_loop_test(t, weight_update_in_the_epilogue, 1, 20);
@@ -413,6 +555,11 @@ Suite *tile_suite(void) {
     tcase_add_test(t, trees_of_pieces);
     tcase_add_test(t, matrix_times_vector_stays_right);
     tcase_add_loop_test(t, sums_and_elements, 1, 24);
+    tcase_add_loop_test(t, short_rows_become_lanes, 0, 7);
+    tcase_add_test(t, rows_that_need_one_another_are_no_lanes);
+    tcase_add_test(t, many_short_rows_are_shared);
+    tcase_add_loop_test(t, columns_of_large_matrices_are_summed_by_rows, 0, 5);
+    tcase_add_test(t, long_rows_are_fetched_ahead);
     tcase_add_test(t, long_kernels_are_shared);
     tcase_add_loop_test(t, rests_are_shared, 0, 4);
     tcase_add_test(t, threads_without_work_are_not_planned);

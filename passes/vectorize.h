@@ -1,0 +1,42 @@
+/*
+ * vectorize.h - what the files vectorize*.c share: which turns of a loop may be lanes, and how good they would be.
+ */
+#ifndef NNC_PASSES_VECTORIZE_H
+#define NNC_PASSES_VECTORIZE_H
+
+#include "passes/nest.h"
+#include "passes/pipeline.h"
+
+typedef struct LaneAccess {
+    const Buffer *buffer;
+    int n_index;
+    const Affine *const *index;
+    bool store;
+} LaneAccess;
+
+/* What stands in the body of a loop whose turns may become lanes. */
+typedef struct LaneScan {
+    Arena *arena;
+    const Stmt *loop;
+    Vec(LaneAccess) accesses;
+    Vec(const Temp *) inside; /* accs declared in it */
+    bool possible;
+    int widest; /* bytes of the widest element computed with */
+} LaneScan;
+
+/* How good lanes would be: accesses side by side count for, gathered ones against. 0 or less: not worth it, or not possible. Fills *s (arena is kept). */
+int lanes_score(LaneScan *s, const Stmt *loop);
+
+/* Of the accesses listed in *s: no turn of s->loop touches what another stores. */
+bool lanes_apart(const LaneScan *s);
+
+/* Loops over rows with short loops in them become loops over whole vectors of rows: vectorize_rows.c. */
+void vectorize_rows(PassCtx *c, Step *step, Body *body);
+
+/* Sums down the columns of matrices larger than a cache are made row by row: vectorize_columns.c. */
+void vectorize_columns(PassCtx *c, Step *step, Body *body);
+
+/* Of marked loops: those that compute with rows of large matrices fetch the next row meanwhile: vectorize_ahead.c. */
+void vectorize_ahead(PassCtx *c, const Step *step, Body *body);
+
+#endif
