@@ -10,11 +10,7 @@
 #include "emit.h"
 
 bool emit_long_op(const Expr *x) {
-    static const OpCode functions[] = {OP_exp, OP_expm1, OP_log, OP_log1p, OP_sin, OP_cos, OP_tanh, OP_erf, OP_pow};
-    if (x->kind == EXPR_UNIFORM) return true;
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-        if (x->kind == EXPR_OP && x->op == functions[i] && elem_is_float(x->elem)) return true;
-    return false;
+    return x->kind == EXPR_UNIFORM || (x->kind == EXPR_OP && op_is_function(x->op) && elem_is_float(x->elem));
 }
 
 static bool is_long(const Expr *x) {

@@ -264,6 +264,16 @@ Value *g_slice(Builder *b, Value *x, const int64_t *start, const int64_t *limit,
     return op_make(b, OP_slice, 1, &x, 3, a, NULL);
 }
 
+Value *g_part(Builder *b, Value *x, int64_t axis, int64_t from, int64_t to) {
+    int64_t start[MAX_RANK], limit[MAX_RANK], step[MAX_RANK];
+    for (int i = 0; i < x->type->rank; i++) {
+        start[i] = i == axis ? from : 0;
+        limit[i] = i == axis ? to : x->type->dim[i].batch ? -1 : x->type->dim[i].n;
+        step[i] = 1;
+    }
+    return g_slice(b, x, start, limit, step);
+}
+
 Value *g_concat(Builder *b, int n, Value *const *xs, int64_t axis) {
     Attr a = attr_i(A_axis, axis);
     return op_make(b, OP_concat, n, xs, 1, &a, NULL);

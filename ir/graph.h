@@ -188,6 +188,7 @@ typedef struct OpInfo {
 
 extern const OpInfo *const op_info;     /* [OP_COUNT] */
 OpCode op_by_name(const char *name);    /* OP_COUNT if there is none */
+bool op_is_function(OpCode code);       /* exp, log, sin, ..: a polynomial and more, tens of operations an element */
 AttrKey attr_by_name(const char *name); /* ATTR_KEY_COUNT if there is none */
 /* The table of ops as `nnc --list-ops` shows it: markdown. */
 void ops_print_table(FILE *out);
@@ -264,6 +265,8 @@ Value *g_transpose(Builder *b, Value *x, const int64_t *perm);
 Value *g_reduce(Builder *b, OpCode code, Value *x, int n, const int64_t *axes); /* drops the axes */
 Value *g_contract(Builder *b, const char *spec, Value *x, Value *y);
 Value *g_slice(Builder *b, Value *x, const int64_t *start, const int64_t *limit, const int64_t *step);
+Value *g_part(Builder *b, Value *x, int64_t axis, int64_t from,
+              int64_t to); /* x[from..to] along one axis, which is not the batch */
 Value *g_concat(Builder *b, int n, Value *const *xs, int64_t axis);
 Value *g_batch(Builder *b); /* B as i32 scalar */
 

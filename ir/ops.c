@@ -42,6 +42,11 @@ OpCode op_by_name(const char *name) {
     return OP_COUNT;
 }
 
+bool op_is_function(OpCode c) {
+    return c == OP_exp || c == OP_expm1 || c == OP_log || c == OP_log1p || c == OP_sin || c == OP_cos || c == OP_tanh ||
+           c == OP_erf || c == OP_pow;
+}
+
 /* "x, a?, i...": one operand, one that may be left out, any number. */
 static void read_arity(OpInfo *info) {
     for (const char *s = info->operands; *s;) {

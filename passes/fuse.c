@@ -69,9 +69,7 @@ static bool is_pointwise(const Op *op) {
 
 int fuse_cost(OpCode c) {
     if (is_move(c) || is_leaf(c)) return 0;
-    bool function = c == OP_exp || c == OP_expm1 || c == OP_log || c == OP_log1p || c == OP_sin || c == OP_cos || c == OP_tanh ||
-                    c == OP_erf || c == OP_pow;
-    return function ? SCALAR_COST : c == OP_div || c == OP_sqrt || c == OP_mod || c == OP_floor_div ? 2 : 1;
+    return op_is_function(c) ? SCALAR_COST : c == OP_div || c == OP_sqrt || c == OP_mod || c == OP_floor_div ? 2 : 1;
 }
 
 /* ---- roles ---- */

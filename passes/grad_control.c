@@ -132,16 +132,8 @@ static void drop_idle_sums(ScanGrad *s) {
 
 /* Is the op's answer worth keeping? Draws are not: they are drawn again where they are used. */
 static bool is_dear(const Op *op) {
+    if (op_is_function(op->code)) return true;
     switch ((int)op->code) {
-    case OP_exp:
-    case OP_expm1:
-    case OP_log:
-    case OP_log1p:
-    case OP_sin:
-    case OP_cos:
-    case OP_tanh:
-    case OP_erf:
-    case OP_pow: return true;
     case OP_uniform:
     case OP_constant:
     case OP_literal:

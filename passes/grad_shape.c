@@ -18,16 +18,6 @@ static Value *reshape_like(GradCtx *c, Value *x, const Type *t) {
     return x->type == t ? x : g_reshape(&c->b, x, t->rank, t->dim);
 }
 
-static Value *slice_axis(GradCtx *c, Value *x, int64_t axis, int64_t from, int64_t to) {
-    int64_t start[MAX_RANK], limit[MAX_RANK], step[MAX_RANK];
-    for (int i = 0; i < x->type->rank; i++) {
-        start[i] = i == axis ? from : 0;
-        limit[i] = i == axis ? to : x->type->dim[i].batch ? -1 : x->type->dim[i].n;
-        step[i] = 1;
-    }
-    return g_slice(&c->b, x, start, limit, step);
-}
-
 /* y[.., i_axes, ..] = x[i], repeated along all other axes and along axes of size 1:  dx = sum of dy over those */
 void grad_broadcast(GradCtx *c, Op *op, Value *const *dy) {
     Value *x = op->in[0];
@@ -125,7 +115,7 @@ void grad_concat(GradCtx *c, Op *op, Value *const *dy) {
     for (int k = 0; k < op->n_in; k++) {
         const Type *x = op->in[k]->type;
         int64_t n = x->dim[axis].n;
-        if (gr_wanted(c, op->in[k])) gr_give(c, op->in[k], reshape_like(c, slice_axis(c, whole, axis, at, at + n), x));
+        if (gr_wanted(c, op->in[k])) gr_give(c, op->in[k], reshape_like(c, g_part(&c->b, whole, axis, at, at + n), x));
         at += n;
     }
 }

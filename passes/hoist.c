@@ -417,14 +417,8 @@ static bool part_of_stack(Hoist *h, const Value *v, Lifted *out) {
         for (int i = 0; i < concat->n_in; at += concat->in[i++]->type->dim[axis].n) {
             if (concat->in[i] != v) continue;
             Value *whole = h->s.op->out[h->s.carry + k];
-            int64_t start[MAX_RANK] = {0}, limit[MAX_RANK], step[MAX_RANK], wide = axis + (axis >= turns);
-            for (int d = 0; d < whole->type->rank; d++) {
-                limit[d] = whole->type->dim[d].batch ? -1 : whole->type->dim[d].n;
-                step[d] = 1;
-            }
-            start[wide] = at;
-            limit[wide] = at + v->type->dim[axis].n;
-            *out = (Lifted){g_slice(&h->b, whole, start, limit, step), turns};
+            int64_t wide = axis + (axis >= turns);
+            *out = (Lifted){g_part(&h->b, whole, wide, at, at + v->type->dim[axis].n), turns};
             return true;
         }
     }

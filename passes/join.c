@@ -40,17 +40,6 @@ static void mark_carried(Join *j) {
     }
 }
 
-/* x[from:to] along the axis */
-static Value *part_of(Builder *b, Value *x, int64_t axis, int64_t from, int64_t to) {
-    int64_t start[MAX_RANK], limit[MAX_RANK], step[MAX_RANK];
-    for (int i = 0; i < x->type->rank; i++) {
-        start[i] = i == axis ? from : 0;
-        limit[i] = i == axis ? to : x->type->dim[i].batch ? -1 : x->type->dim[i].n;
-        step[i] = 1;
-    }
-    return g_slice(b, x, start, limit, step);
-}
-
 /* ---- split ---- */
 
 /* One product of a concat along a summed label: neighbouring parts that are alike (carried or not) stay together. */
@@ -68,7 +57,7 @@ static Value *split(Join *j, Op *op, Op *concat) {
         for (end = i; end < concat->n_in && j->carried[concat->in[end]->id] == carried; end++)
             n += concat->in[end]->type->dim[axis].n;
         Value *x = end - i == 1 ? concat->in[i] : g_concat(&b, end - i, concat->in + i, axis);
-        Value *p = g_contract(&b, op_str(op, A_spec), x, part_of(&j->before, w, w_axis, at, at + n));
+        Value *p = g_contract(&b, op_str(op, A_spec), x, g_part(&j->before, w, w_axis, at, at + n));
         sum = sum ? g_binary(&b, OP_add, sum, p) : p;
         at += n;
     }
@@ -149,7 +138,7 @@ static void join_at(Join *j, Op *first) {
     for (int i = 0; i < n; i++) {
         int64_t size = ws[i]->type->dim[w_axis].n;
         b.loc = group[i]->loc;
-        map[group[i]->out[0]->id] = part_of(&b, p, o_axis, at, at + size);
+        map[group[i]->out[0]->id] = g_part(&b, p, o_axis, at, at + size);
         map[group[i]->out[0]->id]->name = group[i]->out[0]->name;
         at += size;
     }

@@ -155,16 +155,8 @@ static void find_nests(Group *g) {
 static int own_cost(OpCode c) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wswitch-enum"
+    if (op_is_function(c)) return 20;
     switch (c) {
-    case OP_exp:
-    case OP_expm1:
-    case OP_log:
-    case OP_log1p:
-    case OP_sin:
-    case OP_cos:
-    case OP_tanh:
-    case OP_erf:
-    case OP_pow:
     case OP_uniform: return 20;
     case OP_div:
     case OP_sqrt:

@@ -40,9 +40,7 @@ int64_t access_stride(const Buffer *b, int n, const Affine *const *index, const 
 }
 
 static int op_cost(OpCode op) {
-    if (op == OP_exp || op == OP_log || op == OP_tanh || op == OP_erf || op == OP_expm1 || op == OP_log1p) return 16;
-    if (op == OP_sin || op == OP_cos) return 16;
-    if (op == OP_pow) return 40;
+    if (op_is_function(op)) return op == OP_pow ? 40 : 16;
     if (op == OP_div || op == OP_sqrt || op == OP_floor_div || op == OP_mod) return 5;
     return 1;
 }

@@ -104,13 +104,7 @@ static Value *undilate(Builder *b, const Op *op, const Label *l) {
     Value *parts[MOST_CLASSES];
     for (int64_t r = 0; r < l->A; r++) parts[r] = g_reshape(b, one_class(b, op, l, r, n), t->rank + 1, apart);
     Value *y = g_reshape(b, g_concat(b, (int)l->A, parts, l->out + 1), t->rank, joined);
-    if (n * l->A == l->m) return y;
-    int64_t start[MAX_RANK] = {0}, limit[MAX_RANK], step[MAX_RANK];
-    for (int i = 0; i < t->rank; i++) {
-        limit[i] = t->dim[i].batch ? -1 : t->dim[i].n;
-        step[i] = 1;
-    }
-    return g_slice(b, y, start, limit, step);
+    return n * l->A == l->m ? y : g_part(b, y, l->out, 0, l->m);
 }
 
 static bool undilate_block(PassCtx *c, Block *block, Value ***map, Arena *scratch, int *n_map) {

@@ -33,13 +33,7 @@ static bool is_short(const Scan *s) {
 
 /* Place t of x along the axis, without the axis. */
 static Value *place(Builder *b, Value *x, int64_t axis, int64_t t, const Type *type) {
-    int64_t start[MAX_RANK], limit[MAX_RANK], step[MAX_RANK];
-    for (int i = 0; i < x->type->rank; i++) {
-        start[i] = i == axis ? t : 0;
-        limit[i] = i == axis ? t + 1 : x->type->dim[i].batch ? -1 : x->type->dim[i].n;
-        step[i] = 1;
-    }
-    return g_reshape(b, g_slice(b, x, start, limit, step), type->rank, type->dim);
+    return g_reshape(b, g_part(b, x, axis, t, t + 1), type->rank, type->dim);
 }
 
 /* One turn at place t, with carried values c; leaves the next in c and what is stacked in y. */

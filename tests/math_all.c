@@ -21,6 +21,7 @@ static inline float through_f64(float a, float b, float c) { return (float)((dou
 #define fmaf through_f64
 #endif
 #include "../ir/math.c"
+#include "ulps.h"
 #undef fmaf
 
 #include <features.h>
@@ -53,25 +54,6 @@ typedef struct Worst {
     double ulp;
     float x, y;
 } Worst;
-
-static float pattern(uint32_t u) {
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-/* Distance of `got` from `want` in units of the last place of `want`; infinity where one is NaN, infinite or a zero of the other
- * sign and the other is not. */
-static double ulps(float got, double want) {
-    float rounded = (float)want;
-    if (isnan(rounded) || isnan(got)) return isnan(rounded) && isnan(got) ? 0 : INFINITY;
-    if (isinf(rounded) || isinf(got)) return got == rounded ? 0 : INFINITY;
-    if (want == 0 || got == 0)
-        if (!signbit(got) != !signbit(want)) return INFINITY;
-    int e;
-    frexp(want, &e);
-    return fabs(got - want) * ldexp(1, 24 - (e < -125 ? -125 : e));
-}
 
 static void worse(Worst *w, double ulp, float x, float y) {
     if (!(ulp <= w->ulp)) *w = (Worst){ulp, x, y};
@@ -171,7 +153,7 @@ static void check_block(const Function *f, uint64_t first, uint64_t step, uint64
     double exact[BLOCK];
     uint64_t u = first;
     for (int i = 0; i < BLOCK; i++) {
-        x[i] = pattern((uint32_t)u);
+        x[i] = f32_of_bits((uint32_t)u);
         if (u + step < end) u += step;
     }
     ours_of(f->which, x, y);
@@ -208,8 +190,8 @@ static Worst check_pow(uint64_t step) {
     Worst worst = {0};
     int n = sizeof hard / sizeof *hard;
     for (int i = 0; i < 4 * n * n; i++) {
-        float x = pattern(hard[i / 2 % n] | (uint32_t)(i & 1) << 31),
-              y = pattern(hard[i / 2 / n % n] | (uint32_t)(i / 2 / n / n) << 31);
+        float x = f32_of_bits(hard[i / 2 % n] | (uint32_t)(i & 1) << 31),
+              y = f32_of_bits(hard[i / 2 / n % n] | (uint32_t)(i / 2 / n / n) << 31);
         worse(&worst, ulps(math_pow(x, y), pow(x, y)), x, y);
     }
     int64_t count = (int64_t)((UINT64_C(1) << 28) / step);
@@ -222,7 +204,7 @@ static Worst check_pow(uint64_t step) {
             h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9u;
             h = (h ^ h >> 27) * 0x94d049bb133111ebu;
             h ^= h >> 31;
-            float x = pattern((uint32_t)h), y = pattern((uint32_t)(h >> 32));
+            float x = f32_of_bits((uint32_t)h), y = f32_of_bits((uint32_t)(h >> 32));
             if (i & 1) { /* |log2 of the result| < 160 */
                 x = fabsf(x);
                 if (x > 0 && x < INFINITY && x != 1) y = (float)(((double)(h >> 40) / 0x1p23 - 1) * 160 / log2(x));

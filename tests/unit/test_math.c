@@ -4,6 +4,7 @@
  */
 #include "ir/math.h"
 #include "ir/random.h"
+#include "../ulps.h"
 
 #include <check.h>
 #include <math.h>
@@ -11,23 +12,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-static float float_of(uint32_t u) {
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-/* Error of got in units of the last place of want; infinity for a wrong NaN, infinity or sign of zero. */
-static double ulps(float got, double want) {
-    float rounded = (float)want;
-    if (isnan(rounded) || isnan(got)) return isnan(rounded) && isnan(got) ? 0 : INFINITY;
-    if (isinf(rounded) || isinf(got)) return got == rounded ? 0 : INFINITY;
-    if ((want == 0 || got == 0) && !signbit(got) != !signbit(want)) return INFINITY;
-    int e;
-    frexp(want, &e);
-    return fabs(got - want) * ldexp(1, 24 - (e < -125 ? -125 : e));
-}
 
 /* The bounds are those that math.def states. */
 static const struct {
@@ -47,7 +31,7 @@ START_TEST(a_sample_of_all) {
     const char *full = getenv("NNC_FULL");
     uint64_t step = full && strcmp(full, "0") != 0 ? 1 : 9973;
     for (uint64_t u = (uint64_t)_i % step; u < UINT64_C(1) << 32; u += step) {
-        float x = float_of((uint32_t)u);
+        float x = f32_of_bits((uint32_t)u);
         double ulp = ulps(functions[_i].ours(x), functions[_i].exact(x));
         ck_assert_msg(ulp <= functions[_i].bound, "%s(%a) is %a: %g ulp", functions[_i].name, x, functions[_i].ours(x), ulp);
         if (ulp > worst) worst = ulp;
@@ -224,7 +208,7 @@ END_TEST
 /* Odd functions are odd bit for bit, and none leaves its range. */
 START_TEST(laws) {
     for (uint64_t u = 0; u < 0x7f800000; u += 7919) {
-        float x = float_of((uint32_t)u);
+        float x = f32_of_bits((uint32_t)u);
         ck_assert(math_tanh(-x) == -math_tanh(x) && math_erf(-x) == -math_erf(x) && math_sin(-x) == -math_sin(x) &&
                   math_cos(-x) == math_cos(x));
         ck_assert(fabsf(math_tanh(x)) <= 1 && fabsf(math_erf(x)) <= 1 && fabsf(math_sin(x)) <= 1 && fabsf(math_cos(x)) <= 1 &&
@@ -265,7 +249,7 @@ START_TEST(powers) {
     }
     for (uint64_t i = 0; i < 100000; i++) {
         uint64_t h = random_stir(i);
-        float x = float_of((uint32_t)(h & 0x7fffffff)), y = (float)(((double)(h >> 40) / 0x1p23 - 1) * 160 / log2(x));
+        float x = f32_of_bits((uint32_t)(h & 0x7fffffff)), y = (float)(((double)(h >> 40) / 0x1p23 - 1) * 160 / log2(x));
         double ulp = ulps(math_pow(x, y), pow(x, y));
         ck_assert_msg(ulp <= 0.51, "pow(%a, %a) is %a, not %a", x, y, math_pow(x, y), pow(x, y));
     }
