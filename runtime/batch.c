@@ -17,7 +17,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { RING_BYTES = 1 << 18, LINE = 64, AHEAD = 8, MOST_AHEAD = 1024 };
+/* A ring that the second cache holds; of batches so large that these would be few, a few in the cache that cores share. */
+enum { RING_BYTES = 1 << 18, FEW_TURNS = 8, FEW_BYTES = 1 << 20, LINE = 64, AHEAD = 8, MOST_AHEAD = 1024 };
 enum { FIRST_NAP = 100000, LEAST_NAP = 20000, LONGEST_NAP = 20000000 }; /* nanoseconds */
 
 struct part_state {
@@ -260,6 +261,7 @@ static bool begin_ring(struct nn_batches *b) {
     if (turn_bytes == 0) return true;
     int64_t left = b->turns - b->first, place = 0;
     b->ring_turns = RING_BYTES / turn_bytes;
+    if (b->ring_turns < FEW_TURNS) b->ring_turns = FEW_BYTES / turn_bytes < FEW_TURNS ? FEW_BYTES / turn_bytes : FEW_TURNS;
     if (b->ring_turns < 2) b->ring_turns = 2;
     if (b->ring_turns > left) b->ring_turns = left > 0 ? left : 1;
     for (k = 0; k < b->n_lanes; k++) {
