@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,9 +39,9 @@ typedef struct Options {
     const char *emit; /* NULL: exe */
     Vec(Define) defines;
     PipelineOptions passes;
-    const char *only;         /* --fn */
-    const char *cpu, *target; /* NULL: native */
-    int64_t max_batch, max_mem;
+    const char *only;                     /* --fn */
+    const char *cpu, *target;             /* NULL: native */
+    int64_t max_batch, max_mem, max_code; /* 0: as they are by default */
     bool summary, plan, debug_lines, keep_temps, static_link, time_passes, verify_passes, gradcheck, no_fma;
     EvalType eval_type;
     bool eval_type_given;
@@ -86,6 +87,7 @@ enum Flag {
     F_SUMMARY,
     F_PLAN,
     F_MAX_MEM,
+    F_MAX_CODE,
     F_CPU,
     F_TARGET,
     F_MAX_BATCH,
@@ -115,6 +117,7 @@ static const struct option flags[] = {
     {"summary", no_argument, NULL, F_SUMMARY},
     {"plan", no_argument, NULL, F_PLAN},
     {"max-mem", required_argument, NULL, F_MAX_MEM},
+    {"max-code", required_argument, NULL, F_MAX_CODE},
     {"cpu", required_argument, NULL, F_CPU},
     {"target", required_argument, NULL, F_TARGET},
     {"max-batch", required_argument, NULL, F_MAX_BATCH},
@@ -149,6 +152,7 @@ static void print_help(FILE *out) {
           "  --cpu=NAME --target=TRIPLE   what the code may use (default native)\n"
           "  --no-fma              products rounded before they are added, for CPUs without fused multiply-add: other bits\n"
           "  --max-batch=N         largest batch of commands with inputs (default 256)\n"
+          "  --max-code=N          largest program that is compiled, in instructions (default 800000, some ten seconds)\n"
           "  -g --time-passes --keep-temps --static --max-mem=BYTES\n"
           "  --explain CODE        what an error means\n"
           "  --help --version\n",
@@ -177,6 +181,8 @@ static int check_flag_name(const char *arg) {
         names[known++] = f->name;
     }
     const char *name = intern_n(arg + 2, n), *near = diag_nearest(name, names, known);
+    for (size_t i = 0; !near && n >= 3 && i < known; i++) /* cut short */
+        if (strncmp(names[i], name, n) == 0) near = names[i];
     if (near) return usage_error("there is no option --%s; did you mean --%s?", name, near);
     return usage_error("there is no option --%s; nnc --help lists them", name);
 }
@@ -193,7 +199,7 @@ static int read_count(const char *what, const char *text, int64_t *value) {
 
 static int read_define(Arena *a, Options *o, const char *text) {
     const char *eq = strchr(text, '=');
-    if (!eq || eq == text) return usage_error("-D takes NAME=VALUE, not `%s`", text);
+    if (!eq || eq == text || !eq[1 + strspn(eq + 1, " \t")]) return usage_error("-D takes NAME=VALUE, not `%s`", text);
     for (size_t i = 0; i < o->defines.n; i++)
         if (o->defines.at[i].name == intern_n(text, (size_t)(eq - text)))
             return usage_error("-D %s is given twice", o->defines.at[i].name);
@@ -212,6 +218,9 @@ static int read_emit(Options *o, const char *text) {
                        near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
+/* A name that begins with `-` would be an option to the compiler driver that links. */
+static const char *plain_name(Arena *a, const char *name) { return name[0] == '-' ? arena_printf(a, "./%s", name) : name; }
+
 /* -1: go on; else the exit status. */
 static int read_flag(Arena *a, Options *o, int flag, const char *arg) {
     switch (flag) {
@@ -225,8 +234,12 @@ static int read_flag(Arena *a, Options *o, int flag, const char *arg) {
     case F_DEFINE: return read_define(a, o, arg) == OK ? -1 : WRONG;
     case F_EMIT: return read_emit(o, arg) == OK ? -1 : WRONG;
     case F_MAX_MEM: return read_count("max-mem", arg, &o->max_mem) == OK ? -1 : WRONG;
+    case F_MAX_CODE: return read_count("max-code", arg, &o->max_code) == OK ? -1 : WRONG;
     case F_MAX_BATCH: return read_count("max-batch", arg, &o->max_batch) == OK ? -1 : WRONG;
-    case F_OUT: o->out = arg; return -1;
+    case F_OUT:
+        if (strcmp(arg, "-") == 0) return usage_error("-o -: texts go to standard output without -o; a program is a file");
+        o->out = plain_name(a, arg);
+        return -1;
     case F_DEBUG: o->debug_lines = true; return -1;
     case F_PRINT_AFTER: o->passes.print_after = arg; return -1;
     case F_PRINT_AFTER_ALL: o->passes.print_after_all = true; return -1;
@@ -253,6 +266,14 @@ static int read_flag(Arena *a, Options *o, int flag, const char *arg) {
     }
 }
 
+/* A flag whose value is the next word. */
+static bool takes_next(const char *word) {
+    if (strcmp(word, "-D") == 0 || strcmp(word, "-o") == 0) return true;
+    for (const struct option *f = flags; f->name; f++)
+        if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, f->name) == 0) return f->has_arg == required_argument;
+    return false;
+}
+
 /* Where the words of a program's own command begin: behind `--eval COMMAND`, or behind the file of `nnc run`. argc if there are none. */
 static int find_command(int argc, char **argv, bool run) {
     bool file = false;
@@ -260,7 +281,7 @@ static int find_command(int argc, char **argv, bool run) {
         if (strncmp(argv[i], "--eval=", 7) == 0 || strcmp(argv[i], "--eval") == 0) return i;
         if (!run) continue;
         if (file) return i;
-        if (strcmp(argv[i], "-D") == 0 || strcmp(argv[i], "--cpu") == 0)
+        if (takes_next(argv[i]))
             i++;
         else if (argv[i][0] != '-')
             file = true;
@@ -271,6 +292,7 @@ static int find_command(int argc, char **argv, bool run) {
 /* A list of passes, as of --print-after: every name must be one. */
 static int check_passes(const char *flag, const char *list) {
     const char *const *names;
+    if (list && !*list) return usage_error("--%s takes the name of a pass; --list-passes lists them", flag);
     size_t n = pipeline_names(&names);
     for (const char *s = list; s && *s;) {
         size_t k = strcspn(s, ","), i = 0;
@@ -315,6 +337,10 @@ static int check_purpose(const Options *o) {
     if (o->only && (o->summary || o->eval || o->gradcheck || o->run || tree))
         return usage_error("--fn names what --emit, --plan and --print-after show; %s shows no function",
                            n ? asked[0] : "--emit=ast");
+    bool stages =
+        o->passes.passes || o->passes.stop_after || o->passes.print_after || o->passes.print_after_all || o->passes.print_changed;
+    if (o->only && !o->plan && !stages && (!o->emit || strcmp(o->emit, "exe") == 0))
+        return usage_error("--fn names what --emit, --plan and --print-after show; a program is made of all its functions");
     return OK;
 }
 
@@ -344,6 +370,8 @@ static int read_command_line(Arena *a, int argc, char **argv, Options *o) {
         int status = read_flag(a, o, flag, optarg);
         if (status >= 0) return status == OK ? -2 : status; /* -2: done, nothing to compile */
     }
+    if (o->passes.stop_after && !*o->passes.stop_after)
+        return usage_error("--stop-after takes the name of a pass; --list-passes lists them");
     if (o->passes.stop_after && strchr(o->passes.stop_after, ','))
         return usage_error("--stop-after takes one pass, not `%s`", o->passes.stop_after);
     if (check_passes("print-after", o->passes.print_after) != OK || check_purpose(o) != OK) return WRONG;
@@ -400,13 +428,12 @@ static bool read_file(Arena *a, const char *file, const char **text, size_t *siz
 /* Writes beside the name and renames, or to standard output. A device or a pipe is written to as it is. */
 static int write_text(Compilation *c, const char *out, const char *text) {
     if (!out) {
-        fputs(text, stdout);
-        return fflush(stdout) ? usage_error("standard output: %s", strerror(errno)) : OK;
+        return fputs(text, stdout) < 0 || fflush(stdout) ? usage_error("standard output: cannot be written: %s", strerror(errno))
+                                                         : OK;
     }
-    struct stat st;
-    bool special = stat(out, &st) == 0 && !S_ISREG(st.st_mode);
+    bool special = backend_is_special(out);
     const char *temporary = special ? out : arena_printf(c->arena, "%s.tmp%ld", out, (long)getpid());
-    FILE *file = fopen(temporary, "wb");
+    FILE *file = fopen(temporary, special ? "ab" : "wb");
     if (!file) return usage_error("%s: cannot be written: %s", out, strerror(errno));
     bool ok = fputs(text, file) >= 0;
     ok = fclose(file) == 0 && ok;
@@ -425,8 +452,9 @@ static const char *default_out(Compilation *c) {
     const char *file = c->options->file, *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
     const char *dot = strrchr(base, '.');
     const char *stem = intern_n(base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
-    if (c->options->emit && strcmp(c->options->emit, "obj") == 0) return arena_printf(c->arena, "%s.o", stem);
-    return strcmp(stem, base) == 0 ? arena_printf(c->arena, "%s.out", stem) : stem;
+    if (c->options->emit && strcmp(c->options->emit, "obj") == 0)
+        return plain_name(c->arena, arena_printf(c->arena, "%s.o", stem));
+    return plain_name(c->arena, strcmp(stem, base) == 0 ? arena_printf(c->arena, "%s.out", stem) : stem);
 }
 
 /* Absolute folder of the source: where the finished program looks for data last. */
@@ -454,16 +482,22 @@ static int read_program(Compilation *c) {
     if (c->form == FORM_LOOPS) {
         c->program.loops = loops_parse(c->arena, c->diag, o->file, c->text, c->size, &c->program.loops_stage);
         if (!c->program.loops) return WRONG;
+        if (o->max_mem && c->program.loops_stage == LOOPS_PLANNED)
+            return usage_error("--max-mem: in %s every buffer has its place already", o->file);
         c->program.graph = c->program.loops->module;
         return -1;
     }
     Ast *tree = parse_source(c->arena, c->diag, o->file, c->text, c->size);
     if (wants(c, "ast")) {
         if (diag_errors(c->diag)) return WRONG;
-        FILE *out = o->out ? fopen(o->out, "w") : stdout;
-        if (!out) return usage_error("%s: %s", o->out, strerror(errno));
-        ast_print(tree, out);
-        return (o->out ? fclose(out) : fflush(out)) ? usage_error("%s", strerror(errno)) : OK;
+        char *text = NULL;
+        size_t size;
+        FILE *out = open_memstream(&text, &size);
+        if (out) ast_print(tree, out);
+        if (!out || fclose(out) != 0) return usage_error("out of memory");
+        int status = write_text(c, o->out, text);
+        free(text);
+        return status;
     }
     ElaborateOptions e = {o->defines.at, o->defines.n, o->max_batch, hash_bytes(c->text, c->size, 0)};
     c->program.graph = elaborate(c->arena, c->diag, tree, &e);
@@ -672,25 +706,40 @@ static int check_gradients(Compilation *c) {
     print_worst(&worst);
     printf("%d comparisons, %d beyond their bounds, %d of gradients that are not 0\n", sum.compared, sum.failed, sum.nonzero);
     if (sum.kinks) printf("%d at a kink or jump of the loss, where there is no derivative\n", sum.kinks);
-    if (gradcheck_skipped(check)) printf("%d gradients inside loops were not compared\n", gradcheck_skipped(check));
+    int skipped = gradcheck_skipped(check);
+    if (skipped)
+        printf("%d gradient%s inside loops %s not compared\n", skipped, skipped == 1 ? "" : "s", skipped == 1 ? "was" : "were");
     return status != OK ? status : sum.failed ? WRONG : OK;
 }
 
+/* Code for another machine can be made; its linker, libraries and runtime archive are not here. */
+static bool linked_here(const Options *o) {
+    struct utsname here;
+    if (!o->target || uname(&here) != 0 || strncmp(o->target, here.machine, strlen(here.machine)) == 0) return true;
+    usage_error("--target=%s: programs are linked for this machine, %s; --emit=obj makes the object for the other", o->target,
+                here.machine);
+    return false;
+}
+
 static int build_program(Compilation *c, const char *out, EmitKind kind) {
+    if (kind == EMIT_EXECUTABLE && !linked_here(c->options)) return WRONG;
     if (!run_passes(c, NULL)) return WRONG;
     if (!c->program.loops || c->program.loops_stage != LOOPS_PLANNED)
         return usage_error("after these passes the program is not at the last stage; --emit=graph or --emit=loops prints it");
     if (!known_function(c)) return WRONG;
+    if (c->options->no_fma)
+        c->program.graph->hash = hash_bytes("no fma", 6, c->program.graph->hash); /* other bits: no checkpoint fits both */
     ProgramTexts texts = program_texts(c);
     struct nn_program *program = program_make(c->arena, c->program.graph, c->program.loops, &texts);
     BackendOptions o = {.target = c->target,
                         .kind = kind,
                         .out = out,
-                        .only = c->options->only,
+                        .only = kind == EMIT_EXECUTABLE ? NULL : c->options->only,
                         .debug_lines = c->options->debug_lines,
                         .static_link = c->options->static_link,
                         .keep_temps = c->options->keep_temps,
                         .verify = c->options->passes.verify,
+                        .max_code = c->options->max_code,
                         .time = c->options->time_passes};
     return backend_compile(c->arena, c->diag, c->program.loops, program, &o) ? OK : WRONG;
 }
@@ -701,19 +750,19 @@ static bool make_folders(char *path) {
     for (char *s = path + 1; *s; s++) {
         if (*s != '/') continue;
         *s = 0;
-        bool ok = mkdir(path, 0777) == 0 || errno == EEXIST;
+        bool ok = mkdir(path, 0700) == 0 || errno == EEXIST;
         *s = '/';
         if (!ok) return false;
     }
     return true;
 }
 
-/* Where the compiled program is kept: by the text, the -D values, the CPU and this very nnc. */
+/* Where the compiled program is kept: by the text, the options that it depends on, the CPU and this very nnc. */
 static const char *cache_name(Compilation *c) {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     const char *folder = base && base[0] == '/'   ? arena_printf(c->arena, "%s/nnc", base)
                          : home && home[0] == '/' ? arena_printf(c->arena, "%s/.cache/nnc", home)
-                                                  : "/tmp/nnc";
+                                                  : arena_printf(c->arena, "/tmp/nnc-%ld", (long)getuid());
     uint64_t h = hash_bytes(c->text, c->size, 1);
     for (size_t i = 0; i < c->options->defines.n; i++) {
         h = hash_bytes(c->options->defines.at[i].name, strlen(c->options->defines.at[i].name), h);
@@ -721,20 +770,28 @@ static const char *cache_name(Compilation *c) {
     }
     const char *where = source_folder(c);
     h = hash_bytes(where, strlen(where), h);
-    h = hash_bytes(c->target->shown, strlen(c->target->shown), h ^ (uint64_t)c->options->max_batch);
+    h = hash_bytes(c->target->shown, strlen(c->target->shown), h);
+    const Options *o = c->options;
+    const char *passes = o->passes.passes ? o->passes.passes : "", *stop = o->passes.stop_after ? o->passes.stop_after : "";
+    const int64_t more[] = {o->max_batch, o->max_mem, o->debug_lines, o->static_link};
+    h = hash_bytes(more, sizeof more, hash_bytes(stop, strlen(stop), hash_bytes(passes, strlen(passes), h)));
     struct stat self;
     if (stat("/proc/self/exe", &self) == 0) h = hash_bytes(&self.st_mtim, sizeof self.st_mtim, h ^ (uint64_t)self.st_size);
     char *name = arena_printf(c->arena, "%s/%016" PRIx64, folder, h);
-    return make_folders(name) ? name : NULL;
+    if (!make_folders(name) || stat(folder, &self) != 0) return NULL;
+    errno = EPERM;
+    return self.st_uid == getuid() ? name : NULL; /* nobody else's programs are run */
 }
 
 static int run_cached(Compilation *c) {
     const char *program = cache_name(c);
-    if (!program) return usage_error("no folder to keep the compiled program in: %s", strerror(errno));
-    if (access(program, X_OK) != 0) {
+    if (!program) return usage_error("no folder of yours to keep the compiled program in: %s", strerror(errno));
+    const PipelineOptions *p = &c->options->passes; /* what shows the compiling wants it done again */
+    bool shown = p->print_after || p->print_after_all || p->print_changed || p->time_passes || c->options->verify_passes;
+    if (shown || access(program, X_OK) != 0) {
         int status = build_program(c, program, EMIT_EXECUTABLE);
-        diag_print(c->diag, stderr);
         if (status != OK) return status;
+        diag_print(c->diag, stderr);
     }
     char **argv = arena_make_n(c->arena, char *, (size_t)c->options->n_command + 2);
     argv[0] = arena_printf(c->arena, "%s", default_out(c)); /* what its messages and its help call it */
@@ -800,6 +857,8 @@ static int compile(Compilation *c) {
 static int format_program(Arena *a, int argc, char **argv) {
     const char *file = NULL, *out = NULL;
     for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) return print_help(stdout), OK;
+        if (strcmp(argv[i], "--version") == 0) return puts("nnc " VERSION), OK;
         if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
             out = argv[++i];
         else if (argv[i][0] == '-' || file)
@@ -815,8 +874,7 @@ static int format_program(Arena *a, int argc, char **argv) {
     return text ? write_text(&c, out, text) : WRONG;
 }
 
-int main(int argc, char **argv) {
-    Arena *a = arena_new();
+static int run_nnc(Arena *a, int argc, char **argv) {
     Options o = {0};
     if (argc > 1 && strcmp(argv[1], "fmt") == 0) return format_program(a, argc, argv);
     if (argc > 1 && strcmp(argv[1], "tune") == 0)
@@ -829,6 +887,8 @@ int main(int argc, char **argv) {
     c.form = has_suffix(o.file, ".graph") ? FORM_GRAPH : has_suffix(o.file, ".loops") ? FORM_LOOPS : FORM_SOURCE;
     if (c.form != FORM_SOURCE && o.defines.n)
         return usage_error("-D %s: a const is fixed in the program; %s comes after it", o.defines.at[0].name, o.file);
+    if (c.form != FORM_SOURCE && o.max_batch)
+        return usage_error("--max-batch: the bound is fixed in the program; %s comes after it", o.file);
     if (c.form != FORM_SOURCE && o.emit && strcmp(o.emit, "ast") == 0)
         return usage_error("--emit=ast: %s is no program's text", o.file);
     if (!read_file(a, o.file, &c.text, &c.size)) return WRONG;
@@ -837,6 +897,15 @@ int main(int argc, char **argv) {
         diag_print(c.diag, stderr);
     else if (diag_errors(c.diag))
         diag_print(c.diag, stderr);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    Arena *a = arena_new();
+    int status = run_nnc(a, argc, argv);
+    bool failed = ferror(stdout) != 0; /* of a text too long for stdio's buffer flush alone does not tell */
+    failed = fflush(stdout) != 0 || failed;
+    if (failed && status == OK) status = usage_error("standard output: cannot be written");
     arena_free(a);
     return status;
 }

@@ -18,11 +18,14 @@ prepare_packages() {
     fi
     echo "installing:$missing"
     $as_root apt-get update -q >/dev/null || true # an old list may do; the next line says if not
-    if ! DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -q --no-install-recommends $missing >"${TMPDIR:-/tmp}/nnc-install.log" 2>&1; then
-        cat "${TMPDIR:-/tmp}/nnc-install.log" >&2
+    log=$(mktemp)
+    if ! $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
         echo "Could not install:$missing" >&2
         exit 1
     fi
+    rm -f "$log"
 }
 
 build_packages="gcc libc6-dev pkg-config meson ninja-build flex bison llvm-19-dev libzstd-dev zlib1g-dev libjansson-dev libpng-dev libjpeg-dev libutf8proc-dev"

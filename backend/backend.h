@@ -67,6 +67,7 @@ typedef struct BackendOptions {
     bool keep_temps;     /* --keep-temps: the object (one, then) stays beside the executable */
     bool verify;         /* LLVM's verifier over what was emitted */
     bool time;           /* print the milliseconds of each part on standard error */
+    int64_t max_code;    /* instructions, estimated, that are compiled (E0926); 0: as many as take some ten seconds */
 } BackendOptions;
 
 /* Compiles; writes beside o->out and renames, so that a failure leaves an old file as it was. Errors (files, the linker) go to d: E0923... */
@@ -75,5 +76,9 @@ bool backend_compile(Arena *a, Diag *d, const LoopsProgram *p, const struct nn_p
 /* The runtime archive as found from the place of the running nnc: DIR/runtime/libnnc_rt.a (build folder) or DIR/../lib/nnc/libnnc_rt.a (installed).
  * NULL and an error (E0924) if there is none. */
 const char *backend_runtime(Arena *a, Diag *d);
+
+/* A device, a pipe, a folder, /dev/stdout (also where that leads to a file: a rename would replace the name in /dev): nothing that a new file may take
+ * the place of. */
+bool backend_is_special(const char *path);
 
 #endif

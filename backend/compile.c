@@ -73,7 +73,7 @@ static char *beside(Arena *a, const char *out, const char *suffix) {
 
 /* shown: the name in the message, which the user gave; NULL: standard output. */
 static bool write_bytes(Diag *d, const char *path, const char *shown, LLVMMemoryBufferRef from) {
-    FILE *f = path ? fopen(path, "wb") : stdout;
+    FILE *f = path ? fopen(path, backend_is_special(path) ? "ab" : "wb") : stdout;
     size_t n = LLVMGetBufferSize(from);
     bool ok = f != NULL;
     if (f && fwrite(LLVMGetBufferStart(from), 1, n, f) != n) ok = false;
@@ -83,14 +83,15 @@ static bool write_bytes(Diag *d, const char *path, const char *shown, LLVMMemory
     return ok;
 }
 
-/* A device, a pipe or a folder: nothing that a new file may take the place of. */
-static bool is_special(const char *path) {
+bool backend_is_special(const char *path) {
     struct stat st;
+    bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+    if (link && (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0)) return true;
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
 static bool write_renamed(Arena *a, Diag *d, const char *out, LLVMMemoryBufferRef from) {
-    if (!out || is_special(out)) return write_bytes(d, out, out, from);
+    if (!out || backend_is_special(out)) return write_bytes(d, out, out, from);
     char *temp = beside(a, out, ".tmp");
     if (!write_bytes(d, temp, out, from)) {
         unlink(temp);
@@ -104,7 +105,7 @@ static bool write_renamed(Arena *a, Diag *d, const char *out, LLVMMemoryBufferRe
 
 static bool write_executable(Arena *a, Diag *d, const Queue *q) {
     const BackendOptions *o = q->units->options;
-    if (is_special(o->out)) {
+    if (backend_is_special(o->out)) {
         diag_error(d, (Loc){0}, 923, "%s: cannot be written: it is there and is not a regular file", o->out);
         return false;
     }
@@ -154,6 +155,21 @@ static void print_times(Arena *a, const Queue *q, double since) {
         fprintf(stderr, "%10.2f ms  backend:     %s\n", parts[i].ms, parts[i].name);
 }
 
+/* What LLVM would take minutes for is said before. */
+static bool too_large(Diag *d, const EmitPlan *plan, const BackendOptions *o) {
+    enum { CODE_MOST = 800000 };
+    int64_t most = o->max_code ? o->max_code : CODE_MOST;
+    if (plan->work <= most || !plan->largest) return false;
+    const Func *f = plan->largest->func;
+    diag_error(d, f->loc, 926,
+               "the program is too large: it comes to about %" PRId64 " instructions, most of them in @%s, and at most %" PRId64
+               " are compiled",
+               plan->work, f->name, most);
+    diag_note(d, (Loc){0}, "`scan` and `repeat` run instead of being copied; --max-code=%" PRId64 " compiles it as it is",
+              plan->work);
+    return true;
+}
+
 bool backend_compile(Arena *a, Diag *d, const LoopsProgram *p, const struct nn_program *program, const BackendOptions *o) {
     if (!o->out && o->kind >= EMIT_OBJECT) bug("an object needs a file name");
     const char *why;
@@ -168,6 +184,10 @@ bool backend_compile(Arena *a, Diag *d, const LoopsProgram *p, const struct nn_p
     Units units = {.options = o, .program = program, .source = intern(p->module->source ? p->module->source : "program.nn")};
     units.plan = emit_plan(own, p, o->only, o->debug_lines, o->kind != EMIT_EXECUTABLE || o->keep_temps);
     t = lap(o, "plan of units", t);
+    if (too_large(d, units.plan, o)) {
+        arena_free(own);
+        return false;
+    }
     size_t n = (size_t)units.plan->n_units;
     Queue q = {.units = &units, .made = arena_make_n(own, LLVMMemoryBufferRef, n), .times = arena_make_n(own, UnitTimes, n)};
     make_units(&q);

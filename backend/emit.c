@@ -32,13 +32,35 @@ LLVMTypeRef emit_vector(LLVMTypeRef t, int lanes) { return lanes == 1 ? t : LLVM
 
 LLVMBasicBlockRef emit_block(Emit *e, const char *name) { return LLVMAppendBasicBlockInContext(e->ctx, e->fn, name); }
 
+LLVMValueRef emit_slot(Emit *e, LLVMTypeRef type, const char *name) {
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+    LLVMValueRef first = LLVMGetFirstInstruction(e->entry);
+    if (first)
+        LLVMPositionBuilderBefore(e->b, first);
+    else
+        LLVMPositionBuilderAtEnd(e->b, e->entry);
+    LLVMValueRef p = LLVMBuildAlloca(e->b, type, name);
+    LLVMPositionBuilderAtEnd(e->b, here);
+    return p;
+}
+
 LLVMValueRef emit_i64(Emit *e, int64_t k) { return LLVMConstInt(e->i64, (uint64_t)k, 1); }
 
-LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args) {
+/* The declaration; LLVM finds one by making its name with the types in it, so the last ones are kept. */
+static LLVMValueRef intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types) {
+    LLVMTypeRef first = n_types ? types[0] : NULL, second = n_types > 1 ? types[1] : NULL;
+    size_t kept = sizeof e->intrinsic / sizeof *e->intrinsic;
+    Intrinsic *k = &e->intrinsic[((uintptr_t)name + ((uintptr_t)first >> 4) * 31 + ((uintptr_t)second >> 4) * 7) % kept];
+    if (k->fn && k->name == name && k->first == first && k->second == second) return k->fn;
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     if (!id) bug("LLVM has no intrinsic %s", name);
-    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->module, id, types, (size_t)n_types);
-    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, types, (size_t)n_types), fn, args, (unsigned)n, "");
+    *k = (Intrinsic){name, first, second, LLVMGetIntrinsicDeclaration(e->module, id, types, (size_t)n_types)};
+    return k->fn;
+}
+
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args) {
+    LLVMValueRef fn = intrinsic(e, name, n_types, types);
+    return LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, (unsigned)n, "");
 }
 
 static void add_attribute(Emit *e, LLVMValueRef fn, LLVMAttributeIndex at, const char *name, uint64_t value) {
@@ -276,7 +298,7 @@ static void reset_kernel(Emit *e) {
     memset(e->bind, 0, (size_t)e->step->n_vars * sizeof *e->bind);
     memset(e->cell, 0, (size_t)e->step->n_temps * sizeof *e->cell);
     memset(e->buffer, 0, e->step->buffers.n * sizeof *e->buffer);
-    e->known.n = 0;
+    emit_forget(e);
     e->facts.n = 0;
     e->depth = 0;
     e->lanes = 1;
@@ -333,7 +355,8 @@ static void emit_kernel(Emit *e, int which) {
     LLVMBasicBlockRef body = emit_block(e, "body");
     LLVMBuildBr(e->b, body);
     LLVMPositionBuilderAtEnd(e->b, body);
-    emit_variants(e, &c->node->body, NULL);
+    e->top = &c->node->body;
+    emit_variants(e, e->top, NULL);
     LLVMBuildRetVoid(e->b);
     end_subprogram(e);
     /* the branch stays the last of the entry: allocas were put before it */

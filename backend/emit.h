@@ -63,12 +63,32 @@ typedef struct Lin {
     int64_t min, max; /* bounds known when compiling; INT64_MIN / INT64_MAX: none */
 } Lin;
 
-/* Pointers and indices already computed: (from, base, factor) -> value, while its scope is open. */
+/* Pointers and indices already computed: from + base * factor (emit_known.c). */
 typedef struct Known {
-    LLVMValueRef from, base;
+    LLVMValueRef from, base; /* NULL: no such part; base NULL: the factor itself is added */
     int64_t factor;
     LLVMValueRef value;
+    LLVMBasicBlockRef block; /* where it was made */
+    bool open;               /* its scope is */
+    int before;              /* in its chain: index + 1, or 0 */
 } Known;
+
+/* What was loaded from `from`, or `from` in all lanes. */
+typedef struct Fresh {
+    LLVMValueRef from, mask;
+    LLVMTypeRef type;
+    LLVMBasicBlockRef block;
+    int64_t writes; /* e->writes then */
+    LLVMValueRef value;
+} Fresh;
+
+enum { KNOWN_CHAINS = 256, FRESH = 512 };
+
+typedef struct Intrinsic {
+    const char *name;
+    LLVMTypeRef first, second;
+    LLVMValueRef fn;
+} Intrinsic;
 
 /* -g: a file of the source, and the part of the subprogram `around` that comes from it. */
 typedef struct FileScope {
@@ -107,6 +127,12 @@ typedef struct Kernel {
     int unit;               /* the LLVM module that it is in */
 } Kernel;
 
+/* Of a table: the kernel that has this key or this name (-1: none yet). */
+typedef struct Entry {
+    const char *text; /* interned; NULL: free */
+    int kernel;
+} Entry;
+
 enum { EMIT_OUTER_MOST = 16 };
 
 typedef struct EmitPlan {
@@ -117,6 +143,10 @@ typedef struct EmitPlan {
     Vec(KernelCall) calls; /* of all steps, in the order of their nodes */
     size_t *first_call;    /* by index of step, and behind the last one the number of calls */
     Vec(Kernel) kernels;
+    Entry *entry; /* open addressing, by the address of the text */
+    size_t n_entries;
+    int64_t work;          /* about how many instructions the program has */
+    const Step *largest;   /* the step with most of them */
     int64_t largest_batch; /* of all steps: kernels of several steps may be one function */
     int n_units;
 } EmitPlan;
@@ -156,8 +186,13 @@ typedef struct Emit {
     int lanes; /* of the vector loop around; 1: none */
     LLVMValueRef mask;
     Loc stmt_loc;    /* of the statement being emitted */
+    const Body *top; /* of the kernel */
     bool shared_out; /* inside a parallel loop already */
     Vec(Known) known;
+    int known_chain[KNOWN_CHAINS];
+    Fresh fresh[FRESH];
+    int64_t writes; /* stores emitted so far */
+    Intrinsic intrinsic[32];
     Vec(Fact) facts;
     bool rolled;          /* unrolled loops stay loops: they read copies of accumulators (emit_rolled.c) */
     bool frugal;          /* in a variant of the code that seldom runs: no unrolling for speed */
@@ -185,6 +220,7 @@ LLVMTypeRef emit_elem(Emit *e, Elem elem);          /* as an SSA value: bool is 
 LLVMTypeRef emit_memory_elem(Emit *e, Elem elem);   /* in memory: bool is i8 */
 LLVMTypeRef emit_vector(LLVMTypeRef t, int lanes);  /* t itself for one lane */
 LLVMBasicBlockRef emit_block(Emit *e, const char *name);
+LLVMValueRef emit_slot(Emit *e, LLVMTypeRef type, const char *name); /* an alloca at the start of the kernel */
 LLVMValueRef emit_i64(Emit *e, int64_t k);
 /* Calls an intrinsic of LLVM, overloaded on the given types. */
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args);
@@ -198,11 +234,19 @@ void emit_fault(Emit *e, int kind, Loc loc, LLVMValueRef value, LLVMValueRef bou
 
 /* ---- emit_same.c ---- */
 /* The kernel as a text that is the same (interned) for kernels that can be one function. */
-const char *emit_kernel_key(Arena *a, const KernelCall *c, bool debug_lines);
+const char *emit_kernel_key(const KernelCall *c, bool debug_lines);
 
-/* ---- emit_index.c ---- */
+/* ---- emit_known.c ---- */
 int emit_scope(Emit *e); /* opens a scope of known pointers */
 void emit_scope_end(Emit *e, int mark);
+LLVMValueRef emit_known(Emit *e, LLVMValueRef from, LLVMValueRef base, int64_t factor); /* NULL: not known here */
+LLVMValueRef emit_know(Emit *e, LLVMValueRef from, LLVMValueRef base, int64_t factor, LLVMValueRef value);
+LLVMValueRef emit_fresh(Emit *e, LLVMValueRef from, LLVMValueRef mask,
+                        LLVMTypeRef type); /* what emit_remember was told, or NULL */
+LLVMValueRef emit_remember(Emit *e, LLVMValueRef from, LLVMValueRef mask, LLVMTypeRef type, LLVMValueRef value);
+void emit_forget(Emit *e); /* all of it */
+
+/* ---- emit_index.c ---- */
 void emit_bind(Emit *e, const Var *v, LLVMValueRef base, int64_t offset, int64_t min, int64_t max);
 Lin emit_lin(Emit *e, const Affine *x, bool load);                            /* load: with Bind.inside */
 bool emit_affine_range(Emit *e, const Affine *x, int64_t *min, int64_t *max); /* false: no bounds on some side */

@@ -21,9 +21,11 @@ LLVMValueRef emit_splat_value(Emit *e, LLVMValueRef scalar, int lanes) {
         for (int i = 0; i < lanes; i++) all[i] = scalar;
         return LLVMConstVector(all, (unsigned)lanes);
     }
+    LLVMValueRef old = emit_fresh(e, scalar, NULL, t);
+    if (old) return old;
     LLVMValueRef one = LLVMBuildInsertElement(e->b, LLVMGetPoison(t), scalar, LLVMConstInt(e->i64, 0, 0), "");
     LLVMValueRef all = LLVMConstNull(LLVMVectorType(e->i32, (unsigned)lanes));
-    return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(t), all, "");
+    return emit_remember(e, scalar, NULL, t, LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(t), all, ""));
 }
 
 Val emit_splat(Emit *e, Val v) { return v.lanes == 1 ? (Val){emit_splat_value(e, v.v, e->lanes), e->lanes} : v; }

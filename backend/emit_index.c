@@ -2,7 +2,7 @@
  * emit_index.c - affine indices, addresses, loads and stores.
  *
  * An index is a Lin: constant + sum of base * factor, where a base is an i64 made once. An address is the buffer's pointer advanced by one term after the other, outer
- * variables first, and the constant last. Each partial address is remembered (e->known) until the scope ends in which it was computed:
+ * variables first, and the constant last. Each partial address is remembered (emit_known.c):
  *
  *   %x[ii + 3, k]  of f32[.., 784]:   p1 = x + ii * 3136    p2 = p1 + k * 4    load p2 + 9408
  *
@@ -18,39 +18,30 @@
 
 #include <math.h>
 
-/* ---- what is already computed ---- */
-
-int emit_scope(Emit *e) { return (int)e->known.n; }
-
-void emit_scope_end(Emit *e, int mark) { e->known.n = (size_t)mark; }
-
-static LLVMValueRef known_find(const Emit *e, LLVMValueRef from, LLVMValueRef base, int64_t factor) {
-    for (size_t i = e->known.n; i-- > 0;) {
-        const Known *k = &e->known.at[i];
-        if (k->from == from && k->base == base && k->factor == factor) return k->value;
-    }
-    return NULL;
-}
-
-static LLVMValueRef known_add(Emit *e, LLVMValueRef from, LLVMValueRef base, int64_t factor, LLVMValueRef value) {
-    vec_push(e->arena, &e->known, ((Known){from, base, factor, value}));
-    return value;
-}
+/* ---- sums of what is known (emit_known.c) ---- */
 
 /* base * factor */
 static LLVMValueRef scaled(Emit *e, LLVMValueRef base, int64_t factor) {
     if (factor == 1) return base;
-    LLVMValueRef old = known_find(e, NULL, base, factor);
+    LLVMValueRef old = emit_known(e, NULL, base, factor);
     if (old) return old;
-    return known_add(e, NULL, base, factor, LLVMBuildNSWMul(e->b, base, emit_i64(e, factor), ""));
+    return emit_know(e, NULL, base, factor, LLVMBuildNSWMul(e->b, base, emit_i64(e, factor), ""));
 }
 
 static LLVMValueRef bytes_on(Emit *e, LLVMValueRef p, LLVMValueRef bytes) { return LLVMBuildGEP2(e->b, e->i8, p, &bytes, 1, ""); }
 
 static LLVMValueRef advanced(Emit *e, LLVMValueRef p, LLVMValueRef base, int64_t factor) {
-    LLVMValueRef old = known_find(e, p, base, factor);
+    LLVMValueRef old = emit_known(e, p, base, factor);
     if (old) return old;
-    return known_add(e, p, base, factor, bytes_on(e, p, scaled(e, base, factor)));
+    return emit_know(e, p, base, factor, bytes_on(e, p, scaled(e, base, factor)));
+}
+
+/* p + bytes */
+static LLVMValueRef displaced(Emit *e, LLVMValueRef p, int64_t bytes) {
+    if (!bytes) return p;
+    LLVMValueRef old = emit_known(e, p, NULL, bytes);
+    if (old) return old;
+    return emit_know(e, p, NULL, bytes, bytes_on(e, p, emit_i64(e, bytes)));
 }
 
 /* ---- affine indices ---- */
@@ -176,8 +167,7 @@ static Access address(Emit *e, const Buffer *b, const Affine *const *index, bool
     LLVMValueRef p = e->buffer[b->id];
     if (!p) bug("buffer %s has no address in this kernel", b->name);
     for (int i = 0; i < l.n; i++) p = advanced(e, p, l.term[i].base, l.term[i].factor * size);
-    if (l.constant) p = bytes_on(e, p, emit_i64(e, l.constant * size));
-    return (Access){p, l.lane_factor, l.vec};
+    return (Access){displaced(e, p, l.constant * size), l.lane_factor, l.vec};
 }
 
 /* Element offsets of all lanes. */
@@ -245,6 +235,15 @@ static LLVMValueRef load_vector(Emit *e, const Access *a, LLVMTypeRef memory, un
     return load_lanes(e, a, memory, size);
 }
 
+/* One element, or lanes side by side; where the mask is off, 0. */
+static LLVMValueRef load_line(Emit *e, const Access *a, LLVMTypeRef memory, unsigned size, LLVMValueRef mask) {
+    LLVMTypeRef t = emit_vector(memory, a->stride ? e->lanes : 1);
+    LLVMValueRef old = emit_fresh(e, a->at, mask, t);
+    if (old) return old;
+    LLVMValueRef v = a->stride ? load_vector(e, a, memory, size, mask, NULL) : load_scalar(e, memory, a->at, size);
+    return emit_remember(e, a->at, mask, t, v);
+}
+
 /* Memory form to value form and back: only bool differs. */
 static Val from_memory(Emit *e, Elem elem, Val v) {
     if (elem != BOOL) return v;
@@ -258,13 +257,19 @@ static LLVMValueRef to_memory(Emit *e, Elem elem, Val v) {
 
 /* ---- guards ---- */
 
+/* Where both masks are set. */
+static LLVMValueRef common(Emit *e, LLVMValueRef a, LLVMValueRef b) {
+    LLVMValueRef old = emit_fresh(e, a, b, LLVMTypeOf(a));
+    return old ? old : emit_remember(e, a, b, LLVMTypeOf(a), LLVMBuildAnd(e->b, a, b, ""));
+}
+
 static Val both(Emit *e, Val a, Val b) {
     if (!a.v) return b;
     if (a.lanes != b.lanes) {
         a = emit_splat(e, a);
         b = emit_splat(e, b);
     }
-    return (Val){LLVMBuildAnd(e->b, a.v, b.v, ""), a.lanes};
+    return (Val){common(e, a.v, b.v), a.lanes};
 }
 
 /* 0 <= index < size on every axis where that is not certain; .v NULL: certain everywhere. */
@@ -275,9 +280,11 @@ static Val inside(Emit *e, const Buffer *b, const Affine *const *index) {
         if (l.min >= 0 && !b->dim[i].batch && l.max < b->dim[i].n) continue;
         Val x = lin_value(e, &l);
         LLVMValueRef size = emit_i64(e, b->dim[i].n);
-        if (b->dim[i].batch) size = LLVMBuildMul(e->b, e->bind[e->step->batch->id].base, size, "");
+        if (b->dim[i].batch) size = scaled(e, e->bind[e->step->batch->id].base, b->dim[i].n);
         if (x.lanes > 1) size = emit_splat_value(e, size, x.lanes);
-        ok = both(e, ok, (Val){LLVMBuildICmp(e->b, LLVMIntULT, x.v, size, ""), x.lanes});
+        LLVMValueRef less = emit_fresh(e, x.v, size, e->i1);
+        if (!less) less = emit_remember(e, x.v, size, e->i1, LLVMBuildICmp(e->b, LLVMIntULT, x.v, size, ""));
+        ok = both(e, ok, (Val){less, x.lanes});
     }
     return ok;
 }
@@ -307,9 +314,11 @@ static Val load_guarded(Emit *e, const Expr *x, Val ok) {
     bool uniform = !a.vec && !a.stride;
     if (ok.lanes > 1 || a.vec || (a.stride != 0 && a.stride != 1)) {
         LLVMValueRef mask = emit_splat(e, ok).v;
-        if (e->mask) mask = LLVMBuildAnd(e->b, mask, e->mask, "");
+        if (e->mask) mask = common(e, mask, e->mask);
         if (uniform) a.vec = LLVMConstNull(LLVMVectorType(e->i64, (unsigned)e->lanes));
-        return (Val){load_vector(e, &a, memory, size, mask, else_value(e, x, memory, e->lanes)), e->lanes};
+        LLVMValueRef other = else_value(e, x, memory, e->lanes);
+        if (a.vec || a.stride != 1 || !LLVMIsNull(other)) return (Val){load_vector(e, &a, memory, size, mask, other), e->lanes};
+        return (Val){load_line(e, &a, memory, size, mask), e->lanes};
     }
     int lanes = uniform ? 1 : e->lanes;
     a.at = LLVMBuildSelect(e->b, ok.v, a.at, zeros(e), "");
@@ -327,8 +336,10 @@ Val emit_load(Emit *e, const Expr *x) {
     LLVMTypeRef memory = emit_memory_elem(e, b->elem);
     unsigned size = (unsigned)elem_size(b->elem);
     Access a = address(e, b, x->index, true);
-    if (!a.vec && !a.stride) return from_memory(e, b->elem, (Val){load_scalar(e, memory, a.at, size), 1});
-    return from_memory(e, b->elem, (Val){load_vector(e, &a, memory, size, e->mask, NULL), e->lanes});
+    if (a.vec || (a.stride != 0 && a.stride != 1))
+        return from_memory(e, b->elem, (Val){load_vector(e, &a, memory, size, e->mask, NULL), e->lanes});
+    LLVMValueRef v = load_line(e, &a, memory, size, a.stride ? e->mask : NULL);
+    return from_memory(e, b->elem, (Val){v, a.stride ? e->lanes : 1});
 }
 
 /* ---- stores ---- */
@@ -344,6 +355,7 @@ void emit_store_value(Emit *e, const Stmt *s, Val value) {
     Access a = address(e, b, s->index, false);
     LLVMTypeRef memory = emit_memory_elem(e, b->elem);
     unsigned size = (unsigned)elem_size(b->elem);
+    e->writes++;
     if (e->lanes == 1 || (!a.vec && !a.stride && value.lanes == 1 && !e->mask)) {
         store_plain(e, to_memory(e, b->elem, value), a.at, size);
         return;
@@ -390,17 +402,9 @@ static int64_t acc_count(const Temp *t) {
 
 /* Scalars are kept as they are, vectors side by side; behind an array there is room for a vector that reaches over its end. */
 static LLVMValueRef acc_memory(Emit *e, const Temp *t, int lanes) {
-    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
-    LLVMValueRef first = LLVMGetFirstInstruction(e->entry);
-    if (first)
-        LLVMPositionBuilderBefore(e->b, first);
-    else
-        LLVMPositionBuilderAtEnd(e->b, e->entry);
     int64_t room = acc_count(t) + (lanes == 1 && t->rank ? 64 : 0);
-    LLVMValueRef p =
-        LLVMBuildAlloca(e->b, LLVMArrayType2(emit_vector(emit_memory_elem(e, t->elem), lanes), (uint64_t)room), t->name);
+    LLVMValueRef p = emit_slot(e, LLVMArrayType2(emit_vector(emit_memory_elem(e, t->elem), lanes), (uint64_t)room), t->name);
     LLVMSetAlignment(p, 64);
-    LLVMPositionBuilderAtEnd(e->b, here);
     return p;
 }
 
@@ -452,7 +456,7 @@ static Access acc_address(Emit *e, const Temp *t, const Affine *const *index) {
     }
     LLVMValueRef p = c->memory;
     for (int i = 0; i < l.n; i++) p = advanced(e, p, l.term[i].base, l.term[i].factor * size);
-    if (l.constant) p = bytes_on(e, p, emit_i64(e, l.constant * size));
+    p = displaced(e, p, l.constant * size);
     if (c->lanes > 1 && (l.lane_factor || l.vec)) bug("%s, made inside the vector loop, is indexed by lane", t->name);
     return (Access){p, l.lane_factor, l.vec};
 }

@@ -3,8 +3,9 @@
  *
  *   for i in lo..limit               if (lo < limit) do { body } while ((i += step) < limit): one test a turn, and a place before the loop for what is invariant
  *   ... of one turn or none          the body with i a constant; nothing
- *   parallel (directly nested ones   thread t of T takes turns [n t / T, n (t + 1) / T) of all n; the indices count up with carries, without division
- *     with independent limits: one space)
+ *   parallel (directly nested ones   whatever turns of all n nn_turns hands out; inside a serial loop thread t of T takes [n t / T, n (t + 1) / T). The indices count up
+ *     with independent limits: one   with carries, without division
+ *     space)
  *   vector W                         whole vectors in a loop (unrolled where the body indexes an accumulator with the variable), and what is left: with masks where the
  *                                    machine has them, else in vectors of half the width, and half of that, or one by one
  *   unroll                           the body once a turn, the variable a constant; turns that may not exist are guarded (or harmless: emit_variant.c)
@@ -469,6 +470,64 @@ static void parallel_space(Emit *e, const Stmt **nest, Span *spans, LLVMValueRef
     close_loop(e, &c, end, 1);
 }
 
+/* Some turns of a shared space. */
+typedef struct Part {
+    LLVMValueRef begin, end, total;
+    LLVMValueRef end_at;           /* where nn_turns puts `end`; NULL: each thread has a fixed part */
+    LLVMBasicBlockRef again, done; /* what follows: another part, or nothing */
+} Part;
+
+/* Thread t of T has turns [n t / T, n (t + 1) / T) of n. */
+static Part fixed_part(Emit *e, LLVMValueRef total) {
+    LLVMBasicBlockRef mine = emit_block(e, "mine"), done = emit_block(e, "done");
+    LLVMValueRef behind = LLVMBuildNSWAdd(e->b, e->thread, emit_i64(e, 1), "");
+    Part p = {.begin = share(e, total, e->thread), .end = share(e, total, behind), .done = done};
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, p.begin, p.end, ""), mine, done);
+    LLVMPositionBuilderAtEnd(e->b, mine);
+    return p;
+}
+
+static LLVMValueRef ask_turns(Emit *e, const Part *p, bool first) {
+    LLVMTypeRef params[] = {e->ptr, e->i64, e->i64, e->ptr};
+    LLVMValueRef fn = emit_function(e, "nn_turns", e->i64, 4, params),
+                 args[] = {e->call, p->total, emit_i64(e, first), p->end_at};
+    return LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, 4, "");
+}
+
+/* What nn_turns hands out, until nothing is left. */
+static Part next_part(Emit *e, LLVMValueRef total) {
+    Part p = {.total = total, .end_at = emit_slot(e, e->i64, "end")};
+    LLVMValueRef first = ask_turns(e, &p, true);
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b), mine = emit_block(e, "mine");
+    p.again = emit_block(e, "again");
+    p.done = emit_block(e, "done");
+    LLVMBuildBr(e->b, p.again);
+    LLVMPositionBuilderAtEnd(e->b, p.again);
+    p.begin = LLVMBuildPhi(e->b, e->i64, "");
+    LLVMAddIncoming(p.begin, &first, &from, 1);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, p.begin, emit_i64(e, 0), ""), mine, p.done);
+    LLVMPositionBuilderAtEnd(e->b, mine);
+    p.end = LLVMBuildLoad2(e->b, e->i64, p.end_at, "");
+    return p;
+}
+
+static void end_part(Emit *e, const Part *p) {
+    if (p->end_at) {
+        LLVMValueRef next = ask_turns(e, p, false);
+        LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+        LLVMAddIncoming(p->begin, &next, &here, 1);
+    }
+    LLVMBuildBr(e->b, p->end_at ? p->again : p->done);
+    LLVMPositionBuilderAtEnd(e->b, p->done);
+}
+
+/* Directly in the kernel? Inside a serial loop turns may need what the same ones did in the turn before of that: there each thread always has the same. */
+static bool at_top(const Emit *e, const Stmt *s) {
+    for (const Stmt *t = e->top->first; t; t = t->next)
+        if (t == s) return true;
+    return false;
+}
+
 static void parallel(Emit *e, const Stmt *s) {
     if (e->shared_out) {
         serial(e, s);
@@ -485,17 +544,13 @@ static void parallel(Emit *e, const Stmt *s) {
         turns[i] = count_turns(e, nest[i], &spans[i]);
         total = total ? LLVMBuildNSWMul(e->b, total, turns[i], "") : turns[i];
     }
-    LLVMValueRef begin = share(e, total, e->thread), end = share(e, total, LLVMBuildNSWAdd(e->b, e->thread, emit_i64(e, 1), ""));
-    LLVMBasicBlockRef mine = emit_block(e, "mine"), done = emit_block(e, "done");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, begin, end, ""), mine, done);
-    LLVMPositionBuilderAtEnd(e->b, mine);
+    Part part = at_top(e, s) ? next_part(e, total) : fixed_part(e, total);
     int scope = emit_scope(e);
     e->shared_out = true;
-    parallel_space(e, nest, spans, turns, n, begin, end);
+    parallel_space(e, nest, spans, turns, n, part.begin, part.end);
     e->shared_out = false;
     emit_scope_end(e, scope);
-    LLVMBuildBr(e->b, done);
-    LLVMPositionBuilderAtEnd(e->b, done);
+    end_part(e, &part);
 }
 
 /* ---- all loops ---- */

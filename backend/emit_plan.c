@@ -3,7 +3,7 @@
  * (emit_same.c), and how they are shared out among LLVM modules.
  *
  * UNITS. LLVM compiles a module on one thread, and two modules of two contexts on two. So the kernels of a program are put into units of about the same work, each a
- * module with its own context, and object.c compiles units on as many threads as there are cores. How many units there are and what is in them follows from the
+ * module with its own context, and compile.c makes them on as many threads as there are cores. How many units there are and what is in them follows from the
  * program alone, so the bytes of the result do not depend on the machine's cores. Unit 0 also holds the steps and the tables of the program.
  */
 #include "emit.h"
@@ -15,14 +15,15 @@
 
 typedef struct Uses {
     Arena *arena;
-    bool *buffer; /* by id */
+    int *buffer; /* by id: the last kernel seen that uses it */
+    int kernel;
     Vec(Buffer *) list;
     Vec(int64_t) sites;
 } Uses;
 
 static void use_buffer(Uses *u, Buffer *b) {
-    if (u->buffer[b->id]) return;
-    u->buffer[b->id] = true;
+    if (u->buffer[b->id] == u->kernel) return;
+    u->buffer[b->id] = u->kernel;
     vec_push(u->arena, &u->list, b);
 }
 
@@ -98,8 +99,8 @@ static void find_pieces(Arena *a, KernelCall *c) {
 
 /* ---- work ---- */
 
-/* LONG_OP: a function written out, its rare cases and the masked vector at the end; by the time that LLVM takes for it. */
-enum { HEAVY = 1 << 24, LONG_OP = 200 };
+/* KERNEL_WORK: what a function costs by itself. LONG_OP: a function written out, its rare cases and the masked vector at the end; by the time that LLVM takes for it. */
+enum { HEAVY = 1 << 24, LONG_OP = 200, KERNEL_WORK = 120 };
 
 static int64_t expr_work(const Expr *x) {
     int64_t n = emit_long_op(x) ? LONG_OP : 1;
@@ -141,32 +142,54 @@ typedef struct Planning {
     const Step *step;
     const Var *outer[EMIT_OUTER_MOST]; /* variables of the step's loops around */
     int n_outer;
+    int *used; /* by buffer id: Uses.buffer */
+    int n_kernels;
 } Planning;
+
+/* The kernel that an interned text belongs to, as its key or its name; -1: none yet. */
+static int *entry(EmitPlan *p, const char *text) {
+    size_t at = (uintptr_t)text / 16 * 0x9e3779b97f4a7c15u >> 20;
+    for (;; at++) {
+        Entry *e = &p->entry[at % p->n_entries];
+        if (e->text && e->text != text) continue;
+        if (!e->text) *e = (Entry){text, -1};
+        return &e->kernel;
+    }
+}
+
+/* Room for two texts of each kernel that may come: the table is at most half full. */
+static void make_entries(EmitPlan *p, size_t n_nodes) {
+    p->n_entries = 4 * n_nodes + 64;
+    p->entry = arena_make_n(p->arena, Entry, p->n_entries);
+}
+
+static size_t count_kernels(StepNode *const *at, size_t n) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) count += at[i]->kind == STEP_KERNEL ? 1 : count_kernels(at[i]->nodes.at, at[i]->nodes.n);
+    return count;
+}
 
 /* Names are unique within a step, and steps have names of their own; still, a name that is there already gets a number. */
 static const char *unique_name(EmitPlan *p, const char *name) {
     const char *found = name;
-    for (int n = 2;; n++) {
-        bool taken = false;
-        for (size_t i = 0; i < p->kernels.n && !taken; i++) taken = p->kernels.at[i].name == found;
-        if (!taken) return found;
-        found = intern_printf("%s.same%d", name, n);
-    }
+    for (int n = 2; *entry(p, found) >= 0; n++) found = intern_printf("%s.same%d", name, n);
+    return found;
 }
 
 static int kernel_of(EmitPlan *p, const KernelCall *c) {
-    const char *key = emit_kernel_key(p->arena, c, p->debug_lines);
-    for (size_t i = 0; i < p->kernels.n; i++)
-        if (p->kernels.at[i].key == key) return (int)i;
+    const char *key = emit_kernel_key(c, p->debug_lines);
+    int *found = entry(p, key), which = (int)p->kernels.n;
+    if (*found >= 0) return *found;
     const char *name = unique_name(p, intern_printf("%s.%s", c->step->func->name, c->node->name));
+    *found = *entry(p, name) = which;
     vec_push(p->arena, &p->kernels,
-             ((Kernel){.key = key, .name = name, .call = (int)p->calls.n, .work = 40 + body_work(&c->node->body)}));
-    return (int)p->kernels.n - 1;
+             ((Kernel){.key = key, .name = name, .call = (int)p->calls.n, .work = KERNEL_WORK + body_work(&c->node->body)}));
+    return which;
 }
 
 static void plan_kernel(Planning *s, const StepNode *node) {
     EmitPlan *p = s->plan;
-    Uses u = {.arena = p->arena, .buffer = arena_make_n(p->arena, bool, s->step->buffers.n + 1)};
+    Uses u = {.arena = p->arena, .buffer = s->used, .kernel = ++s->n_kernels};
     use_body(&u, &node->body);
     KernelCall c = {.step = s->step,
                     .node = node,
@@ -203,7 +226,7 @@ static void plan_nodes(Planning *s, StepNode *const *at, size_t n) {
 /* ---- units ---- */
 
 /* A unit costs about as much as 500 of work by itself: that is what the size of units is chosen by, and that there are several even of a small program. */
-enum { UNIT_WORK = 6000, UNITS_MOST = 64, TABLES_WORK = 1000, CALL_WORK = 40 };
+enum { UNIT_WORK = 9000, UNITS_MOST = 64, TABLES_WORK = 1000, CALL_WORK = 40 };
 
 static int heavier(const void *x, const void *y) {
     const Kernel *a = *(Kernel *const *)x, *b = *(Kernel *const *)y;
@@ -219,7 +242,9 @@ static void share_out(EmitPlan *p, int units_most) {
         total += p->kernels.at[i].work;
         order[i] = &p->kernels.at[i];
     }
+    p->work = total + CALL_WORK * (int64_t)p->calls.n;
     int64_t n = (total + UNIT_WORK - 1) / UNIT_WORK;
+    if (n > 1) n += n % 2; /* so that two cores have the same to do */
     p->n_units = n < 1 ? 1 : n > units_most ? units_most : (int)n;
     qsort(order, p->kernels.n, sizeof *order, heavier);
     work[0] = TABLES_WORK + CALL_WORK * (int64_t)p->calls.n; /* the tables and the steps */
@@ -236,13 +261,25 @@ EmitPlan *emit_plan(Arena *a, const LoopsProgram *program, const char *only, boo
     EmitPlan *p = arena_make(a, EmitPlan);
     *p = (EmitPlan){.arena = a, .program = program, .only = only, .debug_lines = debug_lines};
     p->first_call = arena_make_n(a, size_t, program->steps.n + 1);
+    size_t n_kernels = 0;
+    for (size_t i = 0; i < program->steps.n; i++)
+        n_kernels += count_kernels(program->steps.at[i]->nodes.at, program->steps.at[i]->nodes.n);
+    make_entries(p, n_kernels);
+    int64_t most = 0;
     for (size_t i = 0; i < program->steps.n; i++) {
         Step *step = program->steps.at[i];
         if (step->batch_bound > p->largest_batch) p->largest_batch = step->batch_bound;
         p->first_call[i] = p->calls.n;
         if (only && strcmp(only, step->func->name) != 0) continue;
-        Planning s = {.plan = p, .step = step};
+        Planning s = {.plan = p, .step = step, .used = arena_make_n(a, int, step->buffers.n + 1)};
+        size_t before = p->kernels.n;
         plan_nodes(&s, step->nodes.at, step->nodes.n);
+        int64_t work = CALL_WORK * (int64_t)(p->calls.n - p->first_call[i]);
+        for (size_t k = before; k < p->kernels.n; k++) work += p->kernels.at[k].work;
+        if (work > most) {
+            most = work;
+            p->largest = step;
+        }
     }
     p->first_call[program->steps.n] = p->calls.n;
     share_out(p, whole ? 1 : UNITS_MOST);

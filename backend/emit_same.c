@@ -126,10 +126,11 @@ static bool has_partial_tiles(const Body *body) {
     return false;
 }
 
-const char *emit_kernel_key(Arena *a, const KernelCall *c, bool debug_lines) {
-    Key k = {.arena = a, .call = c, .debug_lines = debug_lines};
-    k.var = arena_make_n(a, int, (size_t)c->step->n_vars + 1);
-    k.temp = arena_make_n(a, int, (size_t)c->step->n_temps + 1);
+const char *emit_kernel_key(const KernelCall *c, bool debug_lines) {
+    Arena *scratch = arena_new(); /* as large as the step, and there may be thousands of kernels in it */
+    Key k = {.arena = scratch, .call = c, .debug_lines = debug_lines};
+    k.var = arena_make_n(scratch, int, (size_t)c->step->n_vars + 1);
+    k.temp = arena_make_n(scratch, int, (size_t)c->step->n_temps + 1);
     if (has_partial_tiles(&c->node->body)) put(&k, "B<=", c->step->batch_bound);
     put(&k, "sites", c->n_sites);
     put(&k, "outer", c->n_outer);
@@ -137,5 +138,7 @@ const char *emit_kernel_key(Arena *a, const KernelCall *c, bool debug_lines) {
     if (c->step->batch) put_var(&k, c->step->batch);
     put_places(&k);
     put_body(&k, &c->node->body);
-    return intern(text_str(a, &k.text));
+    const char *key = intern(text_str(scratch, &k.text));
+    arena_free(scratch);
+    return key;
 }

@@ -12,13 +12,19 @@
 
 #include <string.h>
 
+/* Elements of one buffer. */
+typedef struct Traffic {
+    const Buffer *buffer;
+    double loads, stores;
+} Traffic;
+
 typedef struct Count {
     Arena *arena;
     const Step *step;
     int64_t *value; /* by var id: where it stands */
     int64_t walks;  /* turns that may still be walked */
     double flop;
-    double *loads, *stores; /* by buffer id: elements */
+    Vec(Traffic) traffic; /* of the buffers that the kernel names */
 } Count;
 
 static int64_t value_of(const Count *c, const Affine *x) {
@@ -27,17 +33,22 @@ static int64_t value_of(const Count *c, const Affine *x) {
     return v;
 }
 
-static bool is_float(Elem e) { return e == F32 || e == F64; }
-
 static double operations(OpCode op) {
     if (op == OP_fma) return 2;
     return op == OP_convert || op == OP_select ? 0 : 1;
 }
 
+static Traffic *traffic(Count *c, const Buffer *b) {
+    for (size_t i = 0; i < c->traffic.n; i++)
+        if (c->traffic.at[i].buffer == b) return &c->traffic.at[i];
+    vec_push(c->arena, &c->traffic, ((Traffic){.buffer = b}));
+    return &c->traffic.at[c->traffic.n - 1];
+}
+
 static void count_expr(Count *c, const Expr *x, double times) {
-    if (x->kind == EXPR_LOAD) c->loads[x->buffer->id] += times;
-    if (x->kind == EXPR_OP && is_float(x->elem)) c->flop += times * operations(x->op);
-    if (x->kind == EXPR_TREE && is_float(x->elem)) c->flop += times * 15;
+    if (x->kind == EXPR_LOAD) traffic(c, x->buffer)->loads += times;
+    if (x->kind == EXPR_OP && elem_is_float(x->elem)) c->flop += times * operations(x->op);
+    if (x->kind == EXPR_TREE && elem_is_float(x->elem)) c->flop += times * 15;
     for (int i = 0; i < x->n_args; i++) count_expr(c, x->args[i], times);
 }
 
@@ -87,7 +98,7 @@ static void count_body(Count *c, const Body *body, double times) {
         case STMT_IF:
             if (value_of(c, s->affine) >= 0) count_body(c, &s->body, times);
             break;
-        case STMT_STORE: c->stores[s->buffer->id] += times; break;
+        case STMT_STORE: traffic(c, s->buffer)->stores += times; break;
         case STMT_INDEX: c->value[s->var->id] = s->index_kind == INDEX_VALUE ? 0 : value_of(c, s->affine) / s->by; break;
         case STMT_LET:
         case STMT_ACC:
@@ -98,11 +109,9 @@ static void count_body(Count *c, const Body *body, double times) {
     }
 }
 
-static double elem_bytes(Elem e) { return e == F64 || e == I64 ? 8 : e == U8 || e == BOOL ? 1 : 4; }
-
 static double buffer_elements(const Buffer *b, int64_t batch) {
     double n = 1;
-    for (int i = 0; i < b->rank; i++) n *= (double)b->dim[i].n * (b->dim[i].batch ? (double)batch : 1.0);
+    for (int i = 0; i < b->rank; i++) n *= (double)dim_size(b->dim[i], batch);
     return n;
 }
 
@@ -110,17 +119,15 @@ static void count(Arena *a, const Step *step, const StepNode *node, int64_t batc
     enum { WALKS_MOST = 20000 };
     Count c = {.arena = a, .step = step, .walks = WALKS_MOST};
     c.value = arena_make_n(a, int64_t, (size_t)step->n_vars + 1);
-    c.loads = arena_make_n(a, double, step->buffers.n + 1);
-    c.stores = arena_make_n(a, double, step->buffers.n + 1);
     if (step->batch) c.value[step->batch->id] = batch;
     count_body(&c, &node->body, 1);
     *flop = c.flop;
     *bytes = 0;
-    for (size_t i = 0; i < step->buffers.n; i++) {
-        const Buffer *b = step->buffers.at[i];
-        double most = buffer_elements(b, batch), loads = c.loads[i] < most ? c.loads[i] : most,
-               stores = c.stores[i] < most ? c.stores[i] : most;
-        if (b->place != PLACE_THREAD) *bytes += (loads + stores) * elem_bytes(b->elem);
+    for (size_t i = 0; i < c.traffic.n; i++) {
+        const Traffic *t = &c.traffic.at[i];
+        double most = buffer_elements(t->buffer, batch), loads = t->loads < most ? t->loads : most,
+               stores = t->stores < most ? t->stores : most;
+        if (t->buffer->place != PLACE_THREAD) *bytes += (loads + stores) * (double)elem_size(t->buffer->elem);
     }
 }
 

@@ -55,8 +55,9 @@ static void run_passes(LLVMModuleRef m, LLVMTargetMachineRef tm, const char *whi
 
 /* ---- the module ---- */
 
-static void start_module(Emit *e, LLVMTargetMachineRef tm, const char *name) {
+static void start_module(Emit *e, LLVMTargetMachineRef tm, const char *name, bool read) {
     e->ctx = LLVMContextCreate();
+    LLVMContextSetDiscardValueNames(e->ctx, !read); /* names of values are for readers of the text */
     e->module = LLVMModuleCreateWithNameInContext(name, e->ctx);
     e->b = LLVMCreateBuilderInContext(e->ctx);
     LLVMSetTarget(e->module, e->target->triple);
@@ -135,7 +136,7 @@ LLVMMemoryBufferRef object_make(const Units *u, int which, LLVMTargetMachineRef 
     const BackendOptions *o = u->options;
     double start = milliseconds();
     Emit e = {.arena = arena_new(), .target = o->target, .plan = u->plan, .unit = which};
-    start_module(&e, tm, u->source);
+    start_module(&e, tm, u->source, o->kind == EMIT_LLVM || o->kind == EMIT_ASM);
     emit_kernels_of(&e, u);
     double emitted = milliseconds();
     bool raw = o->kind == EMIT_LLVM && o->raw;

@@ -70,9 +70,11 @@ static void start_llvm(void) {
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
     /* The order of instructions in a register tile is ours: the machine scheduler moves loads up until registers run out (14 x 32 with 4 turns of k unrolled: 29 % of
-     * peak with it, 94 % without; clang 19's code, Cascade Lake). Out-of-order machines do the rest. */
-    static const char *const options[] = {"nnc", "-enable-misched=0"};
-    LLVMParseCommandLineOptions(2, options, NULL);
+     * peak with it, 94 % without; clang 19's code, Cascade Lake). Out-of-order machines do the rest. And so are addresses (emit_index.c): loop strength reduction makes
+     * a pointer for each of many loads that differ by a constant, until the integer registers run out (of video.nn's inner loops it made 1739 spills, 455 are without
+     * it; of mlp.nn's 96 and 83), and takes a fifth of generating code for that. */
+    static const char *const options[] = {"nnc", "-enable-misched=0", "-disable-lsr"};
+    LLVMParseCommandLineOptions(sizeof options / sizeof *options, options, NULL);
 }
 
 /* "+name" stands in the list. */

@@ -288,7 +288,8 @@ struct AstNode {
 typedef struct Ast {
     const char *file; /* interned */
     Nodes declarations;
-    Vec(const char *) spoilt; /* names that statements bind which could not be read: that they are not known is no news */
+    Vec(const char *) spoilt;    /* names that statements bind which could not be read: that they are not known is no news */
+    Vec(const char *) mentioned; /* names in statements that could not be read: they may have been applied there */
 } Ast;
 
 /* "number", "scan", ...: the kind in the words of --emit=ast. */

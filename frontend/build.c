@@ -267,8 +267,9 @@ Node *make_bind(Parsing *p, AstKind kind, Nodes targets, Node *type, Nodes value
         good = false;
     }
     if (good && values.n != 1 && values.n != targets.n) {
-        diag_error(p->diag, n->loc, 17, "%u name%s for %u values", targets.n, targets.n == 1 ? "" : "s", values.n);
-        if (targets.n == 1 && values.n == 2 && values.at[0]->kind == AST_NUMBER && values.at[1]->kind == AST_NUMBER)
+        bool bracket = diag_said(p->diag, n->loc, 7); /* is the slip */
+        if (!bracket) diag_error(p->diag, n->loc, 17, "%u name%s for %u values", targets.n, targets.n == 1 ? "" : "s", values.n);
+        if (!bracket && targets.n == 1 && values.n == 2 && values.at[0]->kind == AST_NUMBER && values.at[1]->kind == AST_NUMBER)
             diag_note(p->diag, (Loc){0}, "a number has a point: 0.5; a list is written [0, 5]");
         for (uint32_t i = 0; i < targets.n; i++)
             if (targets.at[i]->kind == AST_NAME) vec_push(p->arena, &p->ast->spoilt, targets.at[i]->name);

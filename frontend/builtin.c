@@ -39,11 +39,11 @@ static bool place_arguments(Elab *e, const Function *f, const Signature *sig, co
         if (a->name) {
             while (i < sig->n && sig->name[i] != a->name) i++;
             if (i == sig->n) {
-                elab_error(e, a->loc, 106, "%s has no argument `%s`", f->name, a->name);
+                elab_error(e, a->name_loc, 106, "%s has no argument `%s`", f->name, a->name);
                 const char *near = diag_nearest(a->name, sig->name, (size_t)sig->n);
                 if (near)
                     elab_note(e, (Loc){0}, "did you mean `%s`?", near);
-                else
+                else if (!hint_keyword(e, a->name))
                     elab_note(e, (Loc){0}, "it is %s(%s)", f->name, f->builtin->signature);
                 return false;
             }
@@ -60,6 +60,8 @@ static bool place_arguments(Elab *e, const Function *f, const Signature *sig, co
             if (i >= sig->n) {
                 elab_error(e, a->loc, 106, "%s has %d argument%s: %s(%s)", f->name, sig->n, sig->n == 1 ? "" : "s", f->name,
                            f->builtin->signature);
+                if (strcmp(sig->name[sig->n - 1], "shape") == 0 && val_is_number(a->val))
+                    elab_note(e, (Loc){0}, "a shape is a list: [2, 3]");
                 return false;
             }
         }

@@ -233,7 +233,11 @@ static Val len(Elab *e, const Builtin *b, const Call *c) {
     Val x = c->arg[0];
     if (x.kind == VAL_LIST) return val_number((double)x.list->n);
     if (x.kind == VAL_VOCAB) return val_number((double)e->m->vocabs.at[x.vocab]->size);
-    if (x.kind == VAL_STRING) return val_number((double)strlen(x.text));
+    if (x.kind == VAL_STRING) { /* characters, as columns count them */
+        size_t n = 0;
+        for (const char *s = x.text; *s; s++) n += ((unsigned char)*s & 0xc0) != 0x80;
+        return val_number((double)n);
+    }
     Val s = shape(e, b, c);
     if (s.kind == VAL_ERROR) return s;
     if (s.list->n == 0) return elab_error(e, c->loc, 211, "a scalar has no length");

@@ -195,6 +195,7 @@ struct Instance {
     bool busy;
     bool applied;
     bool attempted; /* or would have been, but for an error */
+    bool failed;    /* an application had an error: some parameters may not be known */
     Loc first_use;
     Vec(Instance *) children;
     Vec(Owned *) owned;
@@ -227,6 +228,8 @@ typedef struct Frame {
     const Val *inputs;    /* as many as fn has inputs, for the note "applied here to image: u8[B, 28, 28]"; NULL: none yet */
     const Instance *inst; /* of a layer */
     const Path *path;     /* of the caller */
+    bool doubt;           /* a statement of the body could not be read: what it gives may not be what was meant */
+    uint32_t run;         /* counts the runs of bodies: what differs between two of one body */
     bool library;         /* the body is library text */
     bool caller_library;  /* the call is */
 } Frame;
@@ -315,6 +318,13 @@ typedef struct LateNote {
     const char *text;
 } LateNote;
 
+/* An error in a body, and in which run of it. */
+typedef struct ReportedAt {
+    Loc at;
+    int code;
+    uint32_t run;
+} ReportedAt;
+
 /* save and load name models whose parameters may come to be later: their slots are filled in at the end. */
 typedef struct FileNode {
     Node *node;
@@ -372,15 +382,20 @@ struct Elab {
     Vec(Instance *) models;
     Vec(Owned *) owned;       /* everything, in order of creation */
     Vec(const char *) spoilt; /* names whose statement failed: that they are not known is no news */
+    Vec(const char *)
+        mentioned; /* models and layers in what could not be read, or was refused: they may have been applied there */
     Vec(DrawPatch) patches;
     Vec(FileNode) files;
     Slot *key, *first;
-    int64_t ops, work;
+    int64_t ops, work, searched; /* searched: nodes that hints have looked at */
     int depth;
     bool stopped, reported;
-    int quiet; /* tries of a loop's body: errors are counted, not shown; the last try is made again aloud if there were any */
+    bool sizing; /* a dimension is evaluated: names of functions are no suggestions */
+    int quiet;   /* tries of a loop's body: errors are counted, not shown; the last try is made again aloud if there were any */
     int errors;
-    Vec(LateNote) late; /* where the error reported last was met: shown after its other notes */
+    uint32_t runs;        /* of bodies, so far */
+    Vec(ReportedAt) said; /* errors in bodies */
+    Vec(LateNote) late;   /* where the error reported last was met: shown after its other notes */
 };
 
 /* ---- scopes and names (elab_value.c, elab_names.c) ---- */
@@ -410,6 +425,16 @@ void names_check(Elab *e, const AstNode *name);    /* reports a name that neithe
 /* ---- notes that help (elab_hint.c), checks without applying (elab_check.c) ---- */
 
 bool hint_name(Elab *e, const char *name); /* false: nothing is known about this name */
+/* Notes of what may be meant where an operation refuses a list, two leading dimensions, a product, a matrix product, an option, a hidden model. */
+void hint_list(Elab *e, Val list);
+void hint_leading(Elab *e, const Type *x, const Type *y);
+void hint_product(Elab *e, const Type *x, const Type *y);
+void hint_matmul(Elab *e, AstOperator op, Val a, Val b);
+void hint_option(Elab *e, Val v);
+void hint_shadowed(Elab *e, const AstNode *n);
+bool hint_unquoted(Elab *e, const AstNode *n, int code); /* reports digits.csv where "digits.csv" is meant */
+bool hint_keyword(Elab *e, const char *name);            /* false: nothing is known about this keyword of other languages */
+bool hint_elsewhere(Elab *e, const AstNode *name);       /* where else in the body it is bound; false: nowhere */
 /* A known name that is written with letters of another alphabet, and looks the same; false: none. */
 bool hint_look_alike(Elab *e, const char *name, const char *const *known, size_t n);
 void hint_type(Elab *e, const char *word, bool exact); /* exact: an element type is wanted */
@@ -492,7 +517,8 @@ Val list_elements(Elab *e, Val v, Loc at); /* a VAL_LIST for anything that a `fo
 typedef struct Arg {
     const char *name; /* NULL: positional */
     Val val;
-    Loc loc;
+    Loc loc;      /* of the value */
+    Loc name_loc; /* of the name */
 } Arg;
 typedef Vec(Arg) Args;
 
@@ -512,6 +538,7 @@ Owned *own(Elab *e, const AstNode *decl, size_t index);
 Owned *own_top(Elab *e, Decl *d);
 typedef Vec(Owned *) OwnedList;
 /* Parameters (and states) that a value names: a model, a list, a part. False after an error. */
+bool owned_in_doubt(Elab *e, Val v); /* v names a model whose parameters are not known because of what was wrong before */
 bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out);
 bool path_equal(const Path *a, const Path *b);
 
@@ -560,9 +587,12 @@ Func *func_open(Elab *e, const char *hint, Loc loc);
 void exec_command(Elab *e, const AstNode *decl);
 void stretch_open(Elab *e, Loc loc);
 void stretch_close(Elab *e);
-Flow exec_command_for(Elab *e, const AstNode *s);
+/* A `for` over a range or data. broken: its header had a fault, so that nothing is known of its names. */
+Flow exec_command_for(Elab *e, const AstNode *s, bool broken);
 void node_add(Elab *e, Node *n);
 Node *node_new(Elab *e, NodeKind kind, Loc loc);
+/* Averages of a loop that are not known behind it because something was wrong: that is no news. */
+void track_spoilt(Elab *e, const Nodes *body);
 void exec_track(Elab *e, const AstNode *s);
 void exec_keep(Elab *e, const AstNode *s);
 void exec_print(Elab *e, const AstNode *s);

@@ -19,6 +19,7 @@ bool args_eval(Elab *e, const Nodes *items, Args *args) {
             named = true;
             a.val = expr(e, n->keyword.value);
             a.loc = n->keyword.value->loc;
+            a.name_loc = n->keyword.name_loc;
         } else if (n->kind == AST_SLICE || n->kind == AST_REST || n->kind == AST_NEW) {
             elab_error(e, n->loc, 106, "this stands in an index of a tensor only");
             ok = false;
@@ -48,7 +49,8 @@ static bool args_place(Elab *e, const Function *f, const Nodes *fields, const Ar
         if (a->name) {
             while (i < fields->n && fields->at[i]->field.name != a->name) i++;
             if (i == fields->n) {
-                elab_error(e, a->loc, 106, "%s has no %s `%s`", f->name, what, a->name);
+                elab_error(e, a->name_loc, 106, "%s has no %s `%s`", f->name, what, a->name);
+                if (hint_keyword(e, a->name)) return false;
                 Vec(const char *) known = {0};
                 for (uint32_t j = 0; j < fields->n; j++) vec_push(e->a, &known, fields->at[j]->field.name);
                 hint_known(e, a->name, intern_printf("the %ss of `%s` are", what, f->name), known.at, known.n);
@@ -93,6 +95,7 @@ static Around enter(Elab *e, const Function *f, Frame *frame, Scope *scope, Inst
     Around a = {e->scope, e->self, e->path,      e->site,     e->origin, e->frame,   e->library_text,
                 e->pure,  e->scan, e->optimized, e->returned, e->b.loc,  e->user_loc};
     frame->up = e->frame;
+    frame->run = ++e->runs;
     frame->path = e->path;
     frame->caller_library = e->library_text;
     Source *source = scope_source(f->env);
@@ -166,6 +169,7 @@ static bool config_known(Elab *e, const AstNode *field, Val v, Loc at) {
         if (number && type && type->rank == 0) return true;
         elab_error(e, at, 110, "the configuration `%s` must be known when compiled: this is %s", field->field.name,
                    val_text(e, v));
+        hint_option(e, v);
         return false;
     }
     return true;
@@ -185,6 +189,8 @@ static Val configure_with(Elab *e, const Function *f, const Args *args, Loc at) 
         if (config[i].kind == VAL_NONE && !field->field.value) {
             elab_error(e, at, 106, "%s needs its configuration `%s`", f->name, field->field.name);
             elab_note(e, field->loc, "`%s` is declared here", field->field.name);
+            if (!args->n && f->kind != FN_OPTIMIZER)
+                elab_note(e, (Loc){0}, "brackets configure, parentheses apply: %s[%s](...)", f->name, field->field.name);
             return val_error();
         }
         Around around = enter(e, f, &frame, s, f->self);
@@ -222,7 +228,7 @@ Val configure(Elab *e, Val callee, const AstNode *bracket) {
     if (bracket) {
         if (!f->decl->function->has_config) {
             elab_error(e, at, 106, "%s has no configuration in brackets", val_text(e, callee));
-            elab_note(e, f->decl->loc, "`%s` is declared here", f->name);
+            elab_note(e, f->decl->loc, "`%s` is declared here: parentheses apply it", f->name);
             return val_error();
         }
         if (!args_eval(e, &bracket->call.items, &args)) return val_error();
@@ -256,10 +262,12 @@ static bool bind_inputs(Elab *e, const Function *f, Val *inputs, Loc *locs, Loc 
         const AstNode *field = fields->at[i];
         if (inputs[i].kind != VAL_NONE) continue;
         if (!field->field.value) {
-            e->frame = frame->up;
+            e->frame = frame->up; /* the message belongs to the caller */
+            e->library_text = frame->caller_library;
             elab_error(e, at, 106, "%s needs its input `%s`", f->name, field->field.name);
             elab_note(e, field->loc, "`%s` is declared here", field->field.name);
             e->frame = frame;
+            e->library_text = frame->library;
             return false;
         }
         inputs[i] = expr_read(e, field->field.value);
@@ -274,6 +282,15 @@ static Val check_results(Elab *e, const Function *f, Val v) {
     const AstFunction *decl = f->decl->function;
     if (v.kind == VAL_ERROR || !decl->has_results) return v;
     size_t n = decl->results.n, have = v.kind == VAL_TUPLE ? v.list->n : v.kind != VAL_NONE;
+    if (!have) {
+        const Nodes *body = &decl->body;
+        const AstNode *last = body->n ? body->at[body->n - 1] : NULL;
+        if (last && last->kind == AST_EXPRESSION && diag_said(e->d, last->loc, 111)) return val_error(); /* that was the result */
+        elab_error(e, f->decl->loc, 206, "%s returns nothing, but a result is declared", f->name);
+        elab_note(e, last && last->kind == AST_BIND ? last->loc : (Loc){0},
+                  "what it gives stands behind `return`, as in `return y`");
+        return val_error();
+    }
     if (n != have)
         return elab_error(e, f->decl->loc, 206, "%s gives %zu value%s, but %zu %s declared", f->name, have, have == 1 ? "" : "s",
                           n, n == 1 ? "is" : "are");
@@ -284,7 +301,11 @@ static Val check_results(Elab *e, const Function *f, Val v) {
         out[i] = v.kind == VAL_TUPLE ? v.list->at[i] : v;
         const char *what = n > 1 ? intern_printf("the result `%s` of %s", field->field.name, f->name)
                                  : intern_printf("the result of %s", f->name);
-        if (!type_match(e, field->field.type, &out[i], field->loc, what, true)) return val_error();
+        bool doubt = e->frame && e->frame->doubt;
+        e->quiet += doubt;
+        bool fits = type_match(e, field->field.type, &out[i], field->loc, what, true);
+        if (doubt && e->quiet) e->quiet--;
+        if (!fits) return val_error();
     }
     return v.kind == VAL_TUPLE ? val_list(e, VAL_TUPLE, n, out) : out[0];
 }

@@ -118,7 +118,8 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         return true;
     }
     bool same = slot_read_val(v) ? v.t.value && v.t.value == c->param : !c->inner->rebound;
-    if (same) {
+    bool itself = c->inner->rebound && c->inner->read; /* bound to what it was: carried all the same */
+    if (same && !itself) {
         c->dropped = true;
         c->changed = (Loc){0};
         return false;
@@ -148,6 +149,8 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
     elab_error(e, c->inner->loc, 301, "`%s` is %s at the end of the loop's body, but %s before the loop", c->name, val_text(e, v),
                val_text(e, c->init));
     elab_note(e, c->outer->loc, "it is bound here before the loop; what a loop carries does not change its type");
+    if (t && type_has_batch(t) && !type_has_batch(c->type))
+        elab_note(e, (Loc){0}, "B is known when the program runs: with `drop_last`, or `lanes`, every batch has the same size");
     *failed = true;
     return true;
 }
@@ -167,6 +170,7 @@ typedef struct LoopPlan {
     const char *counter_name;
     const Batch *batch;
     bool range;
+    bool broken; /* its header has a fault: the body is read for faults of its own */
 } LoopPlan;
 
 static Slot *command_slot(Elab *e, SlotKind kind, const char *hint, const Type *t, Loc loc) {
@@ -298,6 +302,12 @@ static bool plan_loop(Elab *e, const AstNode *s, LoopPlan *p) {
 
 static void bind_fields(Elab *e, const LoopPlan *p) {
     const Nodes *clauses = &p->ast->loop->clauses;
+    for (uint32_t i = 0; p->broken && i < clauses->n; i++)
+        for (uint32_t k = 0; k < clauses->at[i]->clause.names.n; k++) {
+            const AstNode *name = clauses->at[i]->clause.names.at[k];
+            scope_bind(e, e->scope, name->name, val_error(), name->loc);
+        }
+    if (p->broken) return;
     if (p->range) {
         scope_bind(e, e->scope, p->counter_name, p->counter, clauses->at[0]->loc)->fixed = false;
         return;
@@ -418,11 +428,13 @@ static void bind_averages(Elab *e, const Node *loop) {
     }
 }
 
-Flow exec_command_for(Elab *e, const AstNode *s) {
+Flow exec_command_for(Elab *e, const AstNode *s, bool broken) {
     LoopPlan p;
     Carries cs = {0};
     stretch_open(e, s->loc);
-    if (!plan_loop(e, s, &p) || !find_carries(e, s, &cs)) return FLOW_ON;
+    if (broken || !plan_loop(e, s, &p))
+        p = (LoopPlan){.ast = s, .broken = true, .batch = e->batch, .node = node_new(e, NODE_RANGE, s->loc)};
+    if (!find_carries(e, s, &cs)) return FLOW_ON;
     bool learning = writes_parameters(e, &s->loop->body), learned = learning, again = true, good = false;
     for (int tries = 0; tries < 30 && again && !e->stopped; tries++) {
         int errors = e->errors;
@@ -471,6 +483,7 @@ Flow exec_command_for(Elab *e, const AstNode *s) {
         c->outer->average = false;
     }
     bind_averages(e, p.node);
+    track_spoilt(e, &s->loop->body);
     stretch_open(e, s->loc);
     return FLOW_ON;
 }
@@ -560,6 +573,7 @@ static void bind_outputs(Elab *e, const AstNode *decl, Command *c) {
             continue;
         }
         Binding *b = scope_find_local(e->scope, f->field.name);
+        if (!b && names_spoilt(e, f->field.name) && diag_errors(e->d)) continue;
         if (!b) {
             elab_error(e, f->loc, 501, "the command `%s` binds no `%s`, which is one of its outputs", c->name, f->field.name);
             continue;

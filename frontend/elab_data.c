@@ -101,6 +101,7 @@ static bool loader_item(Elab *e, const LoaderKind *k, const AstNode *item, Loade
         vec_push(e->a, &out->args, a);
         return true;
     }
+    if (hint_unquoted(e, item, 401)) return false;
     Val v = expr(e, item);
     if (v.kind == VAL_ERROR) return false;
     if (v.kind != VAL_STRING) {
@@ -227,6 +228,7 @@ Val vocab_value(Elab *e, const Decl *d) {
                 if (!expr_whole(e, item->keyword.value, "the size of a vocabulary", &v->size)) return val_error();
                 continue;
             }
+            if (hint_unquoted(e, item, 405)) return val_error();
             Val file = expr(e, item);
             if (file.kind == VAL_ERROR) return file;
             if (file.kind != VAL_STRING)

@@ -134,6 +134,7 @@ bool broadcast_shape(Elab *e, Loc at, const Type *x, const Type *y, int *rank, D
         if (!dim_same(a, b) && !is_one(a) && !is_one(b)) {
             elab_error(e, at, 202, "the shapes of %s and %s do not fit together: axis %d has %s and %s places", type_name(x),
                        type_name(y), -i, dims_text(e, 1, &a), dims_text(e, 1, &b));
+            hint_leading(e, x, y);
             return false;
         }
         dims[r - i] = is_one(a) ? b : a;
@@ -315,8 +316,11 @@ Value *tensor_of(Elab *e, Val v, Loc at) {
         elab_error(e, at, 217, "one value is wanted here, not %s: name them all, as in `a, b = ...`", val_text(e, v));
         return NULL;
     case VAL_NONE: elab_error(e, at, 217, "a value is wanted here, but this gives none"); return NULL;
-    case VAL_STRING:
     case VAL_LIST:
+        elab_error(e, at, 205, "a tensor is wanted here, not %s", val_text(e, v));
+        hint_list(e, v);
+        return NULL;
+    case VAL_STRING:
     case VAL_FUNCTION:
     case VAL_INSTANCE:
     case VAL_DATA:

@@ -56,11 +56,28 @@ static void add_notes(Elab *e, Loc at) {
     if (e->learning && e->frame) late_note(e, (Loc){0}, "while learning");
 }
 
+/* Whether another run of the same body has met this fault already, perhaps with other shapes: one report is enough. What goes wrong in
+ * the library is one fault of the line that uses it. */
+static bool said_before(Elab *e, Loc at, int code) {
+    uint32_t run = e->frame ? e->frame->run : 0;
+    if (!e->frame || e->said.n > 200) return false; /* at most 50 are printed */
+    for (size_t i = 0; i < e->said.n; i++) {
+        const ReportedAt *r = &e->said.at[i];
+        bool same = r->code == code && r->at.file == at.file && r->at.line == at.line && r->at.col == at.col;
+        if (same && (e->library_text || r->run != run)) return true;
+    }
+    vec_push(e->a, &e->said, ((ReportedAt){at, code, run}));
+    return false;
+}
+
 Val elab_error(Elab *e, Loc at, int code, const char *format, ...) {
     e->reported = false;
     e->errors++;
     if (e->quiet) return val_error();
     if (e->stopped) return val_error(); /* a limit was met and reported: what follows is a consequence */
+    if (said_before(e, shown_at(e, at), code)) return val_error();
+    if (diag_errors(e->d) < 100 && diag_said(e->d, shown_at(e, at), 7))
+        return val_error(); /* a bracket that was put in may stand elsewhere */
     va_list args;
     va_start(args, format);
     const char *text = arena_vprintf(e->a, format, args);

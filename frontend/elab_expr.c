@@ -103,7 +103,7 @@ static Val pipe(Elab *e, const AstNode *n) {
     bool spread = t->kind == AST_CALL && !t->paren;
     Val f = callee(e, spread ? t->call.callee : t);
     Args args = {0};
-    vec_push(e->a, &args, ((Arg){NULL, v, n->pipe.value->loc}));
+    vec_push(e->a, &args, ((Arg){.val = v, .loc = n->pipe.value->loc}));
     if (spread && !args_eval(e, &t->call.items, &args)) return val_error();
     if (v.kind == VAL_ERROR && f.kind == VAL_INSTANCE) f.inst->attempted = true;
     if (v.kind == VAL_ERROR || f.kind == VAL_ERROR) return val_error();
@@ -236,8 +236,10 @@ Val val_member(Elab *e, Val base, const char *name, Loc at) {
     Vec(const char *) known = {0};
     for (Binding *k = i->members->first; k; k = k->next)
         if (k->fixed && !k->dim) vec_push(e->a, &known, k->name);
+    if (names_spoilt(e, name) && diag_errors(e->d)) return val_error();
     elab_error(e, at, 108, "the layer %s has no parameter, part or function `%s`", i->layer->name, name);
     hint_known(e, name, "its parts are", known.at, known.n);
+    if (!known.n) elab_note(e, (Loc){0}, "a part has a name after `let`, in the layer: let first = dense[10]");
     return val_error();
 }
 
@@ -262,7 +264,10 @@ static Val eval_kind(Elab *e, const AstNode *n) {
             int errors = e->errors;
             Val v = expr_binary(e, n->binary.op, a, b, n->loc);
             if (e->errors == errors) return v;
-            if (a.kind != VAL_ERROR && b.kind != VAL_ERROR) hint_operands(e, n->binary.left, n->binary.right);
+            if (a.kind != VAL_ERROR && b.kind != VAL_ERROR) {
+                hint_matmul(e, n->binary.op, a, b);
+                hint_operands(e, n->binary.left, n->binary.right);
+            }
             return v;
         }
     case AST_PIPE: return pipe(e, n);
@@ -310,7 +315,7 @@ bool expr_whole(Elab *e, const AstNode *n, const char *what, int64_t *out) {
     if (v.kind == VAL_ERROR) return false;
     if (val_whole(v, out)) return true;
     if (v.kind == VAL_SCALAR)
-        elab_error(e, n->loc, 110, "%s must be known when compiled: this is %s", what, val_text(e, v));
+        elab_error(e, n->loc, 110, "%s must be known when compiled: this is %s", what, val_text(e, v)), hint_option(e, v);
     else
         elab_error(e, n->loc, 110, "%s is a whole number known when compiled, not %s", what, val_text(e, v));
     return false;

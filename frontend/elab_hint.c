@@ -133,6 +133,95 @@ bool hint_look_alike(Elab *e, const char *name, const char *const *known, size_t
     return false;
 }
 
+/* ---- names that are bound somewhere else ---- */
+
+enum { MAX_AROUND = 64, MAX_SEARCHED = 5000000 };
+
+/* Looks through the body of a declaration for the place where a name is used, and for one where it is bound. */
+typedef struct Search {
+    Elab *e;
+    const AstNode *use;
+    const AstNode *around[MAX_AROUND]; /* the loops that we are in */
+    const AstNode *of_use[MAX_AROUND]; /* those around the use */
+    int depth, n_of_use;
+    bool bound, branch; /* branch: of an `if` statement */
+    AstKind kind;       /* of what binds it */
+    int branches;
+    Loc at;
+    const AstNode *loop; /* the innermost around the binding, NULL: none */
+} Search;
+
+static bool same_place(Loc a, Loc b) { return a.line == b.line && a.col == b.col; }
+
+static void found_binding(Search *s, AstKind kind, const char *name, Loc at) {
+    if (s->bound || !name || name != s->use->name || same_place(at, s->use->loc)) return;
+    s->bound = true;
+    s->kind = kind;
+    s->at = at;
+    s->loop = s->depth ? s->around[s->depth - 1] : NULL;
+    s->branch = s->branches > 0;
+}
+
+static void search_names(Search *s, AstKind kind, const Nodes *names) {
+    for (uint32_t i = 0; i < names->n; i++)
+        if (names->at[i]->kind == AST_NAME) found_binding(s, kind, names->at[i]->name, names->at[i]->loc);
+}
+
+static void search(AstNode *n, void *data) {
+    Search *s = data;
+    if (n->kind == AST_FN || s->e->searched++ > MAX_SEARCHED) return; /* the names of a fn are its own */
+    bool loop = n->kind == AST_FOR || n->kind == AST_SCAN || n->kind == AST_REPEAT || n->kind == AST_WHILE;
+    if (loop && s->depth == MAX_AROUND) return;
+    if (loop) s->around[s->depth++] = n;
+    s->branches += n->kind == AST_BRANCH;
+    if (n->kind == AST_BIND || n->kind == AST_LET) search_names(s, n->kind, &n->bind.targets);
+    if (n->kind == AST_PARAM || n->kind == AST_STATE) search_names(s, n->kind, &n->own.names);
+    if (n->kind == AST_CLAUSE) search_names(s, n->kind, &n->clause.names);
+    if (n->kind == AST_TRACK)
+        for (uint32_t i = 0; i < n->values.items.n; i++) {
+            const AstNode *item = n->values.items.at[i];
+            if (item->kind == AST_KEYWORD) found_binding(s, AST_TRACK, item->keyword.name, item->loc);
+            if (item->kind == AST_CALL && item->call.callee->kind == AST_NAME)
+                found_binding(s, AST_TRACK, item->call.callee->name, item->loc);
+        }
+    if (n->kind == AST_NAME && same_place(n->loc, s->use->loc) && !s->n_of_use) {
+        memcpy(s->of_use, s->around, sizeof s->of_use);
+        s->n_of_use = s->depth;
+    }
+    ast_children(n, search, s);
+    s->depth -= loop;
+    s->branches -= n->kind == AST_BRANCH;
+}
+
+/* `n`, which is not known, is bound elsewhere in the same body: in a loop that has ended, further down, in a branch that is not taken.
+ * False: it is not. */
+bool hint_elsewhere(Elab *e, const AstNode *n) {
+    const AstNode *body = e->frame ? e->frame->fn->decl : e->command ? e->command->ast : NULL;
+    Search s = {.e = e, .use = n};
+    if (!body || e->library_text || e->quiet || e->searched > MAX_SEARCHED) return false;
+    ast_children(body, search, &s);
+    if (!s.bound) return false;
+    bool around = s.loop == NULL;
+    for (int i = 0; i < s.n_of_use; i++) around = around || s.of_use[i] == s.loop;
+    bool below = s.at.line > n->loc.line || (s.at.line == n->loc.line && s.at.col > n->loc.col);
+    const char *where = below ? ", further down" : "",
+               *carried = ": what a loop carries from turn to turn is bound before it, too";
+    if (!around && s.kind == AST_CLAUSE)
+        elab_note(e, s.at, "it is bound by this loop, and ends with it");
+    else if (!around && s.kind == AST_TRACK)
+        elab_note(e, s.at, "it is tracked here: the average is known in the loop around this one, and ends with that");
+    else if (!around)
+        elab_note(e, s.at,
+                  "it is bound here, and ends with the body of this loop; bound before the loop too, it keeps its last value");
+    else if (below || (s.at.line == n->loc.line && !s.branch))
+        elab_note(e, s.at, "it is bound here%s%s", where, s.loop ? carried : below ? "" : ", and has no value before");
+    else if (s.branch)
+        elab_note(e, s.at, "it is bound here, in a branch of `if` that is not taken");
+    else
+        return false;
+    return true;
+}
+
 static const Hint types[] = {
     {"float32", "f32"}, {"float64", "f64"}, {"double", "f64"}, {"int32", "i32"},    {"int64", "i64"},  {"long", "i64"},
     {"uint8", "u8"},    {"byte", "u8"},     {"char", "u8"},    {"boolean", "bool"}, {"Tensor", "f32"}, {"tensor", "f32"},
@@ -187,6 +276,99 @@ void hint_member(Elab *e, Val base, const char *name) {
         elab_note(e, (Loc){0}, "%s", note);
     else if (names_callable(e, &n))
         elab_note(e, (Loc){0}, "functions are written in front: %s(x)", name);
+}
+
+/* A list where a tensor is wanted. */
+void hint_list(Elab *e, Val list) {
+    bool numbers = true;
+    for (size_t i = 0; i < list.list->n && numbers; i++)
+        numbers = val_is_number(list.list->at[i]) || list.list->at[i].kind == VAL_LIST || list.list->at[i].kind == VAL_BOOL;
+    elab_note(e, (Loc){0},
+              numbers ? "f32([...]) makes a tensor of a list"
+                      : "of a list each element is taken: `[2 * g for g in list]`, or list[0]");
+}
+
+/* Shapes of which one is the beginning of the other, [B, 64] and [B]: an axis was lost that must stay. */
+void hint_leading(Elab *e, const Type *x, const Type *y) {
+    const Type *shorter = x->rank < y->rank ? x : y, *longer = shorter == x ? y : x;
+    bool same = shorter->rank > 0 && shorter->rank < longer->rank;
+    for (int i = 0; i < shorter->rank && same; i++) same = dim_same(shorter->dim[i], longer->dim[i]);
+    if (same)
+        elab_note(e, (Loc){0},
+                  "axes are matched from the last: x[:, new] adds one of 1, and sum(x, axis=1, keepdims=true) leaves one");
+}
+
+static bool product_fits(const Type *x, const Type *y) {
+    return x->rank && y->rank && dim_same(x->dim[x->rank - 1], y->dim[y->rank > 1 ? y->rank - 2 : 0]);
+}
+
+/* A matrix product that does not fit as it stands, but otherwise. */
+void hint_product(Elab *e, const Type *x, const Type *y) {
+    if (x->rank > 1 && y->rank > 1 && dim_same(x->dim[x->rank - 1], y->dim[y->rank - 1]))
+        elab_note(e, (Loc){0}, "with the second one transposed they fit: a @ b'");
+    else if (product_fits(y, x))
+        elab_note(e, (Loc){0}, "the other way round they fit: b @ a");
+}
+
+static const Type *type_of_val(Val v) {
+    if (v.kind == VAL_OWNED) return v.owned->slot ? v.owned->slot->type : NULL;
+    return v.t.value ? v.t.value->type : v.t.slot->type;
+}
+
+/* x * W of shapes that are a matrix product's. */
+void hint_matmul(Elab *e, AstOperator op, Val a, Val b) {
+    if (op != OPERATOR_MUL || a.kind == VAL_ERROR || b.kind == VAL_ERROR || val_is_number(a) || val_is_number(b)) return;
+    if (a.kind != VAL_TENSOR && a.kind != VAL_OWNED) return;
+    if (b.kind != VAL_TENSOR && b.kind != VAL_OWNED) return;
+    const Type *x = type_of_val(a), *y = type_of_val(b);
+    if (x && y && x->rank > 1 && y->rank > 1 && product_fits(x, y)) elab_note(e, (Loc){0}, "the matrix product is written a @ b");
+}
+
+/* A number that is known only when the program runs, where one is wanted that is known before: an option can become a const. */
+void hint_option(Elab *e, Val v) {
+    const Slot *s = v.kind == VAL_SCALAR || v.kind == VAL_TENSOR ? v.t.slot : NULL;
+    if (s && s->kind == SLOT_OPTION)
+        elab_note(e, s->loc, "`%s` is an option, chosen when the program runs; a `const` is known when it is compiled", s->name);
+}
+
+/* A name where a model is wanted: a value of that name hides the model. */
+void hint_shadowed(Elab *e, const AstNode *n) {
+    if (n->kind != AST_NAME) return;
+    Decl *d = names_decl(e, n->name);
+    Binding *b = d && d->node->kind == AST_MODEL ? scope_find_local(e->scope, n->name) : NULL;
+    if (b) elab_note(e, b->loc, "`%s` is bound here, and hides the model of line %d", n->name, d->node->loc.line);
+}
+
+bool hint_unquoted(Elab *e, const AstNode *n, int code) {
+    if (n->kind != AST_MEMBER || n->member.base->kind != AST_NAME) return false;
+    elab_error(e, n->loc, code, "the name of a file stands in quotes: \"%s.%s\"", n->member.base->name, n->member.name);
+    return true;
+}
+
+static const Hint keywords[] = {
+    {"activation", "an activation is applied behind: dense[10] |> relu"},
+    {"act", "an activation is applied behind: dense[10] |> relu"},
+    {"learning_rate", "it is called lr"},
+    {"weight_decay", "it is called decay"},
+    {"dim", "it is called axis"},
+    {"padding", "it is called pad"},
+    {"kernel_size", "it is called kernel"},
+    {"use_bias", "it is called bias"},
+    {"in_features", "the number of inputs is that of what it is applied to: dense[10]"},
+    {"input_shape", "the shape of the inputs is that of what it is applied to: dense[10]"},
+    {"out_features", "it is called N: dense[10]"},
+    {"units", "it is called N: dense[10]"},
+    {"filters", "it is called C: conv[32, 3]"},
+    {"num_heads", "it is called heads"},
+    {"embed_dim", "it is called D"},
+    {"dtype", "element types are functions: f32(x), i32(x)"},
+    {"label_smoothing", "it is called smooth"},
+};
+
+bool hint_keyword(Elab *e, const char *name) {
+    const char *note = FIND(keywords, name);
+    if (note) elab_note(e, (Loc){0}, "%s", note);
+    return note != NULL;
 }
 
 /* "the parts are: w, b", or the one that was meant. */

@@ -69,6 +69,8 @@ static bool read_slice(Elab *e, const AstNode *n, Dim d, Item *out) {
     }
     if (!val_whole(a, &out->from) || !val_whole(b, &out->to)) {
         elab_error(e, n->loc, 208, "the ends of a slice are whole numbers known when compiled");
+        if (a.kind == VAL_SCALAR || b.kind == VAL_SCALAR)
+            elab_note(e, (Loc){0}, "x[t + arange(3)] takes three places from t on, with a t known when the program runs");
         return false;
     }
     int64_t given_from = out->from, given_to = out->to;
@@ -122,6 +124,8 @@ static bool read_index(Elab *e, const AstNode *n, Dim d, Item *out) {
     if (!x) return false;
     if (!elem_is_int(x->type->elem)) {
         elab_error(e, n->loc, 208, "an index is an integer, not %s", type_name(x->type));
+        if (x->type->elem == BOOL)
+            elab_note(e, (Loc){0}, "a mask chooses in place: `if mask then x else 0`; sum(f32(mask)) counts");
         return false;
     }
     out->kind = x->type->rank ? ITEM_TENSOR : ITEM_SCALAR;
@@ -146,6 +150,10 @@ static bool read_items(Elab *e, const Type *t, const AstNode *n, Items *out) {
             rest = (int)i;
         } else if (item->kind != AST_NEW)
             used++;
+    }
+    if (items->n == 0) {
+        elab_error(e, n->loc, 208, "there is no index in these brackets");
+        return false;
     }
     if (used > t->rank || items->n > 2 * MAX_RANK) {
         elab_error(e, n->loc, 208, "%d indices for %s", used, type_name(t));

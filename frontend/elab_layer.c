@@ -29,6 +29,7 @@ Instance *instance_at(Elab *e, const Function *layer, const Val *config, const A
                    "%s owns parameters, and %s owns nothing: declare `model NAME = %s%s` at the top of the file", layer->name,
                    e->frame ? "a function of the file" : "a command", layer->name,
                    layer->decl->function->has_config ? "[...]" : "");
+        vec_push(e->a, &e->mentioned, layer->name);
         return NULL;
     }
     size_t n = owner ? owner->children.n : e->models.n;
@@ -105,6 +106,7 @@ Val instance_apply(Elab *e, Instance *i, const AstNode *place, const Args *args)
     if (!i->applied) i->first_use = place->loc;
     if (!i->output) i->output = output_text(e, v);
     i->applied = true;
+    i->failed |= v.kind == VAL_ERROR;
     return v;
 }
 
@@ -115,6 +117,9 @@ bool instance_complete(Elab *e, Instance *i, Loc at) {
     const AstFunction *decl = i->layer->decl->function;
     if (decl->has_inputs) {
         if (i->members) return true;
+        const AstNode *around = i->owner ? i->owner->layer->decl : NULL;
+        if (around && diag_said_within(e->d, around->loc, around->end_line))
+            return false; /* it may be applied in what is wrong there */
         elab_error(e, at, 108, "the parts of %s are not known before it is applied", i->layer->name);
         return false;
     }
@@ -279,6 +284,23 @@ static const char *instance_title(const Instance *i) {
     return i->let_name ? intern_printf("`%s`", i->let_name) : intern_printf("this %s", i->layer->name);
 }
 
+static bool mentioned(const Elab *e, const char *name) {
+    for (size_t k = 0; k < e->mentioned.n && diag_errors(e->d); k++)
+        if (e->mentioned.at[k] == name) return true;
+    return false;
+}
+
+bool owned_in_doubt(Elab *e, Val v) {
+    if (v.kind == VAL_LIST)
+        for (size_t i = 0; i < v.list->n; i++)
+            if (owned_in_doubt(e, v.list->at[i])) return true;
+    if (v.kind != VAL_INSTANCE || !diag_errors(e->d)) return false;
+    const AstNode *decl = v.inst->layer->decl;
+    if (!decl->function->has_inputs) return true; /* one of its functions may not have run */
+    return v.inst->failed || mentioned(e, v.inst->let_name) || (v.inst->attempted && !v.inst->applied) ||
+           diag_said_within(e->d, decl->loc, decl->end_line);
+}
+
 bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
     switch ((int)v.kind) {
     case VAL_ERROR: return false;
@@ -291,6 +313,7 @@ bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
         if (!v.inst->layer->decl->function->has_inputs && !v.inst->members && !instance_complete(e, v.inst, at)) return false;
         if (!states && !v.inst->applied) {                    /* files are filled in at the end */
             if (v.inst->attempted && e->errors) return false; /* because of them */
+            if (mentioned(e, v.inst->let_name) || mentioned(e, v.inst->layer->name)) return false;
             elab_error(e, at, 108, "the parameters of %s are not known before it is applied", instance_title(v.inst));
             elab_note(e, v.inst->shown,
                       "the instance is made here; its first application, in the order of the text, must stand before this");

@@ -174,7 +174,9 @@ static bool settle(Elab *e, Carry *c, bool *failed) {
         return true;
     }
     bool same = v.kind == VAL_TENSOR || v.kind == VAL_SCALAR ? v.t.value == c->param && c->param : !c->inner->rebound;
-    if (same) { /* never changed */
+    bool itself =
+        c->inner->rebound && c->inner->read; /* bound to what it was, as by dropout while nothing learns: carried all the same */
+    if (same && !itself) {                   /* never changed */
         c->dropped = true;
         c->changed = (Loc){0};
         return false;
@@ -315,6 +317,7 @@ static bool read_sources(Elab *e, const AstNode *n, Loop *l) {
         l->t_name = names->at[0]->name;
         return read_range(e, sources->at[0], l);
     }
+    if (sources->n && sources->at[0]->kind == AST_ERROR) return false;
     if (!l->along) {
         elab_error(e, n->loc, 303, "`scan` over a tensor needs `along AXIS`");
         elab_note(e, (Loc){0}, "`along 1` is the usual axis of time, [B, T, ...]");

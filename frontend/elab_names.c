@@ -318,7 +318,7 @@ static Val builtin_or_type(Elab *e, const char *name, bool *found) {
 
 static Val special(Elab *e, const char *name, bool *found) {
     *found = true;
-    if (strcmp(name, "learning") == 0 && (e->frame || !e->command)) return val_bool(e->learning);
+    if (strcmp(name, "learning") == 0 && e->frame) return val_bool(e->learning);
     if (strcmp(name, "step") == 0 && e->command) {
         CommandState *c = e->command;
         if (!c->step) {
@@ -335,14 +335,16 @@ void names_suggest(Elab *e, const char *name) {
     if (hint_name(e, name) || diag_errors(e->d) > 1000) return; /* so many are only counted */
     Vec(const char *) known = {0};
     for (Scope *s = e->scope; s && !s->source; s = s->up)
-        for (Binding *b = s->first; b; b = b->next) vec_push(e->a, &known, b->name);
+        for (Binding *b = s->first; b; b = b->next)
+            if (!e->sizing || !val_callable(b->val)) vec_push(e->a, &known, b->name);
     Source *src = scope_source(e->scope);
     for (int k = 0; k < 2 && src; k++, src = src->library ? NULL : &e->library)
-        for (size_t i = 0; i < src->order.n; i++) vec_push(e->a, &known, src->order.at[i]->name);
-    for (const Builtin *const *t = builtin_tables; *t; t++)
+        for (size_t i = 0; i < src->order.n; i++)
+            if (!e->sizing || src->order.at[i]->node->kind == AST_CONST) vec_push(e->a, &known, src->order.at[i]->name);
+    for (const Builtin *const *t = builtin_tables; *t && !e->sizing; t++)
         for (const Builtin *b = *t; b->name; b++) vec_push(e->a, &known, b->name);
     static const char *const more[] = {"f32", "f64", "i32", "i64", "u8", "bool", "learning", "step"};
-    for (size_t i = 0; i < sizeof more / sizeof *more; i++) vec_push(e->a, &known, more[i]);
+    for (size_t i = 0; i < sizeof more / sizeof *more && !e->sizing; i++) vec_push(e->a, &known, more[i]);
     if (hint_look_alike(e, name, known.at, known.n)) return;
     const char *near = diag_nearest(name, known.at, known.n);
     if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
@@ -384,7 +386,7 @@ Val names_lookup(Elab *e, const AstNode *n) {
         return val_error();
     }
     elab_error(e, n->loc, 101, "`%s` is not known here", n->name);
-    names_suggest(e, n->name);
+    if (!hint_elsewhere(e, n)) names_suggest(e, n->name);
     return val_error();
 }
 

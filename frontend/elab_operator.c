@@ -90,8 +90,12 @@ Val number_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
     }
     bool whole =
         (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
-    Value *x = number_as(e, a, F64, at), *y = number_as(e, b, F64, at);
+    /* of whole numbers `//` and `%` by 0 end the program (E8): as integers they do */
+    bool checked = whole && (op == OPERATOR_FLOORDIV || op == OPERATOR_MOD) && b.kind == VAL_SCALAR;
+    Elem elem = checked ? I64 : F64;
+    Value *x = number_as(e, a, elem, at), *y = number_as(e, b, elem, at);
     Value *r = emit_binary(e, number_ops[op], x, y);
+    if (checked) r = emit_convert(e, r, F64);
     if (is_comparison(op)) return val_tensor(r);
     return val_scalar(r, whole && op != OPERATOR_DIV && op != OPERATOR_POW);
 }
@@ -199,9 +203,10 @@ static Val list_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
     if (op == OPERATOR_ADD && a.kind == VAL_STRING && b.kind == VAL_STRING)
         return val_string(intern_printf("%s%s", a.text, b.text));
     elab_error(e, at, 103, "`%s` does not work on %s and %s", ast_operator_text(op), val_text(e, a), val_text(e, b));
-    bool lists = a.kind == VAL_LIST || b.kind == VAL_LIST,
-         tensors = a.kind == VAL_TENSOR || b.kind == VAL_TENSOR || val_is_number(a) || val_is_number(b);
-    if (lists && tensors) elab_note(e, (Loc){0}, "f32([...]) makes a tensor of a list");
+    bool tensors = a.kind == VAL_TENSOR || b.kind == VAL_TENSOR || val_is_number(a) || val_is_number(b);
+    if (tensors && (a.kind == VAL_LIST || b.kind == VAL_LIST)) hint_list(e, a.kind == VAL_LIST ? a : b);
+    if (tensors && (a.kind == VAL_STRING || b.kind == VAL_STRING))
+        elab_note(e, (Loc){0}, "{name} in a string stands for a value: \"loss {loss}\"");
     return val_error();
 }
 
@@ -259,9 +264,12 @@ Val expr_matmul(Elab *e, Val a, Val b, Loc at) {
     if (!s->rank || !t->rank)
         return elab_error(e, at, 204, "matrix product of %s and %s: a scalar is no matrix", type_name(s), type_name(t));
     Dim k1 = s->dim[s->rank - 1], k2 = t->dim[t->rank > 1 ? t->rank - 2 : 0];
-    if (!dim_same(k1, k2))
-        return elab_error(e, at, 204, "matrix product of %s and %s: the inner sizes differ (%s, %s)", type_name(s), type_name(t),
-                          dims_text(e, 1, &k1), dims_text(e, 1, &k2));
+    if (!dim_same(k1, k2)) {
+        elab_error(e, at, 204, "matrix product of %s and %s: the inner sizes differ (%s, %s)", type_name(s), type_name(t),
+                   dims_text(e, 1, &k1), dims_text(e, 1, &k2));
+        hint_product(e, s, t);
+        return val_error();
+    }
     int lead_x = s->rank - 2, lead_y = t->rank - 2, lead = lead_x > lead_y ? lead_x : lead_y;
     char left[MAX_RANK + 1] = "", right[MAX_RANK + 1] = "", out[2 * MAX_RANK + 1] = "";
     Dim dx[MAX_RANK], dy[MAX_RANK];

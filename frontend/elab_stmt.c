@@ -127,7 +127,7 @@ static void exec_bind(Elab *e, const AstNode *s) {
         Val v = expr_read(e, values->at[0]);
         AstKind kind = values->at[0]->kind;
         if (v.kind == VAL_NONE && (kind == AST_SCAN || kind == AST_REPEAT || kind == AST_WHILE)) {
-            if (e->errors == errors) {
+            if (e->errors == errors && !diag_said_within(e->d, values->at[0]->loc, values->at[0]->end_line)) {
                 elab_error(e, values->at[0]->loc, 302, "this loop yields nothing: its value is what `yield` collects");
                 elab_note(e, (Loc){0}, "a name bound before the loop and again in it holds its last value after the loop");
             }
@@ -247,6 +247,24 @@ static int64_t range_copies(Elab *e, const AstNode *range) {
     return val_whole(a, &from) && val_whole(b, &to) ? to - from : 0;
 }
 
+/* A `for` that has failed in its header: its body is read once, with names of which nothing is known, so that faults of its own show
+ * and none that follow. */
+static Flow exec_broken_for(Elab *e, const AstNode *s) {
+    if (in_command_text(e)) return exec_command_for(e, s, true);
+    NameList names = {0};
+    assigned_names(e, &s->loop->body, &names);
+    for (uint32_t i = 0; i < s->loop->clauses.n; i++) {
+        const Nodes *bound = &s->loop->clauses.at[i]->clause.names;
+        for (uint32_t k = 0; k < bound->n; k++) scope_bind(e, e->scope, bound->at[k]->name, val_error(), bound->at[k]->loc);
+    }
+    exec_block(e, &s->loop->body);
+    for (size_t i = 0; i < names.n; i++) {
+        Binding *b = scope_find_local(e->scope, names.at[i]);
+        if (b && !b->fixed) b->val = val_error();
+    }
+    return FLOW_ON;
+}
+
 Flow exec_copied_for(Elab *e, const AstNode *s) {
     const AstNode *clause = s->loop->clauses.at[0];
     const Nodes *names = &clause->clause.names, *sources = &clause->clause.sources;
@@ -261,18 +279,18 @@ Flow exec_copied_for(Elab *e, const AstNode *s) {
             elab_error(e, sources->at[i]->loc, 311, "this `for` is copied when compiled, and %" PRId64 " copies are too many",
                        copies);
             elab_note(e, (Loc){0}, "`scan %s in %s { }` and `repeat` run instead", names->n ? names->at[0]->name : "i", "a..b");
-            return FLOW_ON;
+            return exec_broken_for(e, s);
         }
         Val v = list_elements(e, expr(e, sources->at[i]), sources->at[i]->loc);
-        if (v.kind == VAL_ERROR) return FLOW_ON;
+        if (v.kind == VAL_ERROR) return exec_broken_for(e, s);
         if (i && v.list->n != lists.at[0].list->n) {
             elab_error(e, sources->at[i]->loc, 106, "lists side by side are of one length: %zu and %zu", lists.at[0].list->n,
                        v.list->n);
-            return FLOW_ON;
+            return exec_broken_for(e, s);
         }
         vec_push(e->a, &lists, v);
     }
-    if (!clause_fits(e, names, lists.n, lists.at[0])) return FLOW_ON;
+    if (!clause_fits(e, names, lists.n, lists.at[0])) return exec_broken_for(e, s);
     const Path *path = e->path;
     uint64_t site = e->site;
     Flow flow = FLOW_ON;
@@ -298,7 +316,7 @@ static Flow exec_for(Elab *e, const AstNode *s) {
     if (s->loop->clauses.n == 0) return FLOW_ON;
     const AstNode *clause = s->loop->clauses.at[0];
     bool runs = clause->clause.batch || (clause->clause.sources.n == 1 && node_is_range(clause->clause.sources.at[0]));
-    if (runs && in_command_text(e)) return exec_command_for(e, s);
+    if (runs && in_command_text(e)) return exec_command_for(e, s, false);
     return exec_copied_for(e, s);
 }
 
@@ -352,6 +370,9 @@ static void exec_expression(Elab *e, const AstNode *s) {
     if (v.kind == VAL_NONE || v.kind == VAL_ERROR || e->writes.n != writes) return;
     if (n->kind == AST_SCAN || n->kind == AST_REPEAT || n->kind == AST_WHILE) return;
     elab_error(e, n->loc, 111, "this gives %s, and nothing is done with it", val_text(e, v));
+    if (e->frame && !in_command_text(e)) elab_note(e, (Loc){0}, "`return` gives a value to the caller, `y = ...` a name to it");
+    if (n->kind == AST_CALL && n->call.callee->kind == AST_NAME && strcmp(n->call.callee->name, "grad") == 0)
+        elab_note(e, (Loc){0}, "`minimize loss over net using sgd[0.1]` takes a step");
 }
 
 /* Statements of a command's own text. */
@@ -377,6 +398,7 @@ static Flow exec_kind(Elab *e, const AstNode *s) {
     switch ((int)s->kind) {
     case AST_ERROR: /* may have been the `return` */
         if (e->returned.kind == VAL_NONE) e->returned = val_error();
+        if (e->frame) e->frame->doubt = true;
         return FLOW_ON;
     case AST_BIND: exec_bind(e, s); return FLOW_ON;
     case AST_LET: exec_let(e, s); return FLOW_ON;

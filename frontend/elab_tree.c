@@ -6,7 +6,9 @@
 
 /* The slot that will hold v when the stretch has run. */
 Slot *slot_of_val(Elab *e, Val v, const char *hint, Loc at) {
-    if ((v.kind == VAL_TENSOR || v.kind == VAL_SCALAR) && !v.t.value) return v.t.slot;
+    bool outside = (v.kind == VAL_TENSOR || v.kind == VAL_SCALAR) && !v.t.value;
+    /* an input lies in no place of its own: only functions read it where it was loaded */
+    if (outside && v.t.slot->kind != SLOT_INPUT) return v.t.slot;
     emit_at(e, at);
     Value *x;
     if (v.kind == VAL_NUMBER)
@@ -14,7 +16,7 @@ Slot *slot_of_val(Elab *e, Val v, const char *hint, Loc at) {
     else if (v.kind == VAL_SCALAR)
         x = number_as(e, v, v.whole ? I64 : F32, at);
     else
-        x = v.kind == VAL_TENSOR ? v.t.value : tensor_of(e, v, at);
+        x = v.kind == VAL_TENSOR && v.t.value ? v.t.value : tensor_of(e, v, at);
     if (!x) return NULL;
     if (!x->name) x->name = hint;
     return slot_of_value(e, x);
@@ -113,6 +115,17 @@ void exec_track(Elab *e, const AstNode *s) {
             }
     }
     if (n->tracked.n) vec_push(e->a, &c->pending, n);
+}
+
+void track_spoilt(Elab *e, const Nodes *body) {
+    for (uint32_t i = 0; i < body->n && diag_errors(e->d) && !e->quiet; i++) {
+        const Nodes *items = &body->at[i]->values.items;
+        for (uint32_t k = 0; body->at[i]->kind == AST_TRACK && k < items->n; k++) {
+            const AstNode *item = items->at[k];
+            const char *name = item->kind == AST_KEYWORD ? item->keyword.name : own_name(item);
+            if (name && !scope_find_local(e->scope, name)) vec_push(e->a, &e->spoilt, name);
+        }
+    }
 }
 
 /* ---- keep, stop ---- */
@@ -249,6 +262,7 @@ static bool path_of(Elab *e, Node *n, const AstNode *path) {
     if (path->kind == AST_STRING)
         add_string(e, n, path);
     else {
+        if (hint_unquoted(e, path, 402)) return false;
         Val v = expr(e, path);
         if (v.kind == VAL_ERROR) return false;
         if (v.kind != VAL_STRING) {

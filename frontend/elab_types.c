@@ -40,10 +40,13 @@ static bool dim_wanted(Elab *e, Val v, Loc at, Dim *d) {
     } else if (v.kind == VAL_SCALAR) {
         elab_error(e, at, 207, "a dimension must be known when compiled: an option, a counter or B + 1 cannot size a tensor");
         elab_note(e, (Loc){0}, "`const` and -D fix a number when compiled");
+        hint_option(e, v);
     } else if (v.kind == VAL_NUMBER && v.num > (double)LIMIT_ELEMENTS)
         elab_error(e, at, 219, "a dimension of %.7g is too large: a tensor has at most 2^40 elements", v.num);
     else
         elab_error(e, at, 207, "a dimension is a whole number from 0, not %s", val_text(e, v));
+    if (v.kind == VAL_NUMBER && v.num == -1 && !v.batch)
+        elab_note(e, (Loc){0}, "no size is left to be found out: write it, as in [B, H * W]; flatten(x) keeps the first axis");
     return false;
 }
 
@@ -112,7 +115,11 @@ bool dims_eval(Elab *e, const Nodes *items, int *rank, Dim *dims) {
             elab_error(e, n->loc, 219, "a tensor has at most %d dimensions", MAX_RANK);
             return false;
         }
-        if (!dim_wanted(e, expr(e, n), n->loc, &dims[(*rank)++])) return false;
+        bool sizing = e->sizing;
+        e->sizing = true;
+        Val v = expr(e, n);
+        e->sizing = sizing;
+        if (!dim_wanted(e, v, n->loc, &dims[(*rank)++])) return false;
     }
     return items->n == 0 || dims_legal(e, items->at[0]->loc, *rank, dims);
 }
@@ -164,13 +171,17 @@ static bool match_dim(Elab *e, const Match *m, const AstNode *n, int place) {
         if (v.kind == VAL_ERROR) return true;
         if (v.kind == VAL_OWNED) {
             elab_error(e, n->loc, 207, "the dimension `%s` has the name of a parameter", name);
+            elab_note(e, where, "`%s` is declared here", name);
             return false;
         }
         Dim want;
         if (!dim_wanted(e, v, n->loc, &want)) return false;
         if (dim_same(want, have)) return true;
-        mismatch(e, m, intern_printf("%s is %s, here %s", name, dims_text(e, 1, &want), dims_text(e, 1, &have)));
-        if (where.file) elab_note(e, where, "`%s` is %s here", name, dims_text(e, 1, &want));
+        bool batch = want.batch && want.n == 1;
+        mismatch(e, m,
+                 intern_printf("%s is %s, here %s", name, batch ? "the batch" : dims_text(e, 1, &want),
+                               have.batch && have.n == 1 ? "the batch" : dims_text(e, 1, &have)));
+        if (where.file) elab_note(e, where, "`%s` is %s here", name, batch ? "the batch" : dims_text(e, 1, &want));
         return false;
     }
     Dim want;

@@ -325,6 +325,7 @@ static void move(Elab *e, const Function *rule, Owned *o, Value *g, Loc at, uint
                    .call = at,
                    .inputs = inputs,
                    .path = path,
+                   .run = ++e->runs,
                    .library = source && source->library,
                    .caller_library = library};
     e->scope = s;
@@ -371,9 +372,13 @@ static const Function *rule_of(Elab *e, const AstNode *n) {
         elab_error(e, n->loc, 103, "`using` names an optimizer, as in `using adam[0.001]`, not %s", val_text(e, v));
         return NULL;
     }
+    Loc saved = e->b.loc;
+    emit_at(e, n->loc); /* where a configuration is missed */
     if (!v.fn->config) v = configure(e, v, NULL);
+    e->b.loc = saved;
     if (v.kind != VAL_FUNCTION) return NULL;
     if (v.fn->decl->function->inputs.n != 2) {
+        map_put(e->a, &e->ran, v.fn->decl, (void *)v.fn->decl); /* names that follow from it are no news */
         elab_error(e, n->loc, 106, "an optimizer has two inputs: the parameter and its gradient");
         elab_note(e, v.fn->decl->loc, "`%s` is declared here", v.fn->name);
         return NULL;
@@ -399,6 +404,17 @@ static bool update_values(Elab *e, const AstNode *s, const OwnedList *owned, Val
     return true;
 }
 
+/* Whether a model is named whose parameters may be unknown because of what was wrong before. */
+static bool applied_in_vain(Elab *e, const AstNode *s) {
+    for (uint32_t i = 0; i < s->update.models.n && diag_errors(e->d); i++) {
+        e->quiet++;
+        Val v = expr(e, s->update.models.at[i]);
+        if (e->quiet) e->quiet--;
+        if (owned_in_doubt(e, v)) return true;
+    }
+    return false;
+}
+
 /* minimize L over M using O; update M with G using O */
 void exec_update(Elab *e, const AstNode *s) {
     Values gs = {0};
@@ -411,7 +427,9 @@ void exec_update(Elab *e, const AstNode *s) {
     if (s->kind == AST_MINIMIZE) loss = expr_read(e, s->update.value);
     for (uint32_t i = 0; i < s->update.models.n; i++) {
         const AstNode *n = s->update.models.at[i];
-        ok = owned_collect(e, expr(e, n), false, n->loc, &owned) && ok;
+        bool known = owned_collect(e, expr(e, n), false, n->loc, &owned);
+        if (!known) hint_shadowed(e, n);
+        ok = known && ok;
     }
     const Function *rule = s->update.rule ? rule_of(e, s->update.rule) : NULL;
     if (!ok || !rule || loss.kind == VAL_ERROR || !may_write(e, s->loc)) {
@@ -423,6 +441,7 @@ void exec_update(Elab *e, const AstNode *s) {
             elab_error(e, s->loc, 305, "`%s` is a state: only parameters are trained", owned.at[i]->name);
             return;
         }
+    if (owned.n == 0 && applied_in_vain(e, s)) return; /* and that was said */
     if (owned.n == 0) {
         elab_error(e, s->loc, 305, "there is nothing to move: no parameter is named behind `%s`",
                    s->kind == AST_MINIMIZE ? "over" : "update");

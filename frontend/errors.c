@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { MAX_SAID = 1000, MAX_LISTED = 5, MAX_BACK = 5000 };
+enum { MAX_SAID = 1000, MAX_LISTED = 5, MAX_BACK = 5000, MAX_SPOILT = 20000, MAX_TAKEN = 100 };
 
 typedef struct Slip {
     Parsing *p;
@@ -404,8 +404,8 @@ static bool slip_sign(Slip *s) {
                                : "`{` begins a block: a list of values is written [1, 2]";
         p->quiet_line = p->at.first_line;
     } else if (s->kind == ',' && expects(s, ')') && !expects(s, ':') && !expects(s, T_INT)) {
-        say = first == T_PRINT
-                  ? "`print a, b` has no parentheses"
+        say = first == T_PRINT || first == T_TRACK
+                  ? (first == T_PRINT ? "`print a, b` has no parentheses" : "`track a, b` has no parentheses")
                   : "parentheses hold one value: several stand without them, as in `a, b = f(x)`, and a list is written [1, 2]";
     } else if ((s->kind == '*' || s->kind == '^') && (before == '(' || before == ',') &&
                (expects(s, T_NAME) || expects(s, T_INT))) {
@@ -547,24 +547,89 @@ static const char *expectation(const Slip *s) {
 }
 
 static void add_spoilt(Parsing *p, const Token *name) {
-    vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + name->at, name->n));
+    if (p->ast->spoilt.n < MAX_SPOILT) vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + name->at, name->n));
 }
 
-/* What the statement would have bound: the names left of its `=`. */
+static void add_mentioned(Parsing *p, const Token *name) {
+    if (p->ast->mentioned.n < MAX_SPOILT)
+        vec_push(p->arena, &p->ast->mentioned, name_intern(p->arena, p->text + name->at, name->n));
+}
+
+/* A statement whose header cannot be read takes its body with it: what that binds and tracks. */
+static void spoil_block(Parsing *p, const Token *t, const Token *end) {
+    while (t < end && t->kind != '{') t++;
+    if (t == end) return;
+    int depth = 0;
+    bool tracks = false;
+    for (size_t n = 0; t->kind != T_END && n < MAX_BACK; t++, n++) {
+        depth += t->kind == '{' ? 1 : t->kind == '}' ? -1 : 0;
+        if (t->kind == T_TRACK || t->first) tracks = t->kind == T_TRACK;
+        if (t->kind == T_NAME && (t->first || tracks)) add_spoilt(p, t);
+        if (t->kind == T_NAME) add_mentioned(p, t);
+        if (depth == 0) return;
+    }
+}
+
+/* `option a =` takes the next line with it: what that declares or binds. */
+static void spoil_lines(Parsing *p, const Token *t, const Token *end) {
+    for (; t < end && t->kind != T_END; t++) {
+        if (t->first && is_declaration_word(t->kind, NULL) && t[1].kind == T_NAME) add_spoilt(p, t + 1);
+        if (t->first && t->kind == T_NAME && t[1].kind == '=') add_spoilt(p, t);
+    }
+}
+
+/* What the statement would have bound: the names of its declaration, left of its `=`, of its loop, behind `track`. */
 static void note_spoilt(const Slip *s) {
     Parsing *p = s->p;
-    size_t end = s->first;
-    while (end < p->n_tokens && p->tokens[end].kind != '=' && p->tokens[end].line == p->tokens[s->first].line) end++;
-    if (!p->ast) return;
-    const Token *first = &p->tokens[s->first];
-    bool declares = is_declaration_word(first->kind, NULL) || first->kind == T_NAME; /* `def f` binds f */
-    if (s->first + 1 < p->n_tokens && declares && first[1].kind == T_NAME) add_spoilt(p, first + 1);
-    if (first->kind == T_NAME && first[1].kind == ':') add_spoilt(p, first);
-    for (const Token *t = first + 1; first->kind == T_FOR && t->kind != T_IN && t->kind != T_END && t->line == first->line; t++)
+    const Token *first = &p->tokens[s->first], *end = first, *last = &p->tokens[p->n_tokens - 1];
+    if (!p->ast || first == last) return;
+    while (end < last && end->line == first->line && end < first + MAX_BACK) end++;
+    for (const Token *t = first; t < end; t++) {
+        if (t->kind == T_NAME) add_mentioned(p, t);
+        if (t->kind == T_NAME && first->kind == T_TRACK && t[1].kind == '=') add_spoilt(p, t);
+    }
+    bool declares = is_declaration_word(first->kind, NULL) || first->kind == T_NAME || first->kind == T_LET; /* `def f` binds f */
+    if (declares && first[1].kind == T_NAME) add_spoilt(p, first + 1);
+    if (declares && first + 1 < last && is_declaration_word(first[1].kind, NULL) && first[2].kind == T_NAME)
+        add_spoilt(p, first + 2);
+    if (first->kind == T_NAME && expects(s, T_COMMAND) && !expects(s, T_INT)) add_spoilt(p, first); /* at the top */
+    for (const Token *t = first; t + 1 < end && t->kind == T_NAME && t[1].kind != '('; t += 2) {    /* `a, b c()`, `a: f32` */
+        add_spoilt(p, t);
+        if (t[1].kind != ',') break;
+    }
+    for (const Token *t = first + 1; first->kind == T_FOR && t->kind != T_IN && t < end; t++)
         if (t->kind == T_NAME) add_spoilt(p, t);
-    if (end == p->n_tokens || p->tokens[end].kind != '=') return;
-    for (size_t i = s->first; i < end; i++)
-        if (p->tokens[i].kind == T_NAME) add_spoilt(p, &p->tokens[i]);
+    const Token *equals = first;
+    while (equals < end && equals->kind != '=') equals++;
+    for (const Token *t = first; equals < end && t < equals; t++)
+        if (t->kind == T_NAME) add_spoilt(p, t);
+    spoil_block(p, first, end);
+    size_t from = s->first + 1, to = p->shown + 2 < p->n_tokens ? p->shown + 2 : p->n_tokens - 1;
+    spoil_lines(p, &p->tokens[from + MAX_TAKEN < to ? to - MAX_TAKEN : from], &p->tokens[to]);
+}
+
+/* Whether one of the words of a loop over data stands in the statement. */
+static bool over_data(const Slip *s) {
+    for (const Token *t = &s->p->tokens[s->first]; t->kind != T_END && t->kind != '{' && t->line == s->p->tokens[s->first].line;
+         t++)
+        if (t->kind == T_BATCH || t->kind == T_SHUFFLE || t->kind == T_RESAMPLE || t->kind == T_LANES || t->kind == T_DROP_LAST)
+            return true;
+    return false;
+}
+
+/* What is written otherwise inside an expression or a header. */
+static void note_inside(const Slip *s) {
+    const Parsing *p = s->p;
+    int before = p->shown ? p->tokens[p->shown - 1].kind : 0;
+    const char *note = NULL;
+    if (!p->real) return;
+    if (s->kind == T_FOR && expects(s, T_INT))
+        note = "the loop that has a value is `scan`: ys = scan xt in x along 1 { yield xt }; a list is [f(i) for i in 0..n]";
+    else if (s->kind == ':' && expects(s, ']') && header_before(s, ':') != SIZE_MAX)
+        note = "a slice is a:b, every place of it: there are no steps";
+    else if (s->kind == '(' && before == T_NAME && is_element_type(s, p->shown - 1) && !expects(s, T_INT))
+        note = "the dimensions of a type stand in brackets: f32[B, 10]";
+    if (note) diag_note(p->diag, (Loc){0}, "%s", note);
 }
 
 /* How a statement is written that lacks one of its words. */
@@ -580,15 +645,23 @@ static void note_form(const Slip *s) {
         {T_LOAD, "load net from \"net.safetensors\"", {T_FROM, T_FROM}},
         {T_WRITE, "write x to \"x.npy\"", {T_TO, T_TO}},
         {T_WHILE, "while x > 1 max 100 { }: the bound is part of it", {T_MAX, T_MAX}},
+        {T_KEEP, "keep lowest loss", {T_LOWEST, T_HIGHEST}},
+        {T_STOP, "stop when lowest loss stalls for 3", {T_LOWEST, T_WHEN}},
+        {T_STOP, "stop when lowest loss stalls for 3", {T_STALLS, T_STALLS}},
+        {T_PARAM, "param w: f32[3, 4] = 0, with a type and a first value", {':', '='}},
+        {T_STATE, "state n: f32 = 0, with a type and a first value", {':', '='}},
     };
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (s->p->tokens[s->first].kind == forms[i].word && (expects(s, forms[i].wanted[0]) || expects(s, forms[i].wanted[1])))
-            diag_note(s->p->diag, (Loc){0}, "it is written: %s", forms[i].form);
     int first = s->p->tokens[s->first].kind;
-    if (first == T_FOR && (s->kind == '=' || s->kind == ':' || s->kind == T_REST || is(s, s->p->shown, "of")))
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (first == forms[i].word && (expects(s, forms[i].wanted[0]) || expects(s, forms[i].wanted[1])))
+            diag_note(s->p->diag, (Loc){0}, "it is written: %s", forms[i].form);
+    if (first == T_FOR && over_data(s))
+        diag_note(s->p->diag, (Loc){0}, "it is written: for x, y in set batch 32 shuffle { }");
+    else if (first == T_FOR && (s->kind == '=' || s->kind == ':' || s->kind == T_REST || is(s, s->p->shown, "of")))
         diag_note(s->p->diag, (Loc){0}, "it is written: for i in 0..10 { }, from 0 to 9");
     if (first == T_IF && expects(s, '{') && expects(s, T_THEN))
         diag_note(s->p->diag, (Loc){0}, "it is written: if c { }, or as an expression: if c then a else b");
+    note_inside(s);
 }
 
 void report_unexpected(Parsing *p, const int *expected, int n_expected) {
@@ -611,6 +684,8 @@ void report_unexpected(Parsing *p, const int *expected, int n_expected) {
     if (slip_unfinished(&s) || slip_at_top(&s) || slip_sign(&s) || slip_operator(&s) || slip_habit(&s) || slip_word(&s) ||
         slip_reserved(&s) || slip_infix(&s) || slip_block(&s) || slip_juxtaposed(&s))
         return;
+    /* the slip is the bracket, or the number, and was said */
+    if (diag_errors(p->diag) < 100 && (diag_said(p->diag, loc(&s), 7) || diag_said(p->diag, loc(&s), 4))) return;
     const char *list = expectation(&s), *what = found(&s);
     Loc at = loc(&s);
     if (p->real && s.kind == '}' && s.token->first && p->shown > 0) { /* what is missing is missing on the line before */

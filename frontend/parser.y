@@ -106,8 +106,8 @@ fields: field                                   { $$ = (Nodes){0}; if ($1) list_
       | fields SEPARATOR field                  { $$ = $1; if ($3) list_add(p, &$$, $3); }
       ;
 field: name ':' type '=' expr                   { $$ = make_field(p, $1, $3, $5, @$); }
-     | spoilt                                    { $$ = NULL; }
-     | spoilt block                              { $$ = NULL; }
+     | spoilt                                    { $$ = node_make(p, AST_ERROR, @$); }
+     | spoilt block                              { $$ = node_make(p, AST_ERROR, @$); }
      ;
 
 function_kind: LAYER                            { $$ = AST_LAYER; }

@@ -345,6 +345,8 @@ static bool mend_header(Mending *m, size_t i) {
                 p->mends.at[j] = p->mends.at[j - 1];
                 p->mends.at[j - 1] = mend;
             }
+            if (p->tokens[k - 1].kind == ':' && p->tokens[header].kind != T_RETURN)
+                return true; /* the parser will say so of the `:` */
             Loc end = token_loc(p, &p->tokens[k - 1]);
             end.col = end.end++;
             diag_error(p->diag, end, 7, "the block of this %s has no `{`", token_kind_text(p->tokens[header].kind));
@@ -402,7 +404,8 @@ static void meet_closer(Mending *m, size_t i, uint32_t indent) {
         diag_note(p->diag, token_loc(p, opener), "to close this");
         t->kind = (int16_t)closer_of(opener->kind);
     } else {
-        if (t->line != m->quiet_line) diag_error(p->diag, token_loc(p, t), 7, "this `%c` closes nothing", t->kind);
+        if (t->line != m->quiet_line && !diag_said(p->diag, token_loc(p, t), 7))
+            diag_error(p->diag, token_loc(p, t), 7, "this `%c` closes nothing", t->kind);
         t->kind = -1;
     }
 }

@@ -149,6 +149,14 @@ void diag_note(Diag *d, Loc at, const char *format, ...) {
 
 int diag_errors(const Diag *d) { return d->errors; }
 
+bool diag_said_within(const Diag *d, Loc from, int last) {
+    for (size_t i = 0; i < d->reports.n; i++) {
+        const Report *r = d->reports.at[i];
+        if (!r->warning && r->at.file == from.file && r->at.line >= from.line && r->at.line <= last) return true;
+    }
+    return false;
+}
+
 bool diag_said(const Diag *d, Loc at, int code) {
     for (size_t i = 0; i < d->reports.n; i++) {
         const Report *r = d->reports.at[i];

@@ -36,6 +36,8 @@ void diag_note(Diag *d, Loc at, const char *format, ...) __attribute__((format(p
 int diag_errors(const Diag *d);
 /* Whether an error of this code was reported in the line of `at`. */
 bool diag_said(const Diag *d, Loc at, int code);
+/* Whether an error was reported in the lines from from.line to last of its file. */
+bool diag_said_within(const Diag *d, Loc from, int last);
 /* Prints everything collected, sorted by file (in the order in which sources became known), line and column. */
 void diag_print(const Diag *d, FILE *out);
 

@@ -7,6 +7,9 @@
  *   kernel a (writes %h, shared) ; barrier ; kernel b (writes %g alone) ; barrier ; kernel c (reads %h)
  *   =>  kernel a ; kernel b ; barrier ; kernel c
  *
+ * Turns of a shared loop directly in a kernel are made by whichever thread is free (backend/emit_loop.c), so nothing may be passed on from a turn of one kernel to "the same" turn of
+ * the next without a barrier.
+ *
  * Memory is compared as the plan laid it out: two buffers that follow each other in the same bytes of the arena meet, too. Kernels without a
  * parallel loop are run by one thread, always the same, and need no barrier between themselves. The end of a step is a barrier.
  */

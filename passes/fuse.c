@@ -33,10 +33,11 @@ enum {
     OPERAND_COST = 4, /* arithmetic done again for each element of a product's operand, where it is done once for each panel */
     LEAST_POINTS = 8, /* rows of a group, fewer are not worth losing the elements' parallelism */
     SHORT_ROW = 4096,
-    ROWS_LIMIT = 1 << 16, /* elements of a row that a group may work on */
-    MANY = 64,            /* most groups in one kernel */
-    LARGE = 400,          /* most ops in one group: what comes after walks an expression as deep as it is long */
-    MOST_OPS = 16000,     /* in one block: what groups need of each other is known pair by pair */
+    ROWS_LIMIT = 1 << 16,    /* elements of a row that a group may work on */
+    MANY = 64,               /* most groups in one kernel */
+    LARGE = 400,             /* most ops in one group: what comes after walks an expression as deep as it is long */
+    MOST_OPS = 16000,        /* in one block: what groups need of each other is known pair by pair */
+    MOST_OPS_IN_ALL = 40000, /* in all functions: seconds, until they are loops */
 };
 
 /* ---- what ops cost and are ---- */
@@ -299,22 +300,26 @@ static void op_sources(const Fuse *f, int i, int g, uint64_t *set) {
 
 /* Group g comes after all of `set` now; so does whatever comes after g. */
 static void add_needs(Fuse *f, int g, const uint64_t *set) {
-    uint64_t *more = arena_make_n(f->arena, uint64_t, (size_t)f->words);
-    memcpy(more, set, (size_t)f->words * sizeof *more);
-    for (size_t k = 0; k < f->groups.n; k++)
-        if (set[k / 64] >> (k % 64) & 1)
-            for (int w = 0; w < f->words; w++) more[w] |= f->groups.at[k]->needs[w];
+    int words = (int)f->groups.n / 64 + 1;
+    uint64_t *more = arena_make_n(f->arena, uint64_t, (size_t)words);
+    memcpy(more, set, (size_t)words * sizeof *more);
+    for (int i = 0; i < words; i++)
+        for (uint64_t left = set[i]; left; left &= left - 1) {
+            const uint64_t *before = f->groups.at[i * 64 + __builtin_ctzll(left)]->needs;
+            for (int w = 0; w < words; w++) more[w] |= before[w];
+        }
     for (size_t k = 0; k < f->groups.n; k++) {
         Group *x = f->groups.at[k];
         if ((int)k != g && !needs(x, g)) continue;
-        for (int w = 0; w < f->words; w++) x->needs[w] |= more[w];
+        for (int w = 0; w < words; w++) x->needs[w] |= more[w];
     }
 }
 
 /* Would g, with these sources, wait for itself? */
 static bool makes_circle(const Fuse *f, int g, const uint64_t *set) {
-    for (size_t k = 0; k < f->groups.n; k++)
-        if ((set[k / 64] >> (k % 64) & 1) && needs(f->groups.at[k], g)) return true;
+    for (int i = 0; i <= (int)f->groups.n / 64; i++)
+        for (uint64_t left = set[i]; left; left &= left - 1)
+            if (needs(f->groups.at[i * 64 + __builtin_ctzll(left)], g)) return true;
     return false;
 }
 
@@ -395,13 +400,19 @@ static void make_groups(Fuse *f) {
         uint64_t *set = new_set(f);
         op_sources(f, i, -1, set);
         bool joined = false;
-        for (int g = (int)f->groups.n - 1; g >= 0 && !joined; g--) /* the latest first: it comes after the others already */
-            if (set[g / 64] >> (g % 64) & 1) joined = try_join(f, i, g);
+        for (int w = (int)f->groups.n / 64; w >= 0 && !joined; w--) /* the latest first: it comes after the others already */
+            for (uint64_t left = set[w]; left && !joined;) {
+                int bit = 63 - __builtin_clzll(left);
+                left &= ~((uint64_t)1 << bit);
+                joined = try_join(f, i, w * 64 + bit);
+            }
         if (!joined) new_group(f, i);
     }
 }
 
 /* ---- groups over the same rows ---- */
+
+static bool may_share(const Group *g) { return !g->gone && !g->heavy && !g->closed; }
 
 /* Do all ops of b read what they read of a in their own rows? */
 static bool reads_rows(const Fuse *f, const Group *b, int a, int n) {
@@ -410,13 +421,16 @@ static bool reads_rows(const Fuse *f, const Group *b, int a, int n) {
     return true;
 }
 
-/* Does the one wait for the other by way of a third group? */
-static bool waits_around(const Fuse *f, int later, int earlier) {
-    for (int x = 0; x < (int)f->groups.n; x++)
-        if (x != later && x != earlier && !f->groups.at[x]->gone && needs(f->groups.at[later], x) &&
-            needs(f->groups.at[x], earlier))
-            return true;
-    return false;
+/* The groups that b waits for by way of a third one: what those need that it needs. (What a group needs is whole: with x also all that x needs, so an x
+ * that is in the set already adds nothing.) */
+static void waits_around(const Fuse *f, int b, uint64_t *set) {
+    memset(set, 0, (size_t)f->words * sizeof *set);
+    const Group *y = f->groups.at[b];
+    for (int x = (int)f->groups.n - 1; x >= 0; x--) {
+        const Group *third = f->groups.at[x];
+        if (x == b || third->gone || !needs(y, x) || (set[x / 64] >> (x % 64) & 1)) continue;
+        for (int w = 0; w < f->words; w++) set[w] |= third->needs[w];
+    }
 }
 
 static void merge(Fuse *f, int into, int from);
@@ -424,17 +438,23 @@ static void merge(Fuse *f, int into, int from);
 /* A group that begins with something of its own (the sum of a constant's gradient, say) and then reads rows of an earlier one:
  * they are one. */
 static void join_rows(Fuse *f) {
+    uint64_t *around = new_set(f);
     for (int b = 0; b < (int)f->groups.n; b++) {
         Group *y = f->groups.at[b];
-        for (int a = b - 1; a >= 0; a--) {
+        bool known = false;
+        for (int a = b - 1; a >= 0 && may_share(y); a--) {
             Group *x = f->groups.at[a];
-            if (x->gone || y->gone || x->heavy || y->heavy || x->closed || y->closed || x->n_point == 0 || !needs(y, a)) continue;
+            if (!may_share(x) || x->n_point == 0 || !needs(y, a)) continue;
+            if (!known) waits_around(f, b, around);
+            known = true;
+            if ((around[a / 64] >> (a % 64) & 1) || x->ops.n + y->ops.n > LARGE) continue;
             int n = common_prefix(x->point, x->n_point < y->n_point ? x->n_point : y->n_point, y->point);
             if (n == 0 || (n < x->n_point && n < y->n_point) || points(f, x->point, n) < LEAST_POINTS) continue;
             if (type_count(x->point, f->func->batch_bound) / points(f, x->point, n) > ROWS_LIMIT) continue;
-            if (!reads_rows(f, y, a, n) || waits_around(f, b, a)) continue;
+            if (!reads_rows(f, y, a, n)) continue;
             merge(f, b, a);
             y->n_point = n;
+            known = false;
         }
     }
 }
@@ -556,18 +576,23 @@ static void sink(Fuse *f) {
 
 static bool can_share(const Fuse *f, int a, int b) {
     const Group *x = f->groups.at[a], *y = f->groups.at[b];
-    if (x->gone || y->gone || x->heavy || y->heavy || x->closed || y->closed) return false;
+    if (!may_share(x) || !may_share(y)) return false;
     bool serial_x = points(f, x->point, x->n_point) == 1, serial_y = points(f, y->point, y->n_point) == 1;
     return serial_x == serial_y && !needs(x, b) && !needs(y, a) && x->ops.n + y->ops.n < MANY * 16;
 }
 
 static void merge(Fuse *f, int into, int from) {
     Group *x = f->groups.at[into], *y = f->groups.at[from];
-    while (y->ops.n) {
-        int i = y->ops.at[0];
-        take_out(f, i);
-        put_in(f, i, into);
+    size_t left = x->ops.n, more = y->ops.n;
+    for (size_t k = 0; k < more; k++) {
+        f->group_of[y->ops.at[k]] = into;
+        vec_push(f->arena, &x->ops, 0);
     }
+    for (size_t to = x->ops.n; more; to--) { /* from the end: both are in the order of the block */
+        bool own = left && x->ops.at[left - 1] > y->ops.at[more - 1];
+        x->ops.at[to - 1] = own ? x->ops.at[--left] : y->ops.at[--more];
+    }
+    y->ops.n = 0;
     y->gone = true;
     x->needs[from / 64] &= ~((uint64_t)1 << (from % 64));
     add_needs(f, into, y->needs);
@@ -583,7 +608,7 @@ static void merge(Fuse *f, int into, int from) {
 static void share_kernels(Fuse *f) {
     int *count = arena_make_n(f->arena, int, f->groups.n + 1);
     for (int a = 0; a < (int)f->groups.n; a++)
-        for (int b = a + 1; b < (int)f->groups.n && !f->groups.at[a]->gone; b++) {
+        for (int b = a + 1; b < (int)f->groups.n && may_share(f->groups.at[a]); b++) {
             if (!can_share(f, a, b) || count[a] + count[b] + 2 > MANY) continue;
             merge(f, b, a);
             count[b] += count[a] + 1;
@@ -631,8 +656,34 @@ static bool fuse_block(PassCtx *c, Func *func, Block *block) {
     return true;
 }
 
+static int64_t count_ops(const Block *b) {
+    int64_t n = 0;
+    for (const Op *op = b->first; op; op = op->next, n++)
+        for (int k = 0; k < op->n_blocks; k++) n += count_ops(op->blocks[k]);
+    return n;
+}
+
+/* The functions together are larger than we can take. */
+static bool too_many(PassCtx *c, const Module *m) {
+    int64_t all = 0, most = 0;
+    const Func *largest = NULL;
+    for (size_t i = 0; i < m->funcs.n; i++) {
+        int64_t n = count_ops(m->funcs.at[i]->body);
+        all += n;
+        if (n > most) largest = m->funcs.at[i];
+        if (n > most) most = n;
+    }
+    if (all <= MOST_OPS_IN_ALL) return false;
+    diag_error(c->diag, largest->loc, 311,
+               "the program is too large: its functions come to %" PRId64 " operations, %" PRId64
+               " of them in @%s, and at most %d are compiled",
+               all, most, largest->name, MOST_OPS_IN_ALL);
+    return true;
+}
+
 bool pass_fuse(PassCtx *c, Module *m) {
     bool ok = true;
+    if (too_many(c, m)) return false;
     for (size_t i = 0; i < m->funcs.n; i++) ok &= fuse_block(c, m->funcs.at[i], m->funcs.at[i]->body);
     return ok;
 }

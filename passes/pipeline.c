@@ -245,14 +245,27 @@ static bool run_listed(Run *r) {
     return true;
 }
 
+/* Whether the program is as this pass leaves it: a text of that stage, read again. */
+static bool behind(const Program *p, const Pass *pass) {
+    if (pass->kind == ON_GRAPH) return !p->loops && (int)p->stage == pass->to;
+    return p->loops && (int)p->loops_stage == pass->to;
+}
+
 /* All passes from the program's stage on. stop_after names the last of several of that name. */
 static bool run_all(Run *r) {
     int last = N_PASSES - 1;
     for (int i = 0; r->o->stop_after && i < N_PASSES; i++)
         if (strcmp(table[i].name, r->o->stop_after) == 0) last = i;
-    for (int i = 0; i <= last; i++)
-        if (applies(r->p, &table[i]) && !run_pass(r, &table[i])) return false;
-    return true;
+    bool came = !r->o->stop_after || behind(r->p, &table[last]);
+    for (int i = 0; i <= last; i++) {
+        if (!applies(r->p, &table[i])) continue;
+        if (!run_pass(r, &table[i])) return false;
+        came |= i == last;
+    }
+    if (!came)
+        diag_error(r->c->diag, (Loc){0}, 902, "--stop-after: the pass `%s` does not take a program at the stage this one is in",
+                   r->o->stop_after);
+    return came;
 }
 
 bool pipeline_run(PassCtx *c, Program *p, const PipelineOptions *o) {

@@ -176,24 +176,39 @@ static void list_kernels(Arena *a, StepNode *const *nodes, size_t n, Nodes *out)
 
 static bool is_temporary(const Buffer *b) { return !b->same && b->place == PLACE_NONE; }
 
+typedef Vec(int) Ints;
+
+/* The first of the buffers ending with i's first kernel, before i, that can give i its memory; -1: none. */
+static int giver(const Step *s, const Lives *lives, const Ints *ending, const StepNode *kernel, size_t i) {
+    const Life *born = &lives->at[i];
+    int best = -1;
+    for (size_t e = 0; e < ending->n; e++) {
+        int k = ending->at[e];
+        const Buffer *from = s->buffers.at[k], *to = s->buffers.at[i];
+        if ((size_t)k >= i || (best >= 0 && k > best) || !is_temporary(from)) continue; /* `same` looks back */
+        if (lives->at[k].last != born->first || lives->at[k].first == born->first) continue;
+        if (from->bytes >= to->bytes && plan_in_place(kernel, from, to)) best = k;
+    }
+    return best;
+}
+
 /* A buffer whose life ends in the kernel in which another begins gives it its memory, if the kernel allows. */
 static void share_in_place(Arena *a, Step *s, Lives *lives) {
     Nodes kernels = {0};
     list_kernels(a, s->nodes.at, s->nodes.n, &kernels);
+    Ints *ending = arena_make_n(a, Ints, (size_t)lives->end + 1); /* by kernel: buffers whose last it is, or once was */
+    for (size_t k = 0; k < s->buffers.n; k++)
+        if (is_temporary(s->buffers.at[k]) && lives->at[k].used) vec_push(a, &ending[lives->at[k].last], (int)k);
     for (size_t i = 0; i < s->buffers.n; i++) {
         Buffer *to = s->buffers.at[i];
         Life *born = &lives->at[i];
         if (!is_temporary(to) || !born->used || born->first >= (int)kernels.n || !kernels.at[born->first]) continue;
-        for (size_t k = 0; k < i; k++) { /* `same` looks back */
-            Buffer *from = s->buffers.at[k];
-            if (!is_temporary(from) || !lives->at[k].used || lives->at[k].last != born->first ||
-                lives->at[k].first == born->first)
-                continue;
-            if (from->bytes < to->bytes || !plan_in_place(kernels.at[born->first], from, to)) continue;
-            to->same = from;
-            if (born->last > lives->at[k].last) lives->at[k].last = born->last;
-            break;
-        }
+        int k = giver(s, lives, &ending[born->first], kernels.at[born->first], i);
+        if (k < 0) continue;
+        to->same = s->buffers.at[k];
+        if (born->last <= lives->at[k].last) continue;
+        lives->at[k].last = born->last;
+        vec_push(a, &ending[born->last], k);
     }
 }
 

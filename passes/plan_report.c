@@ -82,25 +82,28 @@ static Kind kind_of(const Buffer *b) {
 
 static bool in_arena(const Buffer *b) { return !b->same && (b->place == PLACE_ARENA || b->place == PLACE_THREAD); }
 
-static int64_t alive_at(const Step *s, const Lives *lives, int now) {
-    int64_t sum = 0;
-    for (size_t i = 0; i < s->buffers.n; i++)
-        if (in_arena(s->buffers.at[i]) && lives->at[i].first <= now && now <= lives->at[i].last) sum += s->buffers.at[i]->bytes;
-    return sum;
+/* The bytes of the arena that are alive, by the number of the kernel. */
+static int64_t *alive_bytes(Arena *a, const Step *s, const Lives *lives) {
+    int64_t *bytes = arena_make_n(a, int64_t, (size_t)lives->end + 2), sum = 0;
+    for (size_t i = 0; i < s->buffers.n; i++) {
+        if (!in_arena(s->buffers.at[i]) || lives->at[i].first < 0) continue;
+        bytes[lives->at[i].first] += s->buffers.at[i]->bytes; /* what is added there, and behind the last use taken away */
+        bytes[lives->at[i].last + 1] -= s->buffers.at[i]->bytes;
+    }
+    for (int t = 0; t <= lives->end; t++) bytes[t] = sum += bytes[t];
+    return bytes;
 }
 
-/* The kernel (or loop) that is number `now`. */
-static const StepNode *node_at(StepNode *const *nodes, size_t n, int now, int *count) {
+/* The kernels and loops by the number that lives count by: a loop has that of its begin and that of its end. */
+static void number_nodes(StepNode *const *nodes, size_t n, const StepNode **by_number, int *count) {
     for (size_t i = 0; i < n; i++) {
         StepNode *k = nodes[i];
         if (k->kind == STEP_BARRIER) continue;
-        if ((*count)++ == now) return k;
+        by_number[(*count)++] = k;
         if (k->kind == STEP_KERNEL) continue;
-        const StepNode *found = node_at(k->nodes.at, k->nodes.n, now, count);
-        if (found) return found;
-        if ((*count)++ == now) return k;
+        number_nodes(k->nodes.at, k->nodes.n, by_number, count);
+        by_number[(*count)++] = k;
     }
-    return NULL;
 }
 
 static const char *place_text(Arena *a, Loc at) {
@@ -114,16 +117,14 @@ static int by_bytes(const void *x, const void *y) {
     return (*a)->id - (*b)->id;
 }
 
-static void report_peak(const Step *s, const Lives *lives, Text *out, Arena *a) {
+static void report_peak(const Step *s, const Lives *lives, const int64_t *bytes, const StepNode **nodes, Text *out, Arena *a) {
     enum { SHOWN = 8 };
     int peak = 0;
     for (int t = 1; t < lives->end; t++)
-        if (alive_at(s, lives, t) > alive_at(s, lives, peak)) peak = t;
-    int count = 0;
-    const StepNode *k = node_at(s->nodes.at, s->nodes.n, peak, &count);
-    text_printf(a, out, "  peak              %s bytes alive%s%s%s\n", report_number(a, alive_at(s, lives, peak)),
-                k && k->name ? " in @" : "", k && k->name ? k->name : "",
-                k && k->loc.file ? arena_printf(a, " (%s)", place_text(a, k->loc)) : "");
+        if (bytes[t] > bytes[peak]) peak = t;
+    const StepNode *k = nodes[peak];
+    text_printf(a, out, "  peak              %s bytes alive%s%s%s\n", report_number(a, bytes[peak]), k && k->name ? " in @" : "",
+                k && k->name ? k->name : "", k && k->loc.file ? arena_printf(a, " (%s)", place_text(a, k->loc)) : "");
     Vec(Buffer *) alive = {0};
     for (size_t i = 0; i < s->buffers.n; i++)
         if (in_arena(s->buffers.at[i]) && lives->at[i].first <= peak && peak <= lives->at[i].last)
@@ -138,13 +139,12 @@ static void report_peak(const Step *s, const Lives *lives, Text *out, Arena *a) 
 }
 
 /* One row a kernel: what is alive, and the line. */
-static void report_timeline(const Step *s, const Lives *lives, Text *out, Arena *a) {
+static void report_timeline(const Lives *lives, const int64_t *bytes, const StepNode **nodes, Text *out, Arena *a) {
     text_add(a, out, "  timeline\n");
     for (int t = 0; t < lives->end; t++) {
-        int count = 0;
-        const StepNode *k = node_at(s->nodes.at, s->nodes.n, t, &count);
+        const StepNode *k = nodes[t];
         if (!k || k->kind != STEP_KERNEL) continue;
-        text_printf(a, out, "    %14s  @%s  %s\n", report_number(a, alive_at(s, lives, t)), k->name, place_text(a, k->loc));
+        text_printf(a, out, "    %14s  @%s  %s\n", report_number(a, bytes[t]), k->name, place_text(a, k->loc));
     }
 }
 
@@ -173,8 +173,12 @@ static void report_step(const Step *s, Text *out, Arena *a) {
                                                       s->threads, report_number(a, each))
                                        : "");
     if (s->arena) {
-        report_peak(s, &lives, out, a);
-        report_timeline(s, &lives, out, a);
+        int n = 0;
+        const StepNode **nodes = arena_make_n(a, const StepNode *, (size_t)lives.end + 2);
+        number_nodes(s->nodes.at, s->nodes.n, nodes, &n);
+        const int64_t *alive = alive_bytes(a, s, &lives);
+        report_peak(s, &lives, alive, nodes, out, a);
+        report_timeline(&lives, alive, nodes, out, a);
     }
     text_add(a, out, "\n");
 }

@@ -6,11 +6,11 @@
  *   for i in 0..M { for j in 0..N {
  *     acc s = 0 ; for k in 0..K { s = fma(%x[i, k], %w[k, j], s) } ; %h[i, j] = max(0, s + %b[j])
  *   } }
- *   =>  kernel pack: %p[jj, k, j] = %w[k, 32 * jj + j]
- *       for jj in 0..N/32 parallel { for ii in 0..M/14 parallel {
- *         acc t: f32[14, 32] = 0
- *         for k in 0..K unroll 4 { for i in 0..14 unroll { for j in 0..32 vector 16 { t[i, j] = fma(%x[14 * ii + i, k], %p[jj, k, j], t[i, j]) } } }
- *         for i in 0..14 unroll { for j in 0..32 vector 16 { %h[...] = max(0, t[i, j] + %b[...]) } }
+ *   =>  kernel pack: %p[jj, k, j] = %w[k, 48 * jj + j]
+ *       for jj in 0..N/48 parallel { for ii in 0..M/9 parallel {
+ *         acc t: f32[9, 48] = 0
+ *         for k in 0..K unroll 4 { for i in 0..9 unroll { for j in 0..48 vector 16 { t[i, j] = fma(%x[9 * ii + i, k], %p[jj, k, j], t[i, j]) } } }
+ *         for i in 0..9 unroll { for j in 0..48 vector 16 { %h[...] = max(0, t[i, j] + %b[...]) } }
  *       } }
  *       and the same for the rows and columns that are left, with smaller tiles.
  *
@@ -363,6 +363,16 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     return !t->piece || piece_fits(t);
 }
 
+/* Turns of the outer loops beside the column's that the columns hang on: for each of them there are other panels. */
+static int64_t panel_sets(const Tiling *t) {
+    int64_t n = 1;
+    for (int i = 0; i < t->product.n_outer; i++) {
+        const Stmt *loop = t->product.outer[i];
+        if (loop != t->col && tile_cols_see(t, loop->var)) n *= loop_turns(t->step, loop);
+    }
+    return n;
+}
+
 static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     int64_t readers = 1, n = loop_turns(t->step, t->col);
     for (int i = 0; i < t->product.n_outer; i++) {
@@ -385,7 +395,7 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
         if (pack) tile_pack_in_front(t, kernel, out);
         if (slow) tile_make_row_panel(t, kernel);
     } else if (pack) {
-        if (panels >= OWN_PANELS && !t->piece)
+        if ((panels + (rest > 0)) * panel_sets(t) >= OWN_PANELS && !t->piece)
             tile_make_own_panel(t, kernel);
         else
             tile_pack_in_front(t, kernel, out);

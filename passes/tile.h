@@ -73,20 +73,21 @@ bool tile_transposed(const Tiling *t);
 void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
 /* One panel a thread, small enough for its second cache; tile_make_own_strips fills it. */
 void tile_make_own_panel(Tiling *t, const StepNode *kernel);
-/* Loops, marked as said, that fill panel[index[0..lead), reduced..., j] with cols at column `col` + j; guard: 0 beyond the last column. */
-void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **index, const Affine *col, Mark mark, bool guard,
+/* Loops, marked as said, that fill panel[index[0..lead), reduced..., j] with cols at column `col` + j. rest: how many columns there are; 0 in the last vector beyond them; 0: a
+ * whole panel. */
+void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **index, const Affine *col, Mark mark, int64_t rest,
                      Body *body);
 /* One row of it: index[at] says which, `k` is the value of the last reduced variable there. */
-void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col, bool guard,
-                   Body *body);
+void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col,
+                   int64_t rest, Body *body);
 Expr *tile_panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *column);
 
 bool tile_rows_are_slow(const Tiling *t);
 bool tile_rows_collide(const Tiling *t);
 void tile_make_row_panel(Tiling *t, const StepNode *kernel);
-/* row_panel[index[0..lead), reduced..., i] = rows at `row` + i, for mr of them. guard: 0 beyond the last row. */
-void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, bool guard,
-                    Body *body);
+/* row_panel[index[0..lead), reduced..., i] = rows at `row` + i, for mr of them. */
+void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body);
+/* All rows, in a kernel of its own in front. */
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
 Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i);
 

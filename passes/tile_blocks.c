@@ -136,7 +136,8 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *outer, Body *
             loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc, b->panels, body, &jj);
         index[0] = in_chunk(t, b, jj);
         const Affine *col = affine_scale(t->arena, jj, width), *first = affine_constant(t->arena, 0);
-        if (tile_transposed(t) && !tail) {
+        int64_t rest = tail ? b->rest : 0;
+        if (tile_transposed(t) && rest % t->lanes == 0) {
             Var *blocks = step_var(t->arena, t->step, VAR_INDEX, "blocks");
             body_insert_before(body, body->last, stmt_index(t->arena, blocks, INDEX_DIV, len, t->lanes, NULL));
             const Affine *kb;
@@ -144,14 +145,14 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *outer, Body *
             Stmt *inner = tile_loop(t, "k", affine_constant(t->arena, t->lanes), MARK_UNROLL, 0, &k);
             body_add(at, loop);
             body_add(&loop->body, inner);
-            tile_fill_row(t, outer, index, 1, affine_add(t->arena, affine_scale(t->arena, kb, t->lanes), k), col, false,
+            tile_fill_row(t, outer, index, 1, affine_add(t->arena, affine_scale(t->arena, kb, t->lanes), k), col, rest,
                           &inner->body);
             first = affine_scale(t->arena, affine_var(t->arena, blocks), t->lanes);
         }
         Stmt *loop = tile_loop(t, "k", len, MARK_SERIAL, 0, &k);
         loop->lo = first;
         body_add(at, loop);
-        tile_fill_row(t, outer, index, 1, k, col, tail, &loop->body);
+        tile_fill_row(t, outer, index, 1, k, col, rest, &loop->body);
     }
 }
 
@@ -190,7 +191,7 @@ static void multiply(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bod
         } else {
             at = loop_in_chunk(t, "ii", affine_scale(t->arena, b->whole_tiles, t->mr), b->m, b->ic, b->tiles * t->mr, body, &row);
         }
-        if (t->row_panel) tile_fill_rows(t, outer, 0, index, mr, row, false, at);
+        if (t->row_panel) tile_fill_rows(t, outer, 0, index, mr, row, at);
         for (int tail = 0; tail < 2; tail++) {
             if (tail ? b->rest == 0 : b->whole == 0) continue;
             const Affine *jj, *whole = affine_constant(t->arena, b->whole);

@@ -1,7 +1,8 @@
 /*
  * tile_make.c - register tiles, and the loops around them.
  *
- *   for jj parallel { [own panel packed] for ii parallel {       strip: all tiles of one width, columns by columns
+ *   for jj parallel { [own panel packed] for ii parallel {       strip: all tiles of one width, columns by columns; an own panel is packed by the first tile, which reads
+ *                                                                the columns where they lie, or before it if they lie along the chain
  *   for ii parallel { [rows packed] for jj {                     tall: rows by rows, where rows are packed a tile at a time, or all columns fit the first
  *                                                                cache: results are written in the order of memory, by one thread each
  *
@@ -170,6 +171,7 @@ typedef struct Strip {
     int nv;
     int64_t first, last;
     bool tail;
+    bool begun;                  /* the first tile of rows is made: it has packed the columns */
     const Affine *limit, *tiles; /* rows, and how many whole tiles they make */
 } Strip;
 
@@ -235,6 +237,7 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part,
     if (part == 0 || !fixed) {
         Stmt *loop = tile_loop(t, "ii", part == 0 ? s->tiles : s->limit, mark, 0, &ii);
         if (part == 1) loop->lo = row;
+        if (part == 0 && s->begun) loop->lo = affine_constant(t->arena, 1);
         row = part == 0 ? affine_scale(t->arena, ii, t->mr) : ii;
         body_add(body, loop);
         body = &loop->body;
@@ -245,7 +248,7 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part,
 
 static Strip new_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
     const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1);
-    Strip s = {nv, first, last, tail, limit, affine_constant(t->arena, limit->constant / t->mr)};
+    Strip s = {nv, first, last, tail, false, limit, affine_constant(t->arena, limit->constant / t->mr)};
     if (!affine_is_constant(limit)) {
         Var *q = step_var(t->arena, t->step, VAR_INDEX, "tiles");
         body_add(body, stmt_index(t->arena, q, INDEX_DIV, limit, t->mr, NULL));
@@ -258,6 +261,50 @@ void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, 
     Strip s = new_strip(t, nv, first, last, tail, body);
     Rewrite r = rewrite_new(t->arena, t->step);
     for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, NULL, body);
+}
+
+/* Can the first tile of rows read the columns where they lie, and pack them for the others in passing? Its loads and stores hide behind the multiply-adds. */
+static bool packs_in_passing(const Tiling *t, const Strip *s) {
+    const Product *p = &t->product;
+    bool good = t->row && p->n_reduce == 1 && t->lanes > 1 && tile_plain_load(t->cols, p->acc->temp->elem) &&
+                tile_adjacent(t->cols, t->col->var) && !(affine_is_constant(s->tiles) && s->tiles->constant == 0);
+    for (int i = 0; i < p->n_outer; i++)
+        good &= p->outer[i] == t->row || p->outer[i] == t->col || tile_cols_see(t, p->outer[i]->var);
+    return good;
+}
+
+static void make_packing_tile(Tiling *t, const Strip *s, const Rewrite *outer, const Affine *panel, Body *body) {
+    const Affine *index[MAX_RANK], *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes),
+                                   *row = affine_constant(t->arena, 0);
+    Elem elem = t->product.acc->temp->elem;
+    Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, (int64_t[]){t->mr, (int64_t)s->nv * t->lanes});
+    Rewrite r = *outer;
+    Buffer *packed = t->panel;
+    t->row_tile = row;
+    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
+    Body *inside = tile_reduction(t, &r, 0, body);
+    tile_fill_row(t, &r, index, 0, rewrite_affine(&r, affine_var(t->arena, t->product.reduce[0]->var)), col, 0, inside);
+    t->panel = NULL;
+    tile_multiply_add(t, &r, acc, t->mr, row, panel, col, false, inside);
+    t->panel = packed;
+    tile_store(t, outer, acc, t->mr, s->nv, row, col, false, body);
+}
+
+/* The columns of a panel packed by the first tile of rows, if there is one: a short batch may have none. */
+static void begin_panel(Tiling *t, Strip *s, const Rewrite *outer, const Affine *panel, Body *body) {
+    const Affine *index[MAX_RANK], *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
+    s->begun = packs_in_passing(t, s) && !s->tail && s->nv == t->nv;
+    Body *packing = body, *filling = body;
+    if (s->begun && !affine_is_constant(s->tiles)) {
+        Stmt *some = stmt_if(t->arena, affine_add_constant(t->arena, s->tiles, -1)),
+             *none = stmt_if(t->arena, affine_scale(t->arena, s->tiles, -1));
+        body_add(body, some);
+        body_add(body, none);
+        packing = &some->body;
+        filling = &none->body;
+    }
+    if (s->begun) make_packing_tile(t, s, outer, panel, packing);
+    if (!s->begun || filling != body) tile_fill_panel(t, outer, 0, index, col, MARK_SERIAL, 0, filling);
 }
 
 /* A rest of columns is one turn more of the loop over panels: were it a loop of its own, one thread would have that alone. */
@@ -274,8 +321,11 @@ void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
         if (behind) {
             s.nv = (int)((rest + t->lanes - 1) / t->lanes);
             s.tail = rest % t->lanes != 0;
+            s.begun = false;
+            tile_fill_panel(t, &r, 0, index, affine_scale(t->arena, at, width), MARK_SERIAL, rest, turn);
+        } else {
+            begin_panel(t, &s, &r, at, turn);
         }
-        tile_fill_panel(t, &r, 0, index, affine_scale(t->arena, at, width), MARK_SERIAL, behind, turn);
         for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, at, turn);
     }
 }
@@ -283,7 +333,7 @@ void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
 /* A row of tiles: its rows packed if that is to be, then one tile after the other. */
 static void make_row_of_tiles(Tiling *t, const Rewrite *r, int mr, const Affine *row, int64_t panels, int64_t rest, Body *body) {
     const Affine *panel, *index[MAX_RANK];
-    if (t->row_panel) tile_fill_rows(t, r, 0, index, mr, row, false, body);
+    if (t->row_panel) tile_fill_rows(t, r, 0, index, mr, row, body);
     for (int tail = 0; tail < 2; tail++) {
         if (tail == 0 ? panels == 0 : rest == 0) continue;
         Body *inside = body;

@@ -1,14 +1,14 @@
 /*
  * tile_pack.c - copies of a product's operands, laid out as its tiles read them: panels of columns, panels of rows, and what a factor computes while it loads.
  *
- *   %w[k, n]  =>  %panel[jj, k, j] = %w[k, 32 * jj + j]         one panel after the other, each k's columns side by side
- *   %x[k, m]  =>  %rows[ii, k, i] = %x[k, 14 * ii + i]
+ *   %w[k, n]  =>  %panel[jj, k, j] = %w[k, 48 * jj + j]         one panel after the other, each k's columns side by side
+ *   %x[k, m]  =>  %rows[ii, k, i] = %x[k, 9 * ii + i]
  *
- * All of them in a kernel of its own in front, or a panel at a time by the thread that is about to use it (PLACE_THREAD).
+ * All of them in a kernel of its own in front, or a panel at a time by the thread that is about to use it (PLACE_THREAD), by itself or in passing (tile_make.c).
  */
 #include "passes/tile.h"
 
-enum { CACHE_LINE = 64, ROWS_AHEAD = 16 };
+enum { CACHE_LINE = 64, ROWS_AHEAD = 16, WIDE_LINES = 4 };
 
 /* ---- loops, kernels ---- */
 
@@ -66,38 +66,40 @@ bool tile_transposed(const Tiling *t) {
            !tile_adjacent(t->cols, t->col->var);
 }
 
-/* A panel's rows lie far apart in memory: some rows ahead are asked for. */
-static void prefetch_source(Tiling *t, const Rewrite *outer, const Affine *k, const Affine *col, Body *body) {
+/* What is copied in rows that lie far apart in memory: those some rows ahead are asked for. e: a factor, v: the variable along its rows, which has the value `from`; k: that of the
+ * last reduced one. */
+static void prefetch_source(Tiling *t, const Rewrite *outer, const Expr *e, const Affine *k, const Var *v, const Affine *from,
+                            int64_t width, Body *body) {
     const Stmt *last = tile_last_reduced(t);
-    if (!tile_plain_load(t->cols, t->product.acc->temp->elem) || !tile_adjacent(t->cols, t->col->var)) return;
-    int64_t apart = access_stride(t->cols->buffer, t->cols->n_index, t->cols->index, last->var);
-    int size = elem_size(t->cols->elem), line = CACHE_LINE / size;
-    if (apart * size < 8 * CACHE_LINE || t->cols->buffer->bytes < t->machine->l1) return;
-    for (int j = 0; j < t->nv * t->lanes; j += line) {
+    if (!tile_plain_load(e, t->product.acc->temp->elem) || !tile_adjacent(e, v)) return;
+    int64_t apart = access_stride(e->buffer, e->n_index, e->index, last->var);
+    int size = elem_size(e->elem), line = CACHE_LINE / size;
+    if (apart * size < 8 * CACHE_LINE || e->buffer->bytes < t->machine->l1) return;
+    for (int j = 0; j < width; j += line) {
         Rewrite r = *outer;
         rewrite_var(&r, last->var, affine_add_constant(t->arena, k, ROWS_AHEAD));
-        rewrite_var(&r, t->col->var, affine_add_constant(t->arena, col, j));
-        const Expr *place = rewrite_expr(&r, t->cols);
+        rewrite_var(&r, v, affine_add_constant(t->arena, from, j));
+        const Expr *place = rewrite_expr(&r, e);
         body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
     }
 }
 
-void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col, bool guard,
-                   Body *body) {
+void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col,
+                   int64_t rest, Body *body) {
     Rewrite r = *outer;
+    int64_t width = (rest ? (rest + t->lanes - 1) / t->lanes : t->nv) * t->lanes;
     index[at] = k;
-    prefetch_source(t, outer, k, col, body);
+    prefetch_source(t, outer, t->cols, k, t->col->var, col, width, body);
     rewrite_var(&r, t->product.reduce[t->product.n_reduce - 1]->var, k);
-    Stmt *loop = tile_loop(t, "j", affine_constant(t->arena, (int64_t)t->nv * t->lanes), t->lanes > 1 ? MARK_VECTOR : MARK_SERIAL,
-                           t->lanes, &index[at + 1]);
+    Stmt *loop =
+        tile_loop(t, "j", affine_constant(t->arena, width), t->lanes > 1 ? MARK_VECTOR : MARK_SERIAL, t->lanes, &index[at + 1]);
     body_add(body, loop);
     rewrite_var(&r, t->col->var, affine_add(t->arena, col, index[at + 1]));
-    r.guard = guard;
+    r.guard = rest % t->lanes != 0;
     body_add(&loop->body, stmt_store(t->arena, t->panel, index, rewrite_expr(&r, t->cols)));
 }
 
-/* The last axes of a panel, and the loops that fill them: panel[lead..., reduced..., j] = cols at column `col` + j; guard: 0 beyond the last column. */
-void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **index, const Affine *col, Mark mark, bool guard,
+void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **index, const Affine *col, Mark mark, int64_t rest,
                      Body *body) {
     Product *p = &t->product;
     int64_t first = 0;
@@ -110,20 +112,20 @@ void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **i
         body = &loop->body;
     }
     const Affine *k, *block, *limit = tile_extent(t, p->reduce[p->n_reduce - 1]);
-    if (tile_transposed(t) && !guard && affine_is_constant(limit) && limit->constant >= t->lanes) {
+    if (tile_transposed(t) && rest % t->lanes == 0 && affine_is_constant(limit) && limit->constant >= t->lanes) {
         first = limit->constant / t->lanes * t->lanes;
         Stmt *blocks = tile_loop(t, "kb", affine_constant(t->arena, limit->constant / t->lanes), mark, 0, &block);
         Stmt *loop = tile_loop(t, "k", affine_constant(t->arena, t->lanes), MARK_UNROLL, 0, &k);
         body_add(body, blocks);
         body_add(&blocks->body, loop);
-        tile_fill_row(t, &r, index, last, affine_add(t->arena, affine_scale(t->arena, block, t->lanes), k), col, false,
+        tile_fill_row(t, &r, index, last, affine_add(t->arena, affine_scale(t->arena, block, t->lanes), k), col, rest,
                       &loop->body);
     }
     if (affine_is_constant(limit) && limit->constant == first) return;
     Stmt *loop = tile_loop(t, "k", limit, mark, 0, &k);
     loop->lo = affine_constant(t->arena, first);
     body_add(body, loop);
-    tile_fill_row(t, &r, index, last, k, col, guard, &loop->body);
+    tile_fill_row(t, &r, index, last, k, col, rest, &loop->body);
 }
 
 static int panel_dims(Tiling *t, int lead, Dim *dims) {
@@ -132,35 +134,48 @@ static int panel_dims(Tiling *t, int lead, Dim *dims) {
     return lead;
 }
 
-/* All panels, in a kernel of its own in front. */
-void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
+/* Panels first..last-1, for all outer variables that the columns hang on. */
+static void pack_panels(Tiling *t, const Rewrite *outer, int64_t first, int64_t last, int64_t rest, Body *body) {
     Product *p = &t->product;
-    int64_t width = (int64_t)t->nv * t->lanes;
-    int lead = 0;
-    Dim dims[MAX_RANK];
-    Rewrite r = rewrite_new(t->arena, t->step);
-    StepNode *node = new_kernel(t, intern_printf("%s.pack", kernel->name), kernel->loc);
-    Body *body = &node->body;
-    copy_top(t, &r, body);
+    Rewrite r = *outer;
     const Affine *index[MAX_RANK];
+    int lead = 0;
     for (int i = 0; i < p->n_outer; i++) {
         if (p->outer[i] == t->col || !expr_uses_var(t->cols, p->outer[i]->var)) continue;
         Stmt *loop =
             tile_loop(t, p->outer[i]->var->name, rewrite_affine(&r, p->outer[i]->limits[0]), MARK_PARALLEL, 0, &index[lead]);
-        rewrite_var(&r, p->outer[i]->var, index[lead]);
-        t->panel_var[t->n_panel_var++] = p->outer[i]->var;
-        dims[lead++] = dim_of_loop(t, p->outer[i]);
+        rewrite_var(&r, p->outer[i]->var, index[lead++]);
         body_add(body, loop);
         body = &loop->body;
     }
-    dims[lead] = (Dim){.n = (loop_turns(t->step, t->col) + width - 1) / width};
-    Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, dims[lead].n), MARK_PARALLEL, 0, &index[lead]);
+    Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, last), MARK_PARALLEL, 0, &index[lead]);
+    loop->lo = affine_constant(t->arena, first);
     body_add(body, loop);
     lead++;
-    int n = panel_dims(t, lead, dims);
-    t->panel = step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, n, dims, kernel->loc);
-    tile_fill_panel(t, &r, lead, index, affine_scale(t->arena, index[lead - 1], width), MARK_PARALLEL,
-                    loop_turns(t->step, t->col) % width != 0, &loop->body);
+    tile_fill_panel(t, &r, lead, index, affine_scale(t->arena, index[lead - 1], (int64_t)t->nv * t->lanes), MARK_PARALLEL, rest,
+                    &loop->body);
+}
+
+/* All panels, in a kernel of its own in front. */
+void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
+    Product *p = &t->product;
+    int64_t width = (int64_t)t->nv * t->lanes, n = loop_turns(t->step, t->col), whole = n / width, rest = n % width;
+    int lead = 0;
+    Dim dims[MAX_RANK];
+    StepNode *node = new_kernel(t, intern_printf("%s.pack", kernel->name), kernel->loc);
+    Rewrite r = rewrite_new(t->arena, t->step);
+    copy_top(t, &r, &node->body);
+    for (int i = 0; i < p->n_outer; i++)
+        if (p->outer[i] != t->col && expr_uses_var(t->cols, p->outer[i]->var)) {
+            t->panel_var[t->n_panel_var++] = p->outer[i]->var;
+            dims[lead++] = dim_of_loop(t, p->outer[i]);
+        }
+    dims[lead++] = (Dim){.n = whole + (rest > 0)};
+    int rank = panel_dims(t, lead, dims);
+    t->panel =
+        step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, rank, dims, kernel->loc);
+    if (whole) pack_panels(t, &r, 0, whole, 0, &node->body);
+    if (rest) pack_panels(t, &r, whole, whole + 1, rest, &node->body);
     vec_push(t->arena, out, node);
     add_barrier(t, out, kernel->loc);
 }
@@ -266,13 +281,13 @@ bool tile_worth_packing(const Tiling *t, int64_t readers) {
 }
 
 /*
- * Rows that are neighbours in memory while the reduced index jumps (x' @ dy: %x[k, i]): a tile would fetch a line of memory for each k and use 14 numbers of it, all lines in
+ * Rows that are neighbours in memory while the reduced index jumps (x' @ dy: %x[k, i]): a tile would fetch a line of memory for each k and use 9 numbers of it, all lines in
  * the same few sets of the cache if the jump is a large power of two. They are packed too. If all panels fit the second cache, tile by tile, and the tiles of a row of
  * tiles follow each other:
  *
- *   for ii parallel { for k, i { %q[k, i] = %x[k, 14 * ii + i] } ; for jj { tile of %q and panel jj } }
+ *   for ii parallel { for k, i { %q[k, i] = %x[k, 9 * ii + i] } ; for jj { tile of %q and panel jj } }
  *
- * else all rows in front: %q[ii, k, i]; and so are rows that lie along the reduced index, but so far apart that the lines of all of them meet in one set.
+ * else all rows in front: %q[ii, k, i]. So are rows that lie along the reduced index, but so far apart that the lines of all of them meet in one set of the cache.
  */
 static bool rows_can_be_packed(const Tiling *t) {
     const Product *p = &t->product;
@@ -303,9 +318,8 @@ void tile_make_row_panel(Tiling *t, const StepNode *kernel) {
     t->row_panel->place = PLACE_THREAD;
 }
 
-/* %q[lead..., reduced..., i] = rows at `row` + i, vectors along what is neighbour in the source. guard: 0 beyond the last row. */
-void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, bool guard,
-                    Body *body) {
+/* %q[lead..., reduced..., i] = rows at `row` + i, vectors along what is neighbour in the source. */
+void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body) {
     Product *p = &t->product;
     Rewrite r = *outer;
     bool along = !tile_adjacent(t->rows, t->row->var); /* neighbours along the last reduced index */
@@ -322,8 +336,29 @@ void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **in
         body = &inner->body;
         rewrite_var(&r, tile_last_reduced(t)->var, index[lead + p->n_reduce - 1]);
     }
-    r.guard = guard;
     body_add(body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+}
+
+/* Rows of a few tiles at a time, so that whole lines of memory are read: all that each k has of them, then the next k. */
+static void fill_rows_across(Tiling *t, int64_t tiles, Body *body) {
+    int64_t group = (WIDE_LINES * CACHE_LINE / elem_size(t->rows->elem) + t->mr - 1) / t->mr;
+    int n = t->product.n_reduce;
+    const Affine *g, *index[MAX_RANK];
+    Rewrite r = rewrite_new(t->arena, t->step);
+    Stmt *groups = tile_loop(t, "ig", affine_constant(t->arena, (tiles + group - 1) / group), MARK_PARALLEL, 0, &g);
+    body_add(body, groups);
+    body = &groups->body;
+    for (int i = 0; i < n; i++) body = tile_loop_like(t, &r, t->product.reduce[i], MARK_SERIAL, body, &index[1 + i]);
+    const Affine *first = affine_scale(t->arena, g, group), *end = affine_add_constant(t->arena, first, group);
+    prefetch_source(t, &r, t->rows, index[n], t->row->var, affine_scale(t->arena, first, t->mr), group * t->mr, body);
+    Stmt *loop = tile_loop(t, "ii", end, MARK_SERIAL, 0, &index[0]);
+    loop->lo = first;
+    if (tiles % group) stmt_add_limit(t->arena, loop, affine_constant(t->arena, tiles));
+    body_add(body, loop);
+    Stmt *inner = tile_loop(t, "i", affine_constant(t->arena, t->mr), MARK_VECTOR, t->lanes, &index[1 + n]);
+    body_add(&loop->body, inner);
+    rewrite_var(&r, t->row->var, affine_add(t->arena, affine_scale(t->arena, index[0], t->mr), index[1 + n]));
+    body_add(&inner->body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
 }
 
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
@@ -331,16 +366,25 @@ void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
     Dim dims[MAX_RANK] = {{.n = (m + t->mr - 1) / t->mr}};
     int n = panel_dims(t, 1, dims);
     dims[n - 1] = (Dim){.n = t->mr};
+    if (!dims[n - 2].batch)
+        dims[n - 2].n +=
+            (CACHE_LINE / elem_size(t->rows->elem) + t->mr - 1) / t->mr; /* or all tiles begin in one set of the cache */
     t->row_panel =
         step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
     t->row_panels = true;
     StepNode *node = new_kernel(t, intern_printf("%s.pack_rows", kernel->name), kernel->loc);
     Rewrite r = rewrite_new(t->arena, t->step);
-    const Affine *index[MAX_RANK];
     copy_top(t, &r, &node->body);
-    Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, dims[0].n), MARK_PARALLEL, 0, &index[0]);
-    body_add(&node->body, loop);
-    tile_fill_rows(t, &r, 1, index, t->mr, affine_scale(t->arena, index[0], t->mr), m % t->mr != 0, &loop->body);
+    int64_t whole = m / t->mr, across = tile_adjacent(t->rows, t->row->var) ? whole : 0, more = m % t->mr;
+    if (across) fill_rows_across(t, across, &node->body);
+    for (int part = across > 0; part < 2; part++) { /* tiles one by one; what is left */
+        const Affine *index[MAX_RANK];
+        Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, whole + part), MARK_PARALLEL, 0, &index[0]);
+        if (part) loop->lo = affine_constant(t->arena, whole);
+        if (part ? !more : !whole) continue;
+        body_add(&node->body, loop);
+        tile_fill_rows(t, &r, 1, index, (int)(part ? more : t->mr), affine_scale(t->arena, index[0], t->mr), &loop->body);
+    }
     vec_push(t->arena, out, node);
     add_barrier(t, out, kernel->loc);
 }

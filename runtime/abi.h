@@ -60,6 +60,9 @@ typedef void nn_step(struct nn_call *);
 
 /* Waits until all call->threads threads are here: spins, then yields. Called by compiled code. */
 void nn_barrier_wait(struct nn_call *call);
+/* Hands out the turns 0..total-1 of a shared loop, each to one thread: the calling one is to make turns from what is returned up to *end, and then to ask again; -1:
+ * no turns are left. first: not 0 where a thread begins with a loop. All threads come to the same loops in the same order, none of them inside another. */
+int64_t nn_turns(struct nn_call *call, int64_t total, int64_t first, int64_t *end);
 
 /* Word 0 of a profile is the time of the last lap in nanoseconds; then two a kernel of the step, and two for its barriers: nanoseconds, and how often. Compiled code calls
  * nn_profile_lap behind each kernel (k: its index) and each barrier (k: the number of kernels) where nn_call.profile is not NULL. */

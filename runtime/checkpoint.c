@@ -6,7 +6,7 @@
  *
  *   - program: the program's hash
  *   - command, seed, options: "lr=0.01 epochs=5 --batches=3"
- *   - data: samples of each set
+ *   - data: samples of each set and input, and a digest of their bytes
  *   - phase: where it is: the item that comes next, and "item:turn:turns:lo:samples:batch:seconds" of every loop around, from
  *     the outside
  *   - epoch, batch, step, computed: counters, for readers; step and computed are read back
@@ -18,6 +18,7 @@
  */
 #include "checkpoint.h"
 #include "file.h"
+#include "random.h"
 #include "safetensors.h"
 #include "value.h"
 #include <inttypes.h>
@@ -54,15 +55,44 @@ static void text_options(struct nn_run *r, struct nn_text *t) {
         nn_text_printf(r->env, t, "%s--%s=", t->n ? " " : "", s->name);
         text_exactly(r->env, t, r->settings->options[i].value, s->elem);
     }
-    if (r->settings->no_shuffle) nn_text_add(r->env, t, " --no-shuffle");
-    if (r->settings->batches) nn_text_printf(r->env, t, " --batches=%" PRId64, r->settings->batches);
-    if (r->settings->turns) nn_text_printf(r->env, t, " --turns=%" PRId64, r->settings->turns);
+    if (r->settings->no_shuffle) nn_text_printf(r->env, t, "%s--no-shuffle", t->n ? " " : "");
+    if (r->settings->batches) nn_text_printf(r->env, t, "%s--batches=%" PRId64, t->n ? " " : "", r->settings->batches);
+    if (r->settings->turns) nn_text_printf(r->env, t, "%s--turns=%" PRId64, t->n ? " " : "", r->settings->turns);
 }
 
-static void text_data(struct nn_run *r, struct nn_text *t) {
-    for (int64_t i = 0; i < r->program->n_data; i++) {
-        if (r->sets[i].data) nn_text_printf(r->env, t, "%s%s=%" PRId64, t->n ? " " : "", r->sets[i].data->name, r->sets[i].count);
+/* Tells other bytes by another number; 8 bytes at a time, for data are many. */
+static uint64_t digest(const char *at, int64_t n, uint64_t h) {
+    uint64_t word;
+    for (; n >= 8; at += 8, n -= 8) {
+        memcpy(&word, at, 8);
+        h = (h ^ word) * 0x9E3779B97F4A7C15u;
+        h ^= h >> 32;
     }
+    word = 0;
+    memcpy(&word, at, (size_t)n);
+    return nn_mix(h, word);
+}
+
+static void text_column(struct nn_text *t, struct nn_env *env, const char *name, const struct nn_column *columns, int64_t n) {
+    uint64_t h = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const struct nn_column *c = &columns[i];
+        if (c->count > 0) h = digest(c->at, (c->count - 1) * c->stride + c->bytes, h);
+    }
+    nn_text_printf(env, t, "%s%s=%" PRId64 "/%016" PRIx64, t->n ? " " : "", name, columns[0].count, h);
+}
+
+/* Samples of each set and input, and what tells whether they are the same: "training=60000/9f86d081884c7d65". They do not change while a run goes on:
+ * this is made once. */
+static const char *text_data(struct nn_run *r) {
+    struct nn_text *t = &r->data_note;
+    if (t->at) return t->at;
+    for (int64_t i = 0; i < r->program->n_data; i++) {
+        const struct nn_set *set = &r->sets[i];
+        if (set->data) text_column(t, r->env, set->data->name, set->columns, set->n_columns);
+    }
+    for (int64_t i = 0; i < r->command->n_inputs; i++) text_column(t, r->env, r->command->inputs[i].name, &r->inputs[i], 1);
+    return nn_text_str(t);
 }
 
 /* ---- writing ---- */
@@ -116,7 +146,7 @@ static void make_notes(struct nn_run *r, struct nn_text t[NOTES]) {
     nn_text_add(env, &t[COMMAND], r->command->name);
     nn_text_printf(env, &t[SEED], "%" PRIu64, r->settings->seed);
     text_options(r, &t[OPTIONS]);
-    text_data(r, &t[DATA]);
+    nn_text_add(env, &t[DATA], text_data(r));
     nn_text_printf(env, &t[PHASE], "%" PRId64, r->at);
     text_phase(r, &t[PHASE], r->loop);
     nn_text_printf(env, &t[EPOCH], "%" PRId64, epoch);
@@ -188,19 +218,18 @@ static bool same_note(struct nn_run *r, const char *path, const char *said, cons
 }
 
 static bool check_same(struct nn_run *r, const char *path, const char *const notes[NOTES]) {
-    struct nn_text options = {0}, data = {0};
+    struct nn_text options = {0};
+    const char *data = text_data(r);
     char hash[24], seed[24];
     text_options(r, &options);
-    text_data(r, &data);
     snprintf(hash, sizeof hash, "%016" PRIx64, r->program->hash);
     snprintf(seed, sizeof seed, "%" PRIu64, r->settings->seed);
-    bool good = nn_text_ok(r->env, &options) && nn_text_ok(r->env, &data);
+    bool good = nn_text_ok(r->env, &options) && nn_text_ok(r->env, &r->data_note);
     good = good && same_note(r, path, notes[PROGRAM], hash, "program") &&
            same_note(r, path, notes[COMMAND], r->command->name, "command") && same_note(r, path, notes[SEED], seed, "seed") &&
            same_note(r, path, notes[OPTIONS], nn_text_str(&options), "set of options") &&
-           same_note(r, path, notes[DATA], nn_text_str(&data), "set of data");
+           same_note(r, path, notes[DATA], data, "set of data");
     nn_text_free(r->env, &options);
-    nn_text_free(r->env, &data);
     return good;
 }
 

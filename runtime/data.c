@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The order of `shuffle` on a data set: any fixed key will do. */
 enum { FIXED_ORDER = 0x6f72646572 };
@@ -160,6 +161,13 @@ static void integer_range(int64_t elem, double *least, double *most) {
     *most = elem == NN_I32 ? INT32_MAX : elem == NN_I64 ? 0x1p63 - 1024 : elem == NN_U8 ? 255 : 1;
 }
 
+/* A number of digits alone goes to i64 as it is: beyond 2^53 a double would round. False: it does not fit. */
+static bool read_i64(const char *digits, int64_t *value) {
+    errno = 0;
+    *value = strtoll(digits, NULL, 10);
+    return errno == 0;
+}
+
 bool nn_load_number(struct nn_load *l, int64_t line, const char *text, size_t n, void *at, int64_t i) {
     while (n > 0 && (*text == ' ' || *text == '\t')) text++, n--;
     while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t')) n--;
@@ -182,12 +190,10 @@ bool nn_load_number(struct nn_load *l, int64_t line, const char *text, size_t n,
     integer_range(l->elem, &least, &most);
     if (value != floor(value))
         return nn_load_fail(l, line, "expected a whole number for %s, found %s", nn_elem_name(l->elem), digits);
-    if (value < least || value > most)
+    bool exact = l->elem == NN_I64 && !strpbrk(digits, ".eE");
+    if (exact ? !read_i64(digits, (int64_t *)at + i) : value < least || value > most)
         return nn_load_fail(l, line, "%s is out of the range of %s", digits, nn_elem_name(l->elem));
-    if (l->elem == NN_I64 && !strpbrk(digits, ".eE"))
-        ((int64_t *)at)[i] = strtoll(digits, NULL, 10); /* beyond 2^53 a double would round */
-    else
-        nn_value_put(at, l->elem, i, value);
+    if (!exact) nn_value_put(at, l->elem, i, value);
     return true;
 }
 
@@ -262,6 +268,7 @@ static bool load_file(struct nn_load *l, const char *path, const char *kind) {
     int64_t n;
     char **names = nn_folder_names(l->env, path, &n);
     bool good = names != NULL;
+    l->in_folder = true;
     for (int64_t i = 0; good && i < n; i++) {
         char *inside = nn_path_join(l->env, path, names[i]);
         good = inside != NULL;
@@ -273,6 +280,7 @@ static bool load_file(struct nn_load *l, const char *path, const char *kind) {
         nn_free(l->env, inside);
     }
     if (names) nn_names_free(l->env, names, n);
+    l->in_folder = false;
     return good;
 }
 
@@ -318,6 +326,26 @@ void nn_data_reader_end(struct nn_data_reader *r) {
     nn_free(r->env, r->words_made);
 }
 
+/* A column that stayed empty, and why as far as its first file tells. Returns false. */
+static bool no_samples(struct nn_load *l) {
+    const char *name = l->loader->n_files > 0 ? l->loader->files[0] : l->reader->program->source;
+    char *path = nn_find_file(l->env, &l->reader->folders, name);
+    struct stat s;
+    int64_t n = 0;
+    char **names = path && nn_is_folder(path) ? nn_folder_names(l->env, path, &n) : NULL;
+    bool folder = names != NULL, empty = path && stat(path, &s) == 0 && S_ISREG(s.st_mode) && s.st_size == 0;
+    if (names) nn_names_free(l->env, names, n);
+    l->path = path;
+    nn_load_fail(l, 0, "there are no samples in it%s",
+                 empty             ? ": the file is empty"
+                 : folder && n > 0 ? ": none of the files in this folder holds any"
+                 : folder          ? ": this is a folder without files"
+                                   : "");
+    l->path = NULL;
+    nn_free(l->env, path);
+    return false;
+}
+
 /* Reads field i into its column. */
 static bool read_field(struct nn_data_reader *r, struct nn_set *set, int64_t i) {
     const struct nn_field *f = &set->data->fields[i];
@@ -334,11 +362,7 @@ static bool read_field(struct nn_data_reader *r, struct nn_set *set, int64_t i) 
                         .loader = f->loader,
                         .column = &set->columns[i]};
     if (good) good = nn_load_column(&l, NULL, 0);
-    if (good && set->columns[i].count == 0) {
-        l.path = NULL;
-        l.name = f->loader->n_files > 0 ? f->loader->files[0] : set->data->name;
-        good = nn_load_fail(&l, 0, "there are no samples in it");
-    }
+    if (good && set->columns[i].count == 0) good = no_samples(&l);
     nn_text_free(r->env, &what);
     return good;
 }

@@ -82,6 +82,8 @@ struct nn_load {
     const char *name; /* as the program names it */
     int64_t file;     /* its number among the files of the loader, 0... */
     int64_t files;
+    bool in_folder;           /* a folder was named, and the file at hand is one in it */
+    int64_t elements;         /* load_text.c: of all files so far */
     bool input;               /* of a command, not of a data set */
     const char *text;         /* an input that is the text itself, not a file; else NULL */
     struct nn_column *column; /* where the samples go: loaders append */

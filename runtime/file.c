@@ -2,11 +2,13 @@
  * file.c - writing and reading of files: see file.h.
  */
 #include "file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -27,6 +29,8 @@ bool nn_write_all(struct nn_env *env, int fd, const char *path, const void *at, 
 
 bool nn_is_special(const char *path) {
     struct stat s;
+    bool link = lstat(path, &s) == 0 && S_ISLNK(s.st_mode);
+    if (link && (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0)) return true;
     return stat(path, &s) == 0 && !S_ISREG(s.st_mode);
 }
 
@@ -39,6 +43,45 @@ static char *beside_of(struct nn_env *env, const char *path) {
     return NULL;
 }
 
+/* Whether `name` is what a run writes beside `base`: BASE.PID.part. */
+static bool is_beside(const char *name, const char *base) {
+    size_t n = strlen(base);
+    if (strncmp(name, base, n) != 0 || name[n] != '.') return false;
+    size_t digits = strspn(name + n + 1, "0123456789");
+    return digits > 0 && strcmp(name + n + 1 + digits, ".part") == 0;
+}
+
+/* A run that was killed while it wrote has left what it wrote beside the name. Who writes holds a lock, which ends with its process, on this machine
+ * or another: what nobody holds is removed. */
+static void remove_left(const char *path) {
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    if (n + 2 > sizeof folder) return;
+    memcpy(folder, path, n);
+    memcpy(folder + n, ".", 2);
+    DIR *all = opendir(folder);
+    for (struct dirent *e; all && (e = readdir(all));) {
+        if (!is_beside(e->d_name, path + n)) continue;
+        int fd = openat(dirfd(all), e->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) unlinkat(dirfd(all), e->d_name, 0);
+        if (fd >= 0) close(fd);
+    }
+    if (all) closedir(all);
+}
+
+/* Opens and locks it. Between the two another run may take it for left over and remove it: then once more. */
+static int open_beside(const char *beside) {
+    for (;;) {
+        struct stat s;
+        int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (fd < 0) return fd;
+        bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0; /* no such thing on some file systems: then nobody removes it either */
+        if (!locked || fstat(fd, &s) != 0 || s.st_nlink > 0) return fd;
+        close(fd);
+    }
+}
+
 bool nn_write_check(struct nn_env *env, const char *before, const char *path) {
     if (!path[0]) return nn_fail(env, NN_BAD_INPUT, "%s: a file is expected", before);
     if (nn_is_folder(path)) return nn_fail(env, NN_BAD_INPUT, "%s%s: this is a folder, not a file", before, path);
@@ -48,13 +91,15 @@ bool nn_write_check(struct nn_env *env, const char *before, const char *path) {
     } else {
         char *beside = beside_of(env, path);
         if (!beside) return false;
-        int fd = open(beside, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        int fd = open_beside(beside), why = errno;
         good = fd >= 0;
         if (good) {
-            close(fd);
             unlink(beside);
+            close(fd);
+            remove_left(path);
         }
         nn_free(env, beside);
+        errno = why;
     }
     return good || nn_fail(env, NN_BAD_INPUT, "%s%s: cannot be written: %s", before, path, strerror(errno));
 }
@@ -63,10 +108,10 @@ bool nn_write_begin(struct nn_env *env, struct nn_writer *w, const char *path) {
     *w = (struct nn_writer){.fd = -1, .path = nn_copy_string(env, path)};
     if (!w->path) return false;
     if (nn_is_special(path)) {
-        w->fd = open(path, O_WRONLY | O_CLOEXEC);
+        w->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
     } else {
         if (!(w->beside = beside_of(env, path))) return nn_write_end(env, w, false);
-        w->fd = open(w->beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        w->fd = open_beside(w->beside);
     }
     if (w->fd < 0) {
         nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", path, strerror(errno));
@@ -99,9 +144,9 @@ bool nn_write_end(struct nn_env *env, struct nn_writer *w, bool good) {
     if (w->fd >= 0) {
         if (good && fsync(w->fd) != 0 && errno != EINVAL && errno != EROFS)
             good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
-        if (close(w->fd) != 0 && good) good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
-        if (good && w->beside && rename(w->beside, w->path) != 0)
+        if (good && w->beside && rename(w->beside, w->path) != 0) /* before it is closed: the lock ends with that */
             good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
+        if (close(w->fd) != 0 && good) good = nn_fail(env, NN_RUNTIME, "%s: cannot be written: %s", w->path, strerror(errno));
         if (good && w->beside) sync_folder(w->path);
         if (!good && w->beside) unlink(w->beside);
     } else {
@@ -120,42 +165,138 @@ bool nn_write_file(struct nn_env *env, const char *path, const void *at, size_t 
 
 /* ---- reading ---- */
 
-bool nn_read_open(struct nn_env *env, struct nn_reader *r, const char *path) {
-    *r = (struct nn_reader){.path = path};
-    if (nn_is_folder(path)) return nn_fail(env, NN_BAD_INPUT, "%s: this is a folder, not a file", path);
-    errno = 0;
-    r->gz = gzopen(path, "rbe");
-    if (!r->gz) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", path, errno ? strerror(errno) : "out of memory");
-    gzbuffer(r->gz, 1 << 16);
+enum { BLOCK = 1 << 16 };
+
+/* Makes `bytes` hold `want` bytes at least, if so many are left. False: failed. */
+static bool fill(struct nn_env *env, struct nn_reader *r, size_t want) {
+    if (r->n_bytes >= want) return true;
+    if (r->n_bytes > 0) memmove(r->bytes, r->bytes + r->at_bytes, r->n_bytes);
+    r->at_bytes = 0;
+    while (r->n_bytes < want) {
+        ssize_t got = read(r->fd, r->bytes + r->n_bytes, BLOCK - r->n_bytes);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", r->path, strerror(errno));
+        if (got == 0) break;
+        r->n_bytes += (size_t)got;
+    }
     return true;
 }
 
-int64_t nn_read(struct nn_env *env, struct nn_reader *r, void *at, int64_t size) {
-    int64_t got = 0;
-    while (got < size) {
-        int64_t want = size - got < INT_MAX / 2 ? size - got : INT_MAX / 2;
-        int n = gzread(r->gz, (char *)at + got, (unsigned)want);
-        int status;
-        const char *why = gzerror(r->gz, &status);
-        if (n < 0 || (n == 0 && status == Z_BUF_ERROR)) {
-            if (status == Z_BUF_ERROR)
-                nn_fail(env, NN_BAD_INPUT, "%s: truncated: the compressed data end in the middle", r->path);
-            else if (status == Z_ERRNO)
-                nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", r->path, strerror(errno));
-            else
-                nn_fail(env, NN_BAD_INPUT, "%s: the compressed data are damaged (%s)", r->path, why);
+static bool packed_data_begin(const struct nn_reader *r) {
+    return r->n_bytes >= 2 && memcmp(r->bytes + r->at_bytes, "\x1f\x8b", 2) == 0;
+}
+
+/* zlib's memory is the environment's as well. */
+static void *z_allocate(void *env, unsigned n, unsigned size) { return nn_alloc_n(env, n, size); }
+static void z_free(void *env, void *at) { nn_free(env, at); }
+
+bool nn_read_open(struct nn_env *env, struct nn_reader *r, const char *path) {
+    *r = (struct nn_reader){.path = path, .fd = -1};
+    if (nn_is_folder(path)) return nn_fail(env, NN_BAD_INPUT, "%s: this is a folder, not a file", path);
+    r->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (r->fd < 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    bool good = (r->bytes = nn_alloc(env, BLOCK)) && fill(env, r, 2);
+    if (good && packed_data_begin(r)) {
+        z_stream *z = nn_alloc(env, sizeof *z);
+        if (z) *z = (z_stream){.zalloc = z_allocate, .zfree = z_free, .opaque = env};
+        good = z && inflateInit2(z, 16 + MAX_WBITS) == Z_OK; /* 16: gzip's header and checksum */
+        r->inside = good;
+        if (good) r->unpack = z;
+        if (!good) {
+            nn_no_memory(env, sizeof *z);
+            nn_free(env, z);
+        }
+    }
+    if (!good) nn_read_close(env, r);
+    return good;
+}
+
+/* Behind compressed data: more of them, or the end. Only zeros may stand before it. */
+static bool next_member(struct nn_env *env, struct nn_reader *r) {
+    if (!fill(env, r, 2)) return false;
+    if (packed_data_begin(r)) {
+        r->inside = true;
+        return inflateReset(r->unpack) == Z_OK || nn_fail(env, NN_INTERNAL, "zlib cannot begin anew");
+    }
+    while (r->n_bytes > 0) {
+        for (size_t i = 0; i < r->n_bytes; i++) {
+            if (r->bytes[r->at_bytes + i] != 0)
+                return nn_fail(env, NN_BAD_INPUT, "%s: bytes that are not compressed follow the compressed data", r->path);
+        }
+        r->n_bytes = 0;
+        if (!fill(env, r, 1)) return false;
+    }
+    return true;
+}
+
+/* A piece of compressed data: how many bytes came of it, 0 only at the end. */
+static int64_t unpack(struct nn_env *env, struct nn_reader *r, char *at, int64_t size) {
+    z_stream *z = r->unpack;
+    for (;;) {
+        if (!r->inside && !next_member(env, r)) return -1;
+        if (!r->inside) return 0;
+        if (!fill(env, r, 1)) return -1;
+        z->next_in = (Bytef *)r->bytes + r->at_bytes;
+        z->avail_in = (uInt)r->n_bytes;
+        z->next_out = (Bytef *)at;
+        z->avail_out = size < INT_MAX / 2 ? (uInt)size : INT_MAX / 2;
+        uInt room = z->avail_out;
+        int status = inflate(z, Z_NO_FLUSH);
+        r->at_bytes += r->n_bytes - z->avail_in;
+        bool none_left = r->n_bytes == 0;
+        r->n_bytes = z->avail_in;
+        r->inside = status != Z_STREAM_END;
+        if (status == Z_DATA_ERROR || status == Z_NEED_DICT) {
+            nn_fail(env, NN_BAD_INPUT, "%s: the compressed data are damaged (%s)", r->path, z->msg ? z->msg : "a dictionary");
             return -1;
         }
-        if (n == 0) break;
-        got += n;
+        if (status == Z_MEM_ERROR) {
+            nn_no_memory(env, 1 << 15);
+            return -1;
+        }
+        int64_t got = room - z->avail_out;
+        if (got > 0) return got;
+        if (none_left && r->inside) {
+            nn_fail(env, NN_BAD_INPUT, "%s: truncated: the compressed data end in the middle", r->path);
+            return -1;
+        }
     }
-    return got;
+}
+
+/* A piece of what is not compressed: first what was read to look at it, then straight from the file. */
+static int64_t take(struct nn_env *env, struct nn_reader *r, char *at, int64_t size) {
+    if (r->n_bytes > 0) {
+        size_t n = (size_t)size < r->n_bytes ? (size_t)size : r->n_bytes;
+        memcpy(at, r->bytes + r->at_bytes, n);
+        r->at_bytes += n;
+        r->n_bytes -= n;
+        return (int64_t)n;
+    }
+    for (;;) {
+        ssize_t got = read(r->fd, at, (size_t)size);
+        if (got >= 0) return got;
+        if (errno == EINTR) continue;
+        nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", r->path, strerror(errno));
+        return -1;
+    }
+}
+
+int64_t nn_read(struct nn_env *env, struct nn_reader *r, void *at, int64_t size) {
+    int64_t done = 0;
+    while (done < size) {
+        char *to = (char *)at + done;
+        int64_t got = r->unpack ? unpack(env, r, to, size - done) : take(env, r, to, size - done);
+        if (got < 0) return -1;
+        if (got == 0) break;
+        done += got;
+    }
+    return done;
 }
 
 int64_t nn_read_bound(struct nn_reader *r) {
     struct stat s;
-    if (stat(r->path, &s) != 0 || !S_ISREG(s.st_mode)) return INT64_MAX;
-    return gzdirect(r->gz) ? s.st_size : s.st_size * NN_DEFLATE_MOST;
+    if (fstat(r->fd, &s) != 0 || !S_ISREG(s.st_mode)) return INT64_MAX;
+    return r->unpack ? s.st_size * NN_DEFLATE_MOST : s.st_size;
 }
 
 int64_t nn_read_rest(struct nn_env *env, struct nn_reader *r) {
@@ -168,9 +309,11 @@ int64_t nn_read_rest(struct nn_env *env, struct nn_reader *r) {
     }
 }
 
-static bool line_room(struct nn_env *env, struct nn_reader *r) {
-    if (r->cap - r->n >= 2) return true;
+/* Room for n more bytes of the line and a NUL. */
+static bool line_room(struct nn_env *env, struct nn_reader *r, size_t n) {
+    if (r->cap - r->n > n) return true;
     size_t cap = r->cap ? 2 * r->cap : 256;
+    while (cap - r->n <= n) cap *= 2;
     char *text = nn_grow(env, r->text, cap);
     if (!text) return false;
     r->text = text;
@@ -180,20 +323,26 @@ static bool line_room(struct nn_env *env, struct nn_reader *r) {
 
 int nn_read_line(struct nn_env *env, struct nn_reader *r) {
     r->n = 0;
-    if (r->ended) return 0;
-    for (;;) {
-        if (!line_room(env, r)) return -1;
-        int c = gzgetc((gzFile)r->gz);
-        if (c < 0) {
-            char extra; /* tells an end from a failure */
-            if (nn_read(env, r, &extra, 1) < 0) return -1;
-            r->ended = true;
-            if (r->n == 0) return 0;
-            break;
+    if (!r->ahead && !(r->ahead = nn_alloc(env, BLOCK))) return -1;
+    for (bool ended = false; !ended;) {
+        if (r->n_ahead == 0) {
+            int64_t got = nn_read(env, r, r->ahead, BLOCK);
+            if (got < 0) return -1;
+            if (got == 0 && r->n == 0) return 0;
+            if (got == 0) break;
+            r->at_ahead = 0;
+            r->n_ahead = (size_t)got;
         }
-        if (c == '\n') break;
-        r->text[r->n++] = (char)c;
+        const char *from = r->ahead + r->at_ahead, *end = memchr(from, '\n', r->n_ahead);
+        size_t n = end ? (size_t)(end - from) : r->n_ahead, taken = n + (end ? 1 : 0);
+        if (!line_room(env, r, n)) return -1;
+        memcpy(r->text + r->n, from, n);
+        r->n += n;
+        r->at_ahead += taken;
+        r->n_ahead -= taken;
+        ended = end != NULL;
     }
+    if (!line_room(env, r, 0)) return -1;
     if (r->n > 0 && r->text[r->n - 1] == '\r') r->n--;
     r->text[r->n] = 0;
     r->line++;
@@ -201,9 +350,13 @@ int nn_read_line(struct nn_env *env, struct nn_reader *r) {
 }
 
 void nn_read_close(struct nn_env *env, struct nn_reader *r) {
-    if (r->gz) gzclose_r(r->gz);
+    if (r->fd >= 0) close(r->fd);
+    if (r->unpack) inflateEnd(r->unpack);
+    nn_free(env, r->unpack);
+    nn_free(env, r->bytes);
     nn_free(env, r->text);
-    *r = (struct nn_reader){0};
+    nn_free(env, r->ahead);
+    *r = (struct nn_reader){.fd = -1};
 }
 
 char *nn_read_all(struct nn_env *env, const char *path, int64_t *size) {

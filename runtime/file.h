@@ -16,7 +16,7 @@ bool nn_write_begin(struct nn_env *env, struct nn_writer *w, const char *path);
 bool nn_write(struct nn_env *env, struct nn_writer *w, const void *at, size_t size);
 /* Makes it the file of its name, or removes what was written if anything failed so far. Frees w either way. */
 bool nn_write_end(struct nn_env *env, struct nn_writer *w, bool good);
-/* A pipe, a terminal, /dev/stdout: there is nothing to replace, so it is written to as it is. */
+/* A pipe, a terminal, /dev/stdout (also where that leads to a file: the name in /dev is not for us to replace): it is written to as it is. */
 bool nn_is_special(const char *path);
 /* Whether a file can be written at `path`, found out by making the one beside it and removing it again; so a run of hours does not
  * end with a folder that is not there. The message begins with `before` ("--save="). */
@@ -31,16 +31,22 @@ enum { NN_DEFLATE_MOST = 1040 }; /* deflate makes data at most some 1032 times s
 
 struct nn_reader {
     const char *path;
-    void *gz;
-    int64_t line; /* of the last line read, from 1 */
-    char *text;   /* the line, without its end */
-    size_t n, cap;
-    bool ended;
+    int fd;
+    void *unpack; /* a z_stream; NULL: the file is read as it is */
+    bool inside;  /* ... in the middle of compressed data */
+    char *bytes;  /* read from the file and not yet asked for: n_bytes from at_bytes */
+    size_t at_bytes, n_bytes;
+    int64_t line;  /* of the last line read, from 1 */
+    char *text;    /* the line, without its end */
+    size_t n, cap; /* ... */
+    char *ahead;   /* what lines are cut from: n_ahead bytes from at_ahead */
+    size_t at_ahead, n_ahead;
 };
 bool nn_read_open(struct nn_env *env, struct nn_reader *r, const char *path);
-/* Up to size bytes; fewer only at the end of the file. -1: failed. A file cut off inside its compressed data is an error. */
+/* Up to size bytes; fewer only at the end of the file. -1: failed. A file cut off inside its compressed data is an error, and so is what follows
+ * them, but zeros, which tapes and discs fill up with, and more compressed data, which go on. (RFC 1952, 2.2) */
 int64_t nn_read(struct nn_env *env, struct nn_reader *r, void *at, int64_t size);
-/* 1: r->text has a line, 0: the end, -1: failed. CR LF and LF both end a line. */
+/* 1: r->text has a line, 0: the end, -1: failed. CR LF and LF both end a line. It reads ahead: not to be mixed with nn_read. */
 int nn_read_line(struct nn_env *env, struct nn_reader *r);
 /* The most bytes that the file can have, unpacked: what a header claims beyond is not there. */
 int64_t nn_read_bound(struct nn_reader *r);

@@ -66,7 +66,7 @@ static bool read_files(struct nn_load *l, const char *value) {
             if (n < MOST_FILES)
                 files[n++] = name;
             else
-                good = nn_load_fail(l, 0, "more than %d files", MOST_FILES);
+                good = nn_fail(env, NN_BAD_INPUT, "%s: more than %d files", l->what, MOST_FILES);
         }
         if (good && n == 0) good = nn_fail(env, NN_BAD_INPUT, "%s: a file is expected", l->what);
     }

@@ -1,7 +1,7 @@
 /*
  * load_csv.c - numbers in columns of a text: csv(file, columns=, header=, delimiter=, window=).
  *
- * A row is a line; quotes may stand around a value ("a,b" and "" for a quote inside). All rows have as many values as the first
+ * A row is a line; quotes may stand around a value ("a,b" and "" for a quote inside; RFC 4180). All rows have as many values as the first
  * one. `columns` picks some (numbers from 0; all without it); their number is that of a sample's elements. With `window`, sample
  * i is the rows i .. i + window - 1.
  */
@@ -42,37 +42,42 @@ static bool table_begin(struct nn_load *l, struct table *t) {
     return true;
 }
 
-/* Cuts the next value off the row; *cut points behind its delimiter, or is NULL at the end of the row. Quotes are taken off in
- * place. */
-static char *next_value(char *row, char *end, char delimiter, char **cut, size_t *n) {
-    char *at = row, *to = row;
+/* The end of the value that begins at `at`: its delimiter, or `end`. Quotes count where a value begins with them alone (RFC 4180), so that the
+ * inches of 5" disk are no quote. NULL: the quote is not closed. */
+static char *value_end(char *at, char *end, char delimiter) {
     if (at < end && *at == '"') {
-        for (at++; at < end; at++) {
-            if (*at == '"' && at + 1 < end && at[1] == '"')
-                at++;
-            else if (*at == '"')
-                break;
-            *to++ = *at;
+        for (at++;; at++) {
+            at = memchr(at, '"', (size_t)(end - at));
+            if (!at) return NULL;
+            if (at + 1 == end || at[1] != '"') break;
+            at++;
         }
-        if (at < end) at++;
-        while (at < end && *at != delimiter) *to++ = *at++; /* what stands behind the quote is kept: it is no number */
-    } else {
-        char *stop = memchr(at, delimiter, (size_t)(end - at));
-        at = to = stop ? stop : end;
     }
-    *n = (size_t)(to - row);
-    *cut = at < end ? at + 1 : NULL;
-    return row;
+    char *stop = memchr(at, delimiter, (size_t)(end - at));
+    return stop ? stop : end;
 }
 
-static int64_t count_values(char *row, size_t length, char delimiter) {
-    int64_t n = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < length; i++) {
-        if (row[i] == '"') quoted = !quoted;
-        n += !quoted && row[i] == delimiter;
+/* Takes the quotes off a value in place: n becomes shorter. What stands behind the second one is kept: it is no number. */
+static void unquote(char *value, size_t *n) {
+    if (*n == 0 || value[0] != '"') return;
+    char *to = value, *at = value + 1, *end = value + *n;
+    while (at < end && (*at != '"' || (at + 1 < end && at[1] == '"'))) {
+        at += *at == '"';
+        *to++ = *at++;
     }
-    return n + 1;
+    for (at++; at < end; at++) *to++ = *at;
+    *n = (size_t)(to - value);
+}
+
+/* -1: a quote is not closed. */
+static int64_t count_values(char *row, char *end, char delimiter) {
+    int64_t n = 0;
+    for (char *at = row;; at++) {
+        at = value_end(at, end, delimiter);
+        if (!at) return -1;
+        n++;
+        if (at == end) return n;
+    }
 }
 
 /* The first row says how wide the table is. */
@@ -81,7 +86,8 @@ static bool table_width(struct nn_load *l, struct table *t, int64_t width, int64
     t->place = nn_alloc_n(l->env, width, sizeof *t->place);
     if (!t->place) return false;
     if (!t->columns && width != t->n_columns) {
-        return nn_load_fail(l, line, "expected %" PRId64 " values in a row, found %" PRId64, t->n_columns, width);
+        return nn_load_fail(l, line, "expected %" PRId64 " value%s in a row, found %" PRId64, t->n_columns,
+                            t->n_columns == 1 ? "" : "s", width);
     }
     for (int64_t c = 0; c < width; c++) t->place[c] = t->columns ? -1 : c;
     for (int64_t i = 0; t->columns && i < t->n_columns; i++) {
@@ -97,18 +103,22 @@ static bool table_width(struct nn_load *l, struct table *t, int64_t width, int64
 
 /* One row into the column: the column counts rows until the file is read. */
 static bool read_row(struct nn_load *l, struct table *t, char *row, size_t length, int64_t line) {
-    int64_t width = count_values(row, length, t->delimiter);
+    char *end = row + length;
+    int64_t width = count_values(row, end, t->delimiter);
+    if (width < 0) return nn_load_fail(l, line, "a quote is not closed; a value ends on the line on which it begins");
     if (t->width < 0 && !table_width(l, t, width, line)) return false;
     if (width != t->width) {
         return nn_load_fail(l, line, "the row is too %s: expected %" PRId64 " values, found %" PRId64,
                             width < t->width ? "short" : "long", t->width, width);
     }
-    char *at = nn_load_room(l, 1), *cut = row, *end = row + length;
+    char *at = nn_load_room(l, 1), *value = row;
     if (!at) return false;
-    for (int64_t c = 0; c < width && cut; c++) {
-        size_t n;
-        char *value = next_value(cut, end, t->delimiter, &cut, &n);
+    for (int64_t c = 0; c < width; c++) {
+        char *stop = value_end(value, end, t->delimiter);
+        size_t n = (size_t)(stop - value);
+        unquote(value, &n);
         if (t->place[c] >= 0 && !nn_load_number(l, line, value, n, at, t->place[c])) return false;
+        value = stop + 1;
     }
     l->column->count++;
     t->rows++;

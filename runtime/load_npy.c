@@ -92,7 +92,9 @@ static bool parse_header(struct nn_load *l, const char *header, int64_t *elem, i
         dims[(*n_dims)++] = n;
         at = end + strspn(end, ", ");
     }
-    if (strncmp(order, "True", 4) == 0 && *n_dims > 1)
+    if (!shape[strcspn(shape, ")")] || (strncmp(order, "True", 4) != 0 && strncmp(order, "False", 5) != 0))
+        return nn_load_fail(l, 0, "the header of the .npy file cannot be read");
+    if (*order == 'T' && *n_dims > 1)
         return nn_load_fail(l, 0, "its elements are in column-major (Fortran) order: save numpy.ascontiguousarray of it");
     return true;
 }
@@ -103,6 +105,8 @@ static bool read_header(struct source *s, int64_t *elem, int64_t *dims, int64_t 
     int64_t got = source_read(s, head, 10);
     if (got < 0) return false;
     if (got < 10 || memcmp(head, "\x93NUMPY", 6) != 0) return nn_load_fail(l, 0, "this is not a .npy file");
+    if (head[6] < 1 || head[6] > 3)
+        return nn_load_fail(l, 0, "version %d of the .npy format is not known; there are 1, 2 and 3", head[6]);
     int64_t length = head[8] | head[9] << 8;
     if (head[6] >= 2) {
         if (source_read(s, head + 10, 2) != 2) return nn_load_fail(l, 0, "truncated: the header is not complete");
@@ -147,6 +151,8 @@ static bool read_array(struct source *s) {
     if (got < 0) return false;
     if (got < samples * size) return nn_load_truncated(l, samples, got);
     if (source_read(s, &extra, 1) != 0) return nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
+    for (int64_t i = 0; elem == NN_BOOL && i < samples * size; i++)
+        if (at[i] & ~1) return nn_load_fail(l, 0, "sample %" PRId64 " holds %d: bool is 0 or 1", i / size, (unsigned char)at[i]);
     l->column->count += samples;
     return true;
 }
@@ -222,7 +228,7 @@ static bool find_member(struct nn_load *l, const unsigned char *zip, int64_t siz
         nn_text_printf(l->env, &there, "%s%.*s", i ? ", " : "", (int)stem, found);
         at += 46 + name_size + extra + comment;
     }
-    nn_load_fail(l, 0, "there is no array `%s` in it; there are: %s", name, nn_text_str(&there));
+    nn_load_fail(l, 0, "there is no array `%s` in it; there are: %s", name, there.n ? nn_text_str(&there) : "none");
     nn_text_free(l->env, &there);
     return false;
 }

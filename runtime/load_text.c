@@ -2,7 +2,7 @@
  * load_text.c - running text in windows: text(file, length=T) of bytes, text(file, length=T, vocab=) and words(file, vocab=,
  * length=T) of numbers of characters and words. Window i begins at element i * T and is as long as the field's type (which may be
  * longer than T: the next element is the answer to the last). Without `length`, T is the field's length. What does not fill a
- * window is left out.
+ * window is left out. Several files, and those of a folder, are one text, in their order.
  */
 #include "data.h"
 #include "file.h"
@@ -60,7 +60,12 @@ static bool make_windows(struct nn_load *l, int64_t sample, int64_t step) {
         memset(at, 0, (size_t)((sample - n) * size));
         n = sample;
     }
-    if (n < sample) return nn_load_fail(l, 0, "%" PRId64 " elements are in it, a sample has %" PRId64, n, sample);
+    bool last = l->file + 1 >= l->files && !l->in_folder; /* of a folder it is not known: what stays empty is found later */
+    if (n < sample && last) return nn_load_fail(l, 0, "%" PRId64 " elements are in it, a sample has %" PRId64, n, sample);
+    if (n < sample) {
+        c->count = 0;
+        return true;
+    }
     c->count = (n - sample) / step + 1;
     c->stride = step * size;
     c->bytes = sample * size;
@@ -72,7 +77,7 @@ bool nn_load_text(struct nn_load *l) {
     const struct nn_words *words;
     enum nn_cut cut;
     int64_t sample = nn_load_sample(l), step = length ? length->i : sample, n;
-    if (l->file > 0) return nn_load_fail(l, 0, "windows over several files are not possible");
+    if (l->input && l->file > 0) return nn_load_fail(l, 0, "an input of this kind is one text");
     if (step < 1) return nn_load_fail(l, 0, "length=%" PRId64 ": expected 1 or more", step);
     if (l->elem == NN_F32 || l->elem == NN_F64 || l->elem == NN_BOOL)
         return nn_load_fail(l, 0, "text is u8, i32 or i64, not %s", nn_elem_name(l->elem));
@@ -80,7 +85,10 @@ bool nn_load_text(struct nn_load *l) {
     char *text = nn_load_bytes(l, &n);
     if (!text) return false;
     l->column->stride = nn_elem_size(l->elem);
-    bool good = append(l, text, n, words, cut) && make_windows(l, sample, step);
+    l->column->count = l->elements; /* no windows, until all of it is there */
+    bool good = append(l, text, n, words, cut);
+    l->elements = l->column->count;
+    good = good && make_windows(l, sample, step);
     nn_free(l->env, text);
     return good;
 }

@@ -67,8 +67,8 @@ static bool write_csv(struct nn_env *env, const char *path, const struct array *
 static bool write_png(struct nn_env *env, const char *path, const struct array *a) {
     bool colour = a->n_dims >= 3 && a->dims[a->n_dims - 1] == 3, one = a->n_dims >= 3 && a->dims[a->n_dims - 1] == 1;
     int64_t tail = colour || one ? 2 : 1, n = nn_count(a->dims, a->n_dims);
-    if (!nn_png_write) return nn_fail(env, NN_RUNTIME, "%s: this program was linked without the writer of pictures", path);
-    if (a->n_dims < 2) return nn_fail(env, NN_RUNTIME, "%s: a picture has two dimensions or more", path);
+    if (!nn_png_write || a->n_dims < 2)
+        return nn_fail(env, NN_RUNTIME, "%s: this tensor is no picture", path); /* check_kind has said so before the run */
     struct nn_picture p = {.width = a->dims[a->n_dims - tail], .channels = colour ? 3 : 1};
     p.height = p.width > 0 ? n / (p.width * p.channels) : 0;
     p.at = nn_alloc_n(env, n, 1);
@@ -292,6 +292,26 @@ static bool check_statement(struct nn_run *r, const struct nn_node *node) {
     return good;
 }
 
+/* Whether an output can be written to a file of that suffix. Programs whose outputs cannot be pictures are linked without the writer of pictures. */
+static bool check_kind(struct nn_run *r, const struct nn_io *io, const char *path) {
+    static const char *const known[] = {"npy", "csv", "txt", "png"};
+    const struct nn_slot *s = &r->program->slots[io->slot];
+    char suffix[8];
+    nn_path_suffix(path, suffix);
+    bool good = false;
+    for (int i = 0; i < 4; i++) good |= strcmp(suffix, known[i]) == 0;
+    if (!good)
+        return nn_fail(r->env, NN_BAD_INPUT, "--%s=%s: its suffix does not say how to write it: .npy .png .csv or .txt", io->name,
+                       path);
+    if (strcmp(suffix, "png") != 0 || (nn_png_write && s->n_dims >= 2)) return true;
+    struct nn_text type = {0};
+    nn_text_type(r->env, &type, s->elem, s->dims + (s->batch_axis == 0), s->n_dims - (s->batch_axis == 0));
+    nn_fail(r->env, NN_BAD_INPUT, "--%s=%s: a picture is [height, width] or [height, width, colours], a sample is %s", io->name,
+            path, nn_text_str(&type));
+    nn_text_free(r->env, &type);
+    return false;
+}
+
 /* --save=FILE and kin, and the files of the command's outputs. */
 static bool check_options(struct nn_run *r) {
     const struct nn_settings *s = r->settings;
@@ -306,6 +326,8 @@ static bool check_options(struct nn_run *r) {
     }
     for (int64_t i = 0; good && i < c->n_outputs; i++) names[OWN + i] = c->outputs[i].name, paths[OWN + i] = s->outputs[i];
     good = good && differ(r, names, paths, n);
+    for (int64_t i = 0; good && i < c->n_outputs; i++)
+        good = !s->outputs[i] || !s->outputs[i][0] || check_kind(r, &c->outputs[i], s->outputs[i]);
     for (int64_t i = 0; good && i < n; i++) {
         if (!paths[i] || paths[i] == s->log) continue; /* the log is opened before the run */
         struct nn_text before = {0};

@@ -193,7 +193,7 @@ static bool make_frame(struct nn_run *r) {
     return true;
 }
 
-/* ---- calling ---- */
+/* ---- first values ---- */
 
 /* `step`, wherever the program reads it: statements read it as functions do, so it is written whenever it changes. */
 static void put_steps(struct nn_run *r) {
@@ -205,113 +205,6 @@ static void count_step(struct nn_run *r, const struct nn_item *loop) {
     if (!loop->node->learning) return;
     r->steps++;
     put_steps(r);
-}
-
-/* Slots that the runtime itself keeps: written before every call, for they differ from loop to loop. */
-static void put_places(struct nn_run *r, const struct nn_func *f) {
-    const struct nn_slot *slots = r->program->slots;
-    uint64_t key = r->loop >= 0 ? r->items[r->loop].key : r->settings->seed;
-    for (int64_t i = 0; i < f->n_reads; i++) {
-        const struct nn_slot *s = &slots[f->reads[i]];
-        if (s->kind == NN_KEY) {
-            memcpy(r->frame + s->offset, &key, sizeof key);
-        } else if (s->kind == NN_FIRST) {
-            int64_t loop = r->loop;
-            while (loop >= 0 && r->items[loop].node->kind != NN_DATA) loop = r->items[loop].loop;
-            *(int64_t *)(r->frame + s->offset) = loop >= 0 ? r->items[loop].turn * r->items[loop].node->sets[0].batch : 0;
-        }
-    }
-}
-
-int64_t nn_run_batch(const struct nn_run *r) {
-    for (int64_t loop = r->loop; loop >= 0; loop = r->items[loop].loop) {
-        if (r->items[loop].node->kind == NN_DATA) return r->items[loop].batch;
-    }
-    return r->input_batch;
-}
-
-/* " (epoch 3, turn 12)" of the loops around, for messages. */
-static void text_position(struct nn_run *r, struct nn_text *t) {
-    const char *before = " (";
-    nn_text_printf(r->env, t, " at step %" PRId64, r->steps);
-    for (int64_t loop = r->loop; loop >= 0; loop = r->items[loop].loop) {
-        const struct nn_item *item = &r->items[loop];
-        nn_text_printf(r->env, t, "%s%s %" PRId64 " of the loop in line %" PRId64, before, item->node->epoch ? "epoch" : "turn",
-                       item->turn, item->node->line);
-        before = ", ";
-    }
-    if (r->loop >= 0) nn_text_add(r->env, t, ")");
-}
-
-static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
-    struct nn_text where = {0};
-    text_position(r, &where);
-    const char *source = r->program->source;
-    if (fault->kind == NN_INDEX) {
-        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": index %" PRId64 " is out of range: the axis has %" PRId64 " elements%s",
-                source, fault->line, fault->value, fault->bound, nn_text_str(&where));
-    } else {
-        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": division of integers by zero%s", source, fault->line, nn_text_str(&where));
-    }
-    nn_text_free(r->env, &where);
-    return false;
-}
-
-static const char *const kind_names[] = {"parameter", "state", "optimizer state", "value", "option", "counter",
-                                         "step",      "key",   "place",           "field", "input"};
-
-/* --guard: the first NaN or infinity in what the function wrote. */
-static bool guard(struct nn_run *r, const struct nn_func *f) {
-    for (int64_t i = 0; i < f->n_writes; i++) {
-        const struct nn_slot *s = &r->program->slots[f->writes[i]];
-        if (s->elem != NN_F32 && s->elem != NN_F64) continue;
-        int64_t n = s->bytes / nn_elem_size(s->elem), bad = 0;
-        if (s->batch_axis >= 0 && s->batch_bound > 0)
-            n = n / s->batch_bound * nn_run_batch(r); /* beyond: left from a larger batch */
-        const char *at = nn_run_value(r, f->writes[i]);
-        if (!at) return false;
-        double least = INFINITY, most = -INFINITY;
-        for (int64_t k = 0; k < n; k++) {
-            double v = nn_value_at(at, s->elem, k);
-            bad += !isfinite(v);
-            if (isfinite(v) && v < least) least = v;
-            if (isfinite(v) && v > most) most = v;
-        }
-        if (bad == 0) continue;
-        struct nn_text where = {0};
-        text_position(r, &where);
-        nn_fail(r->env, NN_RUNTIME,
-                "%s:%" PRId64 ": the %s `%s` has %" PRId64 " elements of %" PRId64
-                " that are NaN or infinite (the others lie between %g and %g)%s; written by `%s`",
-                r->program->source, s->line > 0 ? s->line : f->line, kind_names[s->kind], s->name, bad, n, least, most,
-                nn_text_str(&where), f->name);
-        nn_text_free(r->env, &where);
-        return false;
-    }
-    return true;
-}
-
-static bool call_function(struct nn_run *r, int64_t index) {
-    const struct nn_func *f = &r->program->funcs[index];
-    struct nn_fault fault = {0};
-    int64_t threads = f->threads > 0 && f->threads < r->threads ? f->threads : r->threads;
-    struct nn_call call = {.frame = r->frame,
-                           .arena = r->arena,
-                           .fields = r->fields,
-                           .batch = f->batch_bound > 0 ? nn_run_batch(r) : 1,
-                           .fault = &fault,
-                           .func = f};
-    if (r->settings->profile && !nn_profile_call(r, index, &call)) return false;
-    put_places(r, f);
-    struct nn_pace *pace = threads > 1 ? &r->paces[index] : NULL;
-    double start = pace || r->settings->profile ? nn_now(r->env) : 0;
-    nn_threads_step(&call, pace ? nn_pace_threads(pace, threads) : threads);
-    double seconds = pace || r->settings->profile ? nn_now(r->env) - start : 0;
-    if (pace) nn_pace_note(pace, seconds);
-    r->func_seconds[index] += seconds;
-    r->func_calls[index]++;
-    if (fault.kind != NN_NO_FAULT) return faulted(r, &fault);
-    return !r->settings->guard || guard(r, f);
 }
 
 static void put_options(struct nn_run *r) {
@@ -328,7 +221,7 @@ static bool init_slots(struct nn_run *r) {
     for (int64_t i = 0; i < p->n_slots; i++) {
         const struct nn_slot *s = &p->slots[i];
         if (s->kind != NN_PARAM && s->kind != NN_STATE && s->kind != NN_OPTSTATE) continue;
-        if (s->init >= 0 && !call_function(r, s->init)) return false;
+        if (s->init >= 0 && !nn_run_call(r, s->init)) return false;
         if (s->init >= 0 || s->fill == 0) continue; /* the frame is zero */
         for (int64_t k = 0, n = s->bytes / nn_elem_size(s->elem); k < n; k++)
             nn_value_put(nn_run_slot(r, i), s->elem, k, s->fill);
@@ -487,7 +380,7 @@ static bool do_item(struct nn_run *r, int64_t index) {
     switch ((enum nn_node_kind)node->kind) {
     case NN_RANGE:
     case NN_DATA: return begin_loop(r, index);
-    case NN_CALL: return call_function(r, node->func);
+    case NN_CALL: return nn_run_call(r, node->func);
     case NN_TRACK: return nn_do_track(r, item, &r->items[item->loop]);
     case NN_KEEP: return nn_do_keep(r, item);
     case NN_STOP:
@@ -567,6 +460,7 @@ static void release(struct nn_run *r) {
     nn_free(env, r->fields);
     nn_free(env, r->weights_path);
     nn_free(env, r->step_slots);
+    nn_text_free(env, &r->data_note);
     nn_free(env, r->tight);
     nn_free(env, r->paces);
     nn_free(env, r->func_seconds);

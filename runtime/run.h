@@ -79,6 +79,7 @@ struct nn_run {
 
     double saved_at; /* time and turns of the last checkpoint */
     int64_t saved_computed;
+    struct nn_text data_note; /* what checkpoints say of the data: made with the first of them */
 
     struct nn_pace *paces; /* by function */
     double *func_seconds;  /* --profile: by function */
@@ -91,6 +92,12 @@ struct nn_run {
 
 /* Runs a command from its first statement to its outputs. Errors are in env->error; a signal gives status 128 + its number. */
 bool nn_run_command(struct nn_env *env, const struct nn_settings *settings);
+
+/* ---- call.c ---- */
+
+/* Calls a function of the program on the frame and the batch at hand. An index out of range, a division by zero and, under --guard, a NaN are errors
+ * that say where the run is. */
+bool nn_run_call(struct nn_run *r, int64_t func);
 
 /* ---- parts of run.c that checkpoints use ---- */
 

@@ -119,12 +119,19 @@ bool nn_tensors_write(struct nn_env *env, const char *path, const struct nn_tens
 struct nn_tensors {
     char *path;
     int fd;
+    char *unpacked; /* all of the file, where it was compressed */
+    int64_t bytes;  /* of the file, unpacked */
     json_t *header;
     int64_t data; /* where the tensors begin */
     int64_t size; /* of all tensors */
 };
 
 static bool read_at(struct nn_env *env, const struct nn_tensors *f, void *at, int64_t n, int64_t place) {
+    if (f->unpacked) {
+        if (place > f->bytes - n) return nn_fail(env, NN_BAD_INPUT, "%s: truncated", f->path);
+        memcpy(at, f->unpacked + place, (size_t)n);
+        return true;
+    }
     for (char *to = at; n > 0;) {
         ssize_t got = pread(f->fd, to, (size_t)n, place);
         if (got < 0 && errno == EINTR) continue;
@@ -177,28 +184,41 @@ static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
     return nn_fail(env, NN_BAD_INPUT, "%s: damaged: %" PRId64 " bytes follow the last tensor", f->path, f->size - last);
 }
 
-static bool read_header(struct nn_env *env, struct nn_tensors *f) {
+/* How long the file is; one that gzip has compressed is unpacked first. (Behind the length of a header of a tensors' file stands its `{`.) */
+static bool look_at(struct nn_env *env, struct nn_tensors *f) {
     struct stat s;
-    unsigned char raw[8];
+    unsigned char raw[9];
     if (fstat(f->fd, &s) != 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->path, strerror(errno));
     if (!S_ISREG(s.st_mode)) return nn_fail(env, NN_BAD_INPUT, "%s: this is not a file", f->path);
-    if (s.st_size < 8)
-        return nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file: it has %lld bytes", f->path, (long long)s.st_size);
-    if (!read_at(env, f, raw, 8, 0)) return false;
+    f->bytes = s.st_size;
+    if (s.st_size >= 9) {
+        if (!read_at(env, f, raw, 9, 0)) return false;
+        bool packed = memcmp(raw, "\x1f\x8b\x08", 3) == 0 && raw[8] != '{';
+        if (packed && !(f->unpacked = nn_read_all(env, f->path, &f->bytes))) return false;
+    }
+    return f->bytes >= 8 ||
+           nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file: it has %" PRId64 " bytes", f->path, f->bytes);
+}
+
+static bool read_header(struct nn_env *env, struct nn_tensors *f) {
+    unsigned char raw[8];
+    if (!look_at(env, f) || !read_at(env, f, raw, 8, 0)) return false;
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | raw[i];
-    if (length > MOST_HEADER || length > (uint64_t)s.st_size - 8) {
+    if (length > MOST_HEADER || length > (uint64_t)f->bytes - 8) {
         return nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is truncated", f->path);
     }
     f->data = 8 + (int64_t)length;
-    f->size = s.st_size - f->data;
+    f->size = f->bytes - f->data;
     char *text = nn_alloc(env, length + 1);
     bool good = text && read_at(env, f, text, (int64_t)length, 8);
     if (good) {
         json_error_t why;
         f->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
         good = json_is_object(f->header);
-        if (!good) nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is damaged: %s", f->path, why.text);
+        if (!good)
+            nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is damaged: %s", f->path,
+                    f->header ? "its header is no object" : why.text);
     }
     nn_free(env, text);
     return good && check_entries(env, f);
@@ -224,6 +244,7 @@ void nn_tensors_close(struct nn_env *env, struct nn_tensors *f) {
     if (!f) return;
     if (f->fd >= 0) close(f->fd);
     json_decref(f->header);
+    nn_free(env, f->unpacked);
     nn_free(env, f->path);
     nn_free(env, f);
 }

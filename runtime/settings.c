@@ -36,7 +36,8 @@ enum key {
     KEY_RESUME,
     KEY_PROFILE,
     KEY_GUARD,
-    KEY_OF_COMMAND /* then the command's options, inputs, outputs */
+    KEY_OF_COMMAND =
+        256 /* then the command's options, inputs, outputs: beyond all characters, ':' and '?' are answers of getopt_long */
 };
 
 /* One row an option that every command has. */
@@ -63,7 +64,7 @@ static const struct {
     {KEY_PROFILE, "profile", NULL, "time by function, kernel and source line"},
     {KEY_GUARD, "guard", NULL, "stop at the first NaN or infinity"},
     {KEY_HELP, "help", NULL, "this text"},
-    {KEY_VERSION, "version", NULL, "source, its hash, compiler, flags"},
+    {KEY_VERSION, "version", NULL, "source, its hash, compiler, cpu, flags"},
     {KEY_SUMMARY, "summary", NULL, "parameters by name, shape and line"},
     {KEY_PLAN, "plan", NULL, "memory and operations"},
 };
@@ -392,6 +393,9 @@ static bool read_options(struct nn_env *env, struct nn_settings *s, int argc, ch
         if (!take(env, s, (enum key)key, optarg, name, ask)) return false;
         if (*ask == NN_ASK_DONE) return true;
     }
+    if (optind < argc && !s->command)
+        return nn_fail(env, NN_BAD_INPUT, "`%s` stands behind options: a command comes first: %s COMMAND --name=value",
+                       argv[optind], name);
     if (optind < argc) return nn_fail(env, NN_BAD_INPUT, "what is `%s`? Options are written --name=value", argv[optind]);
     return !s->command || check_all(env, s, every);
 }

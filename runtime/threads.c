@@ -6,6 +6,7 @@
 #include <omp.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <string.h>
 
 enum { SPINS = 1000 }; /* some 10 to 50 us: longer than the threads of a step differ; a core that others want is then given up */
 
@@ -39,6 +40,52 @@ void nn_barrier_wait(struct nn_call *call) {
     }
 }
 
+/* ---- shared loops ---- */
+
+/* Turns [total * t / threads, total * (t + 1) / threads) are thread t's part, which it takes piece by piece, large ones first: what lies in its caches from the last step
+ * it does again. A thread that is done takes pieces of the others' parts: one of them may share its core with other programs, or be of the slower kind. */
+enum { PIECES = 32 }; /* of a part: no piece is smaller than that */
+
+/* Takes a piece of thread t's part of loop number `loop`, `size` turns: *n of them, from what is returned on. -1: all are given away. A number of an older loop means that t
+ * has not come yet; one of a newer loop, that somebody went on, which is done only when all of this loop is given away. */
+static int64_t take(struct nn_share *s, uint32_t loop, uint32_t size, uint32_t *n) {
+    uint64_t old = __atomic_load_n(&s->given, __ATOMIC_RELAXED);
+    for (;;) {
+        int32_t behind = (int32_t)((uint32_t)(old >> 32) - loop);
+        uint32_t given = behind < 0 ? 0 : (uint32_t)old, least = (size + PIECES - 1) / PIECES;
+        if (behind > 0 || given >= size) return -1;
+        uint32_t left = size - given, piece = (left + 3) / 4;
+        if (piece < least) piece = least < left ? least : left;
+        if (__atomic_compare_exchange_n(&s->given, &old, (uint64_t)loop << 32 | (given + piece), false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+            *n = piece;
+            return given;
+        }
+    }
+}
+
+int64_t nn_turns(struct nn_call *call, int64_t total, int64_t first, int64_t *end) {
+    int64_t threads = call->threads, me = call->thread;
+    if (threads == 1 || total > UINT32_MAX) { /* in one piece; no loop of so many turns is worth more */
+        *end = total / threads * (me + 1) + total % threads * (me + 1) / threads;
+        int64_t begin = total / threads * me + total % threads * me / threads;
+        return first && begin < *end ? begin : -1;
+    }
+    struct nn_share *shares = call->barrier->shares;
+    if (first) shares[me].loop++;
+    for (int64_t i = 0; i < threads; i++) {
+        int64_t t = me + i < threads ? me + i : me + i - threads, begin = total * t / threads;
+        uint32_t n;
+        int64_t at = take(&shares[t], shares[me].loop, (uint32_t)(total * (t + 1) / threads - begin), &n);
+        if (at < 0) continue;
+        *end = begin + at + n;
+        return begin + at;
+    }
+    return -1;
+}
+
+/* ---- a step ---- */
+
 void nn_threads_step(const struct nn_call *call, int64_t threads) {
     struct nn_barrier barrier = {0};
     if (threads <= 1) {
@@ -50,6 +97,9 @@ void nn_threads_step(const struct nn_call *call, int64_t threads) {
         call->func->step(&one);
         return;
     }
+    struct nn_share shares[threads];
+    memset(shares, 0, sizeof shares);
+    barrier.shares = shares;
 #pragma omp parallel num_threads((int)threads)
     {
         struct nn_call mine = *call;

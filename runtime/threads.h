@@ -6,9 +6,17 @@
 
 #include "abi.h"
 
+/* What a thread has to do in a shared loop, and how much of that has been handed out: to itself, or to others that were done with theirs. */
+struct nn_share {
+    _Alignas(
+        64) uint64_t given; /* number of the loop << 32 | turns of this thread's part, from its first on, that are given away */
+    uint32_t loop;          /* loops that the thread has begun; nobody else looks */
+};
+
 struct nn_barrier {
     _Alignas(64) int64_t waiting; /* threads that are here */
     _Alignas(64) int64_t round;   /* grows when all are */
+    struct nn_share *shares;      /* of each thread */
 };
 
 /* The number of threads to use where --threads does not say: $OMP_NUM_THREADS, else all cores. */

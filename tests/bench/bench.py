@@ -85,11 +85,11 @@ class Program:
 
     def command(self, threads, *flags): return [self.path, "train", f"--data={self.folder}", f"--threads={threads}", "--progress=none", *flags]
 
-    def steps(self, threads, turns):
+    def steps(self, threads, turns, *flags):
         """(milliseconds a step of each loop but the first, which warms up; peak resident bytes). turns: steps a loop."""
         log, peak = f"{self.folder}/log.jsonl", f"{self.folder}/peak.txt"
         if os.path.exists(log): os.remove(log)
-        done = subprocess.run([built(self.folder, "peak", "-O2"), peak, *self.command(threads, f"--log={log}")], cwd=self.folder)
+        done = subprocess.run([built(self.folder, "peak", "-O2"), peak, *self.command(threads, f"--log={log}", *flags)], cwd=self.folder)
         if done.returncode: raise SystemExit(f"{self.path} ended with {done.returncode}")
         with open(log) as f: times = [json.loads(line)["seconds"] for line in f]
         with open(peak) as f: return [1e3 * t / turns for t in times[1:]], int(f.read())

@@ -48,6 +48,15 @@ static Compiled *yardstick(const Setup *u, const char *name, const char *text) {
     return c;
 }
 
+enum { TILE_CALLS = 128 }; /* of a thread: one is short beside the start of a parallel region */
+
+void call_tiles(void *yardsticks) {
+    const Yardsticks *y = yardsticks;
+#pragma omp parallel for num_threads(y->threads) schedule(static, 1) if (y->threads > 1)
+    for (int i = 0; i < y->threads; i++)
+        for (int k = 0; k < TILE_CALLS; k++) compiled_call(y->tiles[i]);
+}
+
 static Yardsticks measure_yardsticks(const Setup *u, Arena *a) {
     int lanes = u->target->vector_bytes / 4,
         rows = lanes == 16  ? 9
@@ -57,9 +66,11 @@ static Yardsticks measure_yardsticks(const Setup *u, Arena *a) {
     int64_t l1 = u->target->l1 > 0 ? u->target->l1 : 32 << 10;
     int k = (int)(l1 / 2 / (columns * 4)); /* the panel fills half of the L1 cache */
     Yardsticks y = {.peak_flop = 2.0 * 10000 * chains * lanes, .tile_flop = 2.0 * rows * columns * k};
+    y.tiles_flop = y.tile_flop * TILE_CALLS * u->threads;
     y.peak = yardstick(u, "peak.loops", peak_text(a, lanes, chains));
-    y.tile = yardstick(u, "tile.loops", tile_text(a, rows, columns, lanes, k));
-    Timed t[] = {{.call = compiled_call, .arg = y.peak}, {.call = compiled_call, .arg = y.tile}};
+    y.threads = u->threads;
+    for (int i = 0; i < y.threads; i++) y.tiles[i] = yardstick(u, "tile.loops", tile_text(a, rows, columns, lanes, k));
+    Timed t[] = {{.call = compiled_call, .arg = y.peak}, {.call = compiled_call, .arg = y.tiles[0]}};
     timed_in_turns(u, t, 2);
     double peak = y.peak_flop / timed_median(u, &t[0]) * 1e-9, share = timed_ratio(u, &t[0], &t[1]) * y.tile_flop / y.peak_flop;
     y.gflops_tile = y.tile_flop / timed_median(u, &t[1]) * 1e-9;
@@ -80,10 +91,10 @@ static const char *value_of(const char *arg, const char *name) {
     return strncmp(arg, name, n) == 0 && arg[n] == '=' ? arg + n + 1 : NULL;
 }
 
-static int number_of(const char *name, const char *text) {
+static int number_of(const char *name, const char *text, long most) {
     char *end;
     long n = strtol(text, &end, 10);
-    if (*end || end == text || n < 1 || n > 1000) fail("%s takes a number from 1 to 1000, not `%s`", name, text);
+    if (*end || end == text || n < 1 || n > most) fail("%s takes a number from 1 to %ld, not `%s`", name, most, text);
     return (int)n;
 }
 
@@ -95,9 +106,9 @@ int main(int argc, char **argv) {
         if ((v = value_of(argv[i], "--cpu")))
             cpu = v;
         else if ((v = value_of(argv[i], "--rounds")))
-            u.rounds = number_of("--rounds", v);
+            u.rounds = number_of("--rounds", v, 1000);
         else if ((v = value_of(argv[i], "--threads")))
-            u.threads = number_of("--threads", v);
+            u.threads = number_of("--threads", v, MOST_THREADS);
         else if ((v = value_of(argv[i], "--torch")))
             u.torch = v;
         else if ((v = value_of(argv[i], "--only")))
@@ -121,7 +132,7 @@ int main(int argc, char **argv) {
     if (strstr(only, "memory")) bench_memory(&u);
     if (strstr(only, "math")) bench_math(&u);
     compiled_free(y.peak);
-    compiled_free(y.tile);
+    for (int i = 0; i < y.threads; i++) compiled_free(y.tiles[i]);
     arena_free(a);
     return 0;
 }

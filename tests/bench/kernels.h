@@ -15,6 +15,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+
+enum { MOST_THREADS = 64 };
 
 typedef struct Setup {
     const BackendTarget *target;
@@ -22,6 +25,7 @@ typedef struct Setup {
     bool json;          /* one JSON object a line in place of the table */
     const char *filter; /* only cases whose name holds this; NULL: all */
     const char *torch;  /* a Python that has PyTorch; NULL: without */
+    pid_t peer;         /* its process while it runs, else 0 */
 } Setup;
 
 /* ---- a step, compiled and loaded ---- */
@@ -55,7 +59,8 @@ typedef struct Timed {
     double *seconds; /* of one call, a number a round */
 } Timed;
 
-/* Runs the n things in turns, as many rounds as the setup says, and fills their `seconds`. */
+/* Runs the n things in turns, as many rounds as the setup says, and fills their `seconds`. With several threads each waits until those of the one before
+ * sleep. */
 void timed_in_turns(const Setup *u, Timed *t, int n);
 void timed_free(Timed *t, int n);
 /* Median over the rounds of x; of x / y, round by round. */
@@ -79,10 +84,15 @@ _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)
 /* ---- the parts ---- */
 
 typedef struct Yardsticks {
-    Compiled *peak, *tile;
+    Compiled *peak, *tiles[MOST_THREADS]; /* tiles: one a thread, with memory of its own */
+    int threads;
     double peak_flop, tile_flop; /* operations of a call of one thread */
+    double tiles_flop;           /* of call_tiles */
     double gflops_tile;          /* of one thread, median */
 } Yardsticks;
+
+/* The register tile, by every thread at once: what the machine gives two of its cores together may be less than twice what it gives one. arg: const Yardsticks. */
+void call_tiles(void *yardsticks);
 
 void bench_products(const Setup *u, const Yardsticks *y);
 void bench_nests(const Setup *u, const Yardsticks *y);

@@ -114,14 +114,14 @@ static void bench_case(const Setup *u, const Yardsticks *y, const Case *c, What 
     Arena *a = arena_new();
     Compiled *f = compiled_new(u, c->name, case_text(a, c, what), TEXT_GRAPH, 1);
     Arrays in = {filled(f, "x", 1), filled(f, "w", 2), filled(f, "dy", 3)}; /* what a gradient does not use is not there */
-    Timed t[] = {{.call = compiled_call, .arg = f}, {.call = compiled_call, .arg = y->tile}};
+    Timed t[] = {{.call = compiled_call, .arg = f}, {.call = call_tiles, .arg = (void *)y}};
     timed_in_turns(u, t, 2);
     int64_t n;
     const float *r = compiled_buffer(f, "r", &n);
     check(c, what, &in, r, n);
     double flop = 2.0 * c->batch * out_size(c) * out_size(c) * c->out * 9 * c->in;
     double speed = flop / timed_median(u, &t[0]) * 1e-9;
-    double share = timed_ratio(u, &t[1], &t[0]) * flop / (y->tile_flop * u->threads);
+    double share = timed_ratio(u, &t[1], &t[0]) * flop / y->tiles_flop;
     if (u->json) {
         printf("{\"part\": \"convolution\", \"name\": \"%s\", \"order\": \"%s\", \"threads\": %d, \"gflops\": %.1f, "
                "\"tile_share\": %.4f, \"wanted_share\": %.2f}\n",

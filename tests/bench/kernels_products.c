@@ -142,8 +142,7 @@ enum { OURS, TILE, BLAS, TORCH, N_TIMED };
 static void print_case(const Setup *u, const Yardsticks *y, const Case *c, const Timed *t, double off) {
     double flop = 2.0 * c->m * c->n * c->k, mine = flop / timed_median(u, &t[OURS]) * 1e-9,
            blas = flop / timed_median(u, &t[BLAS]) * 1e-9;
-    double share = timed_ratio(u, &t[TILE], &t[OURS]) * flop / (y->tile_flop * u->threads),
-           ratio = timed_ratio(u, &t[BLAS], &t[OURS]);
+    double share = timed_ratio(u, &t[TILE], &t[OURS]) * flop / y->tiles_flop, ratio = timed_ratio(u, &t[BLAS], &t[OURS]);
     double torch = u->torch ? flop / timed_median(u, &t[TORCH]) * 1e-9 : 0,
            torch_ratio = u->torch ? timed_ratio(u, &t[TORCH], &t[OURS]) : 0;
     if (u->json) {
@@ -178,7 +177,7 @@ static void bench_case(const Setup *u, const Yardsticks *y, const Case *c, Torch
     Question question = {torch, c};
     Timed t[N_TIMED] = {
         [OURS] = {.call = compiled_call, .arg = mine},
-        [TILE] = {.call = compiled_call, .arg = y->tile},
+        [TILE] = {.call = call_tiles, .arg = (void *)y},
         [BLAS] = {.call = call_blas, .arg = &blas},
         [TORCH] = {.ask = ask_torch, .arg = &question},
     };
@@ -191,8 +190,11 @@ static void bench_case(const Setup *u, const Yardsticks *y, const Case *c, Torch
     arena_free(a);
 }
 
-void bench_products(const Setup *u, const Yardsticks *y) {
-    Torch torch = torch_start(u);
+void bench_products(const Setup *setup, const Yardsticks *y) {
+    Setup with = *setup;
+    const Setup *u = &with;
+    Torch torch = torch_start(setup);
+    with.peer = torch.pid;
     if (!u->json) {
         printf(
             "\nproducts, GFLOP/s. tile: share of the register tile alone, and what is wanted; ratio above 1: ours is faster\n");
@@ -241,14 +243,13 @@ static void bench_nest(const Setup *u, const Yardsticks *y, const Nest *nest) {
     Compiled *mine = compiled_new(u, file, text, TEXT_LOOPS, 1), *plain = compiled_new(u, file, text, TEXT_LOOPS_PLAIN, 1);
     fill_inputs(mine, nest);
     fill_inputs(plain, nest);
-    Timed t[] = {{.call = compiled_call, .arg = mine}, {.call = compiled_call, .arg = y->tile}};
+    Timed t[] = {{.call = compiled_call, .arg = mine}, {.call = call_tiles, .arg = (void *)y}};
     timed_in_turns(u, t, 2);
     compiled_call(plain);
     int64_t n;
     const float *x = compiled_buffer(mine, nest->out, &n), *z = compiled_buffer(plain, nest->out, NULL);
     if (memcmp(x, z, (size_t)n * sizeof *x) != 0) fail("%s: the tiled nest has OTHER BITS than the plain one", nest->name);
-    double speed = nest->flop / timed_median(u, &t[0]) * 1e-9,
-           share = timed_ratio(u, &t[1], &t[0]) * nest->flop / (y->tile_flop * u->threads);
+    double speed = nest->flop / timed_median(u, &t[0]) * 1e-9, share = timed_ratio(u, &t[1], &t[0]) * nest->flop / y->tiles_flop;
     if (u->json)
         printf("{\"part\": \"nest\", \"name\": \"%s\", \"threads\": %d, \"gflops\": %.1f, \"tile_share\": %.4f, "
                "\"wanted_share\": 0.85}\n",

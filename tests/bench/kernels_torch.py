@@ -31,4 +31,5 @@ with torch.inference_mode():
             order, m, n, k = line.split()
             known = {line: make(order, int(m), int(n), int(k))}
         seconds, repeats = known[line]
+        if threads > 1: seconds(1)  # wakes them
         print(repr(seconds(repeats)), flush=True)

@@ -70,11 +70,29 @@ def test_graphs_that_grow(t):
     assert not os.path.exists(t.path("many"))
 
 
+def test_native_programs_that_grow(t):
+    """What is written out as machine code: calls by the thousand in one step, chains of rows that fuse, functions by the thousand."""
+    out = t.path("out")
+    chained = "param w: f32[8, 8] = 1\nfn f(x) {\n" + "    x = x @ w\n" * 1500 + "    return x\n}\ncommand c { print f(ones([4, 8])) }\n"
+    bounded(t, "chained.nn", chained, "-o", out, want=None)
+    means = "fn f(x) {\n" + "    x = x - sum(x) / 64\n" * 1000 + "    return x\n}\ncommand c(x: f32[64]) -> (y: f32[64]) { y = f(x) }\n"
+    bounded(t, "means.nn", means, "-o", out, want=None)
+    slopes = ("fn f(x) {\n" + "    x = tanh(x) * 0.5 + x\n" * 1200 + "    return x\n}\nparam w: f32[64] = 1\n"
+              "command c { for i in 0..2 { minimize sum(f(w)) over w using sgd } }\n")
+    bounded(t, "slopes.nn", slopes, "--emit=loops", "-o", out, want=None)
+    os.remove(out)
+    commands = "".join(f"command c{i}(x: f32[B]) -> (y: f32[B]) {{ y = x * {i} }}\n" for i in range(6000))
+    bounded(t, "commands.nn", commands, "-o", out, want="E0926")
+    functions = "fn f(x) {\n" + "    x = tanh(x) * 0.5 + x\n" * 1500 + "    return x\n}\n" + "".join(f"command c{i}(x: f32[B, {i + 1}]) -> (y: f32[B, {i + 1}]) {{ y = f(x) }}\n" for i in range(10))
+    bounded(t, "functions.nn", functions, "-o", out, want="E0311")
+    assert not os.path.exists(out)
+
+
 def test_counts(t):
     """Many of one kind: names that are numbered apart, headers, calls, models, commands."""
     graph = ["--emit=graph"]
-    bounded(t, "headers.nn", "fn f(" + ",".join(f"a{i}" for i in range(400_000)) + ") = 1\n", *graph, want="E0002")
-    bounded(t, "keywords.nn", "fn f(x) = x\ncommand c { print f(" + ",".join(f"a{i}=1" for i in range(100_000)) + ") }\n", *graph, want="E0002")
+    bounded(t, "inputs.nn", "fn f(" + ",".join(f"a{i}" for i in range(1_500_000)) + ") = 1\n", *graph, want="E0002")
+    bounded(t, "keywords.nn", "fn f(x) = x\ncommand c { print f(" + ",".join(f"a{i}=1" for i in range(900_000)) + ") }\n", *graph, want="E0002")
     bounded(t, "again.nn", "command c {\n    x = f32(0)\n" + "    for i in 0..3 { x = x + 1 }\n" * 5000 + "    print x\n}\n", *graph, want=None)
     bounded(t, "marks.nn", "const a" + "\u0301\u0323" * 1_000_000 + " = 1\n", *graph, want="E0002")
     bounded(t, "einsum.nn", 'command c { x = einsum("' + "a" * 1_000_000 + '", ones([2])) }\n', *graph, want="E0211")

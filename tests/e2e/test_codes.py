@@ -20,6 +20,16 @@ def test_every_code_has_a_golden_file(t):
     assert not unknown, f"{' '.join(unknown)}: not in ir/errors.def"
 
 
+def test_every_code_of_the_sources_is_in_the_table(t):
+    """What elab_error(e, place, 204, ...) and diag_error(d, place, 204, ...) report; a code that is not in the table would be a bug of the compiler."""
+    found = set()
+    for path in glob.glob(os.path.join(t.root, "*", "*.[cyl]")) + glob.glob(os.path.join(t.root, "*.c")):
+        with open(path, encoding="utf-8") as f: text = f.read()
+        found |= {f"E{int(c):04d}" for c in re.findall(r"(?:elab|diag)_(?:error|warning)\((?:[^;\"]{0,120}?),\s*(\d{1,3}),\s*\"", text)}
+    assert len(found) > 60 and not found - set(codes(t)), f"not in ir/errors.def: {' '.join(sorted(found - set(codes(t))))}"
+    return f"{len(found)} codes"
+
+
 def test_explain(t):
     page = t.run(t.nnc, "--explain", "all").stdout
     for code in codes(t): assert code in page, code
@@ -58,6 +68,16 @@ def test_e0312_a_tower(t):
 
 
 def test_e0805_memory(t): gives(t, "E0805", digits(t), "--max-mem=1000", "-o", t.path("out"), words=["@train.step", "1000", "digits.nn:"])
+
+
+def test_e0926_too_large_to_compile(t):
+    out = t.path("out")
+    gives(t, "E0926", digits(t), "--max-code=100", "-o", out, words=["@train.step", "at most 100", "--max-code=", "digits.nn:"])
+    assert not os.path.exists(out)
+    many = "".join(f"command c{i}(x: f32[B]) -> (y: f32[B]) {{ y = x * {i} }}\n" for i in range(400))
+    source = t.write("many.nn", many)
+    gives(t, "E0926", source, "--max-code=60000", "-o", out, words=["at most 60000"])
+    t.run(t.nnc, source, "--max-code=80000", "-o", out)  # the number that the message asks for, or more
 
 
 def test_e0901_unknown_passes(t):

@@ -1,5 +1,5 @@
 """nnc and the finished program as command lines: statuses, messages, nothing half written."""
-import os
+import os, subprocess
 
 
 def fails(t, *args, words=(), status=2):
@@ -24,6 +24,8 @@ def test_nnc_refuses(t):
     fails(t, t.nnc, "--explain=E9999", words=["E9999"])
     assert "-o FILE" in t.run(t.nnc, "--help").stdout
     assert t.run(t.nnc, "--version").stdout.startswith("nnc ")
+    for mode in ("fmt", "run"):
+        assert "-o FILE" in t.run(t.nnc, mode, "--help").stdout and t.run(t.nnc, mode, "--version").stdout.startswith("nnc ")
     assert "autodiff" in t.run(t.nnc, "--list-passes").stdout
     assert "contract" in t.run(t.nnc, "--list-ops").stdout
 
@@ -61,6 +63,7 @@ def test_the_program_explains_itself(t):
     fails(t, program, "train", "--threads=0", words=["threads"])
     fails(t, program, "train", "--seed=-1", words=["seed"])
     fails(t, program, "predict", words=["--x"])
+    fails(t, program, "--threads=2", "train", words=["train", "a command comes first"])
     with open(os.path.join(t.root, "samples", "digits.nn"), encoding="utf-8") as f: alone = t.write("alone.nn", f.read())  # beside the sample somebody may have trained
     t.run(t.nnc, alone, "-o", t.path("alone"))
     fails(t, t.path("alone"), "predict", f"--x={t.write('x.csv', ','.join('0' * 64))}", words=["train", "digits.safetensors"])
@@ -74,17 +77,85 @@ def test_options_of_another_mode(t):
     for args, words in [(["--emit=ast", "--passes=fuse"], ["--passes"]), (["--eval-type=f32"], ["--eval-type", "--eval"]), (["--static", "--emit=graph"], ["--static"]),
                         (["--keep-temps", "--summary"], ["--keep-temps"]), (["--emit=graph", "--stop-after=tile"], ["--emit=loops"]), (["--emit=loops", "--stop-after=fuse"], ["--emit=graph"]),
                         (["--summary", "--plan"], ["one thing at a time"]), (["-o", "x", "--eval", "train"], ["-o"]), (["--emit=graph", "-o", "no/where"], ["no/where", "cannot be written"]),
-                        (["--max-batch"], ["--max-batch"]), (["-q"], ["q"]), (["--list-pases"], ["--list-passes"]), (["-D", "hidden=1", "-D", "hidden=2"], ["twice"])]:
+                        (["--max-batch"], ["--max-batch"]), (["-q"], ["q"]), (["--list-pases"], ["--list-passes"]), (["-D", "hidden=1", "-D", "hidden=2"], ["twice"]),
+                        (["-D", "hidden="], ["NAME=VALUE"]), (["--stop-after="], ["--stop-after", "--list-passes"]), (["--print-after="], ["--print-after"]),
+                        (["--fn=train.step"], ["--fn", "all its functions"]), (["--verify"], ["--verify-passes"]),
+                        (["--target=aarch64-linux-gnu"], ["--target=aarch64-linux-gnu", "--emit=obj"])]:
         fails(t, t.nnc, digits, *args, words=words)
     fails(t, t.nnc, digits, graph, words=["one program at a time"])
     fails(t, t.nnc, graph, "-D", "a=1", "--emit=graph", words=["-D a"])
+    fails(t, t.nnc, graph, "--max-batch=3", "--emit=graph", words=["--max-batch", "x.graph"])
+    texts = {name: t.write(name, t.run(t.nnc, digits, f"--emit={name[-5:]}", f"--stop-after={stop}").stdout) for name, stop in (("f.graph", "fuse"), ("p.loops", "barriers"))}
+    before = sorted(os.listdir(t.folder))
+    fails(t, t.nnc, texts["p.loops"], "--max-mem=1", words=["--max-mem", "p.loops"])
+    fails(t, t.nnc, texts["p.loops"], "--stop-after=lower", words=["E0902", "lower"])
+    fails(t, t.nnc, texts["f.graph"], "--stop-after=autodiff", "--emit=graph", words=["E0902", "autodiff"])
+    assert t.run(t.nnc, texts["f.graph"], "--stop-after=fuse").stdout.startswith("graph fused")
     fails(t, t.nnc, digits, "--eval", "train", f"--data={t.path('nowhere')}", words=["nowhere", "no such folder"])
     fails(t, t.compile("digits"), "train", f"--data={t.path('nowhere')}", words=["nowhere", "no such folder"])
     assert sorted(os.listdir(t.folder)) == before
+
+
+def test_a_full_disk_behind_standard_output(t):
+    """Nobody takes half a text for a whole one."""
+    small = t.write("small.nn", "param w: f32[3] = 1\ncommand c { minimize sum(w * w) over w using sgd[0.1] }\n")
+    texts = [["--emit=ast"], ["--emit=graph"], ["--emit=dot"], ["--plan"], ["--summary"], ["--stop-after=fuse"], ["--emit=asm"], ["--gradcheck"]]
+    for args in [*([small, *args] for args in texts), ["--help"], ["--version"], ["--list-passes"], ["--list-ops"], ["--explain", "E0204"], ["fmt", small]]:
+        with open("/dev/full", "w") as full: done = subprocess.run([t.nnc, *args], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "cannot be written" in done.stderr, f"{args}: {done}"
+
+
+def test_names_of_descriptors_are_written_to(t):
+    """/dev/stdout and its kin, also where they lead to a file: what has that name stays, and what stood there before. (In /proc, where nothing can be replaced by mistake.)"""
+    small = t.write("small.nn", "param w: f32[2] = 1\ncommand c() -> (x: f32[2]) { x = 3 * w }\n")
+    want = t.run(t.nnc, small, "--emit=graph").stdout
+    for args in (["--emit=graph"], ["--emit=asm"]):
+        with open(t.path("text"), "w+") as f:
+            f.write("before\n")
+            f.flush()
+            assert subprocess.run([t.nnc, small, *args, "-o", "/proc/self/fd/1"], stdout=f).returncode == 0
+            f.seek(0)
+            text = f.read()
+        assert text.startswith("before\n") and (args != ["--emit=graph"] or text == "before\n" + want), text[:300]
+    t.run(t.nnc, small, "-o", t.path("small"))
+    with open(t.path("saved"), "w+b") as f:
+        assert subprocess.run([t.path("small"), "c", "--save=/proc/self/fd/1"], stdout=f).returncode == 0
+        f.seek(0)
+        assert b'"w"' in f.read()
+    fails(t, t.nnc, small, "-o", "/proc/self/fd/1", words=["E0923"])
+    fails(t, t.nnc, small, "-o", "-", words=["-o -"])
+
+
+def test_names_that_begin_with_a_dash(t):
+    t.write("-p.nn", "command hello { print \"hello\" }\n")
+    t.run(t.nnc, "./-p.nn")
+    assert t.run(t.path("-p"), "hello").stdout == "hello\n"
+    t.run(t.nnc, "./-p.nn", "-o", "-q")
+    assert sorted(os.listdir(t.folder)) == ["-p", "-p.nn", "-q"]
 
 
 def test_run_keeps_nothing_beside_the_source(t):
     source = t.write("hello.nn", "option n = 3\ncommand hello { print \"n is {n}\" }\n")
     done = t.run(t.nnc, "run", source, "hello", "--n=5", env={"XDG_CACHE_HOME": t.path("cache")})
     assert done.stdout == "n is 5\n"
+    done = t.run(t.nnc, "run", "--max-batch", "3", "--cpu", "x86-64-v3", source, "hello", "--n=6", env={"XDG_CACHE_HOME": t.path("cache")})
+    assert done.stdout == "n is 6\n"
     assert sorted(os.listdir(t.folder)) == ["cache", "hello.nn"]
+    for _ in range(2):  # what shows the compiling does so though the program is kept already
+        done = t.run(t.nnc, "run", "--print-after=fuse", "--time-passes", source, "hello", env={"XDG_CACHE_HOME": t.path("cache")})
+        assert "# after fuse" in done.stderr and "all passes" in done.stderr and done.stdout == "n is 3\n", done
+    wrong = t.write("wrong.nn", "command hello { print nothing_here }\n")
+    done = fails(t, t.nnc, "run", wrong, "hello", words=["wrong.nn:1:23", "nothing_here"])
+    assert done.stderr.count("error") == 1, done.stderr
+    much = t.write("much.nn", "command c { print sum(sort(uniform([4096]))) }\n")
+    done = fails(t, t.nnc, "run", "--max-mem=10", much, "c", words=["E0805"])
+    assert done.stderr.count("error") == 1, done.stderr
+
+
+def test_many_options(t):
+    """Each of ninety options and inputs is taken, whatever its number."""
+    source = t.write("many.nn", "".join(f"option o{i} = {i}\n" for i in range(80)) + "command show(" + ", ".join(f"i{i}: i32" for i in range(10)) +
+                     ") { print " + ", ".join([f"o{i}" for i in range(80)] + [f"i{i}" for i in range(10)]) + " }\n")
+    flags = [f"--o{i}={i + 100}" for i in range(80)] + [f"--i{i}={i + 200}" for i in range(10)]
+    for how in ([t.nnc, source, "--eval"], [t.compile(source)]):
+        assert t.run(*how, "show", *flags).stdout.split() == [str(i + 100) for i in range(80)] + [str(i + 200) for i in range(10)]

@@ -131,6 +131,12 @@ def test_editor_modes(t):
     assert listed == names, f"nn.vim: {listed ^ names}"
     listed = set(re.search(r"\(([\w|]+)\)", block["builtin"]["match"])[1].split("|"))
     assert listed == names, f"nn.tmLanguage.json: {listed ^ names}"
+    names = set(library(t))
+    lists = re.findall(r'^syntax match nnLibrary .*?\\\(([^()]+)\\\)(?:\\ze\[|\\>)', vim, re.M)
+    assert len(lists) == 2 and all(set(each.split("\\|")) == names for each in lists), f"nn.vim: {[set(each.split(chr(92) + '|')) ^ names for each in lists]}"
+    lists = [each for each in re.findall(r"\(([\w\u0300-\u036f|]+)\)", block["library"]["match"])]
+    assert len(lists) == 2 and all(set(each.split("|")) == names for each in lists), f"nn.tmLanguage.json: {[set(each.split('|')) ^ names for each in lists]}"
+    assert {"include": "#library"} in json.loads(grammar)["patterns"] + [p for b in block.values() for p in b.get("patterns", [])]
 
 
 def test_vim(t):
@@ -168,6 +174,7 @@ qall!
     for word, reserved in words(t).items():
         if not reserved or word not in seen: continue
         assert all(k in ("nnConditional", "nnRepeat", "nnStatement", "nnOperatorWord", "nnBoolean", "nnReserved", "nnClause", "nnOperator") for k in seen[word]), f"{word}: {seen[word]}"
+    assert "nnLibrary" in seen["dense"] and "nnLibrary" in seen["relu"] and "nnLibrary" in seen["rmsprop"], {w: seen[w] for w in ("dense", "relu", "rmsprop")}
     assert seen["layer"] >= {"nnDeclaration"} and "nnClause" in seen["batch"] and "nnBuiltin" in seen["exp"] and seen["f32"] == {"nnType"}, {w: seen[w] for w in ("layer", "batch", "exp", "f32")}
 
 

@@ -155,10 +155,16 @@ def test_idx(t):
     l.bad({"y.idx.gz": y[:len(y) - 5]}, field="y")
     l.bad({"y.idx.gz": y[:-8] + bytes([y[-8] ^ 1]) + y[-7:]}, field="y")  # the checksum of the contents
     l.bad({"y.idx.gz": y[:12] + b"\xff\xff\xff" + y[15:]}, field="y")
+    for behind in (b"more", b"\0\0\0x", gzip.compress(b"\0"), y[:15]): l.bad({"y.idx.gz": y + behind}, field="y")
+    whole = files.idx("u8", [3], Y)
+    for packed in (y + bytes(70000), gzip.compress(whole[:9]) + gzip.compress(whole[9:])):  # zeros fill up tapes; two parts are one file
+        l.put({"y.idx.gz": packed})
+        l.reads(SIX)
+    l.put({"y.idx.gz": y})
     os.remove(os.path.join(l.folder, "x.idx"))
     os.mkdir(os.path.join(l.folder, "x.idx"))
     done, _ = l.run(2)
-    assert "x.idx" in done.stderr and "d_idx.x" in done.stderr, done.stderr
+    assert "x.idx" in done.stderr and "d_idx.x" in done.stderr and "a folder without files" in done.stderr, done.stderr
 
 
 def test_csv(t):
@@ -187,7 +193,9 @@ def test_csv(t):
     line(2, b"3,7", b"3,-1", "-1", "u8", field="y")
     line(3, b"\n-4", b"\n\n-4")
     line(2, good[12:], b"1,2\n", "2")
-    l.bad({"x.csv": b""}, "no samples")
+    line(2, b"\n1.5", b'\n"1.5', "quote")
+    line(4, b",4", b',"4', "quote")
+    l.bad({"x.csv": b""}, l.folder, "the file is empty")
     l.bad({"x.csv": b"a,b,c,label\n"}, "no samples")
     l.bad({"x.csv": None}, "no such file")
 
@@ -214,6 +222,9 @@ def test_npy(t):
     l.bad({"x.npy": files.npy_header("<f4", [9000000000000000000, 2, 3]) + bytes(36)})
     l.bad({"x.npy": files.npy_header("<f4", [4000000000, 2, 3]) + bytes(36)}, "4000000000 samples")
     l.bad({"x.npy": files.npy("f32", [0, 2, 3], [])}, "no samples")
+    l.bad({"x.npy": b"\x93NUMPY\4" + x[7:]}, "version 4")
+    l.bad({"x.npy": x.replace(b"False", b"Maybe")}, "header")
+    l.bad({"x.npy": x.replace(b"3)", b"3 ")}, "header")
     l.bad({"y.npy": files.npy("i32", [2], Y[:2])}, "3", "2", field="y")
     l.bad({"y.npy": files.npy("i64", [3], Y)}, "i32", "i64[3]", field="y")
 
@@ -245,6 +256,10 @@ def test_safetensors(t):
     l.reads(SIX)
     l.put({"x.safetensors": files.safetensors({"other": ("u8", [2], [1, 2]), **tensors})})
     l.reads(SIX, "with another tensor first")
+    l.put({"x.safetensors": gzip.compress(good)})
+    l.reads(SIX, "compressed")
+    l.bad({"x.safetensors": gzip.compress(good)[:-9]}, "truncated")
+    l.bad({"x.safetensors": gzip.compress(good[:-9])}, "truncated")
 
     def bad(data, *words, **more): l.bad({"x.safetensors": data}, *words, **more)
     bad(None, "no such file")
@@ -280,9 +295,26 @@ def test_text(t):
     want = folded([b"abcdef", b"defghi"], [1, 2, 3, 4, 5, 6], None)
     l.reads(want)
     l.put({"x.txt": gzip.compress(b"abcdefghijk")})
+    l.reads(want, "compressed")
     l.bad({"x.txt": b"abcde"}, "5", "6")
     l.bad({"x.txt": b""}, "0", "6")
     l.bad({"x.txt": None}, "no such file")
+
+
+def test_texts_of_several_files(t):
+    """They are one text, in the order of the program or of a folder's names; a window may begin in one file and end in the next."""
+    t.write("texts.nn", "".join(f"data {n} {{ x: u8[5] = text({files_}, length={k}) }}\ncommand c_{n} {{ for x in {n} batch 9 {{ print x }} }}\n"
+                                for n, files_, k in (("two", '"b.txt", "a.txt"', 5), ("folder", '"texts"', 5), ("over", '"b.txt", "a.txt"', 2), ("long", '"a.txt"', 5))))
+    t.run(t.nnc, t.path("texts.nn"), "-o", t.path("texts"))
+    os.makedirs(t.path("data/texts"))
+    for name, text in (("a.txt", "klmn"), ("b.txt", "abcdefghij")):
+        for place in (name, f"texts/{name}"): t.write(f"data/{place}", text)
+    windows = lambda *w: str([list(x.encode()) for x in w]) + "\n"
+    run = lambda name, **more: t.run(t.path("texts"), f"c_{name}", f"--data={t.path('data')}", **more)
+    assert run("two").stdout == windows("abcde", "fghij")
+    assert run("folder").stdout == windows("klmna", "bcdef")  # and "ghij" fills no window
+    assert run("over").stdout == windows("abcde", "cdefg", "efghi", "ghijk", "ijklm")
+    assert "4 elements are in it, a sample has 5" in run("long", status=2).stderr
 
 
 def test_where_files_are_looked_for(t):
@@ -424,6 +456,7 @@ def test_inputs(t):
     refused(put(t, "five.npy", files.npy("f32", [5, 4], [0] * 20)), "5", "4", "--max-batch=5")
     refused(put(t, "none.npy", files.npy("f32", [0, 4], [])), "no samples")
     refused(put(t, "x.dat", b"1"), "x.dat", ".npy")
+    refused(",".join(["a.npy"] * 5000), "4096 files", "--x")
     done = t.run(program, "answer", f"--weights={path}", status=2)
     assert "--x" in done.stderr, done.stderr
     k = put(t, "k.csv", b"2\n")
@@ -448,13 +481,10 @@ def test_outputs(t):
     assert read("s.csv") == b"12\n16\n20\n24\n" and done.stdout == "all 72\n", done.stdout
     total(f"--sums={t.path('s.txt')}", f"--all={t.path('a.npy')}")
     assert read("s.txt").split() == [b"12", b"16", b"20", b"24"]
-    for name in ("s.dat", "s"):
-        done = total(f"--sums={t.path(name)}", status=2)
-        assert name in done.stderr and not os.path.exists(t.path(name)), done.stderr
-    done = total(f"--sums={t.path('no/such/folder/s.npy')}", status=None)
-    assert done.returncode in (2, 3) and "no/such/folder" in done.stderr, done.stderr
-    done = total(f"--sums={t.path('s.png')}", status=None)
-    assert done.returncode in (2, 3) and "s.png" in done.stderr, done.stderr
+    for name, word in (("s.dat", ".npy"), ("s", ".npy"), ("no/such/folder/s.npy", "cannot be written"), ("s.png", "picture")):  # found before the run
+        done = total(f"--sums={t.path(name)}", f"--all={t.path('before.npy')}", status=2)
+        assert name in done.stderr and word in done.stderr and done.stdout == "" and not os.path.exists(t.path(name)), done.stderr
+        assert not os.path.exists(t.path("before.npy")), name
     done = total(f"--sums={t.path('twice.npy')}", f"--all={t.path('twice.npy')}", status=2)
     assert "--all and --sums name the same file" in done.stderr or "--sums and --all name the same file" in done.stderr, done.stderr
     assert not os.path.exists(t.path("twice.npy"))

@@ -169,6 +169,20 @@ def test_sigkill_after_the_write(t):
         go_on(t, program, folder, want, f"killed in turn {turn}", f"--threads={turn % 2 + 1}")
 
 
+def test_what_a_kill_leaves_half_written_is_cleaned_up(t):
+    """NAME.PID.part of a process that is no more goes with the next run; one that somebody still writes stays, and so does what only looks like it."""
+    program = setup(t)
+    folder = fresh(t)
+    left, names = f"{folder}/c.12345.part", ["c.part", "c.1x.part", "c2.17.part", "c.99.part.old"]
+    for path in [left, *(f"{folder}/{name}" for name in names)]:
+        with open(path, "w") as f: f.write("half")
+    with open(f"{folder}/c.777.part", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        t.run(program, *flags(folder, f"--checkpoint={folder}/c", "--epochs=1"))
+        assert not os.path.exists(left)
+        for name in [*names, "c.777.part", "c"]: assert os.path.exists(f"{folder}/{name}"), name
+
+
 def test_stopped_twice_and_without_a_checkpoint(t):
     program = setup(t)
     want, _ = whole(t, program)
@@ -245,12 +259,17 @@ def test_foreign_checkpoints_are_refused(t):
     refused(t, program, folder, resume + ["--no-shuffle"], [path, "--no-shuffle"])
     refused(t, program, folder, resume + ["--batches=2"], [path, "--batches=2"])
     refused(t, program, folder, ["other", f"--checkpoint={path}", "--resume"], [path, "command"])
+    t.run(t.nnc, t.path("resume.nn"), "--no-fma", "-o", t.path("unfused"))
+    refused(t, t.path("unfused"), folder, resume, [path, "program"])
     t.write("another.nn", PROGRAM.replace("0.9 * seen", "0.8 * seen"))
     t.run(t.nnc, t.path("another.nn"), "-o", t.path("another"))
     refused(t, t.path("another"), folder, resume, [path, "program"])
     shutil.copy(t.path("table.csv"), t.path("kept.csv"))
     with open(t.path("table.csv"), "a") as f: f.write("0,0,0,1\n")
-    refused(t, program, folder, resume, [path, "data"])
+    refused(t, program, folder, resume, [path, "data", "all=40", "all=41"])
+    with open(t.path("kept.csv")) as f: rows = f.read()
+    t.write("table.csv", rows[:-2] + ("1" if rows[-2] == "0" else "0") + "\n")  # as many samples, one bit of another kind
+    refused(t, program, folder, resume, [path, "data", "all=40"])
     os.replace(t.path("kept.csv"), t.path("table.csv"))
     weights = f"{folder}/weights"
     t.run(program, *flags(folder), f"--save-init={weights}")

@@ -110,9 +110,10 @@ def test_D4_defines(t):
 
 def test_D4_refuses(t):
     source = t.write("p.nn", 'const n = 2\nconst f = relu\nconst b = true\ncommand show { print n, f(f32(-1)), b }\n')
-    for define, word in (("m=3", "m"), ("n=x", "n"), ("f=3", "f"), ("f=tanhh", "tanh"), ("b=3", "b"), ("n=", "n"), ("n=1 +", "n")):
+    for define, word in (("m=3", "m"), ("n=x", "n"), ("f=3", "f"), ("f=tanhh", "tanh"), ("b=3", "b"), ("n=1 +", "n")):
         done = t.run(t.nnc, source, "-D", define, "--emit=graph", status=2)
         assert word in done.stderr and "E0" in done.stderr, (define, done.stderr)
+    assert "-D takes NAME=VALUE, not `n=`" in t.run(t.nnc, source, "-D", "n=", "--emit=graph", status=2).stderr
 
 
 def test_D6_an_empty_file(t):

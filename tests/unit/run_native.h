@@ -23,13 +23,22 @@ typedef struct Native {
     void *handle;
 } Native;
 
-/* Steps wait for each other in the object itself: the barrier is a pthread barrier that nn_call.barrier points to. */
-static const char native_stub[] = "#include <pthread.h>\n"
-                                  "struct nn_call { void *a[6]; pthread_barrier_t *barrier; };\n"
-                                  "void nn_barrier_wait(struct nn_call *c);\n"
-                                  "void nn_profile_lap(unsigned long long *profile, long long k);\n"
-                                  "void nn_profile_lap(unsigned long long *profile, long long k) { (void)profile, (void)k; }\n"
-                                  "void nn_barrier_wait(struct nn_call *c) { pthread_barrier_wait(c->barrier); }\n";
+/* Steps wait for each other in the object itself: the barrier is a pthread barrier that nn_call.barrier points to. Shared loops are handed out unlike in a program: the last
+ * part to the first thread, its second half first, so that nothing can rely on who has which turns. */
+static const char native_stub[] =
+    "#include <pthread.h>\n"
+    "struct nn_call { void *a[4]; long long thread, threads; pthread_barrier_t *barrier; };\n"
+    "long long nn_turns(struct nn_call *c, long long total, long long first, long long *end);\n"
+    "long long nn_turns(struct nn_call *c, long long total, long long first, long long *end) {\n"
+    "    long long t = c->threads - 1 - c->thread, from = total * t / c->threads, to = total * (t + 1) / c->threads;\n"
+    "    long long half = from + (to - from) / 2;\n"
+    "    if (first ? half < to : *end == to && from < half) return *end = first ? to : half, first ? half : from;\n"
+    "    return -1;\n"
+    "}\n"
+    "void nn_barrier_wait(struct nn_call *c);\n"
+    "void nn_profile_lap(unsigned long long *profile, long long k);\n"
+    "void nn_profile_lap(unsigned long long *profile, long long k) { (void)profile, (void)k; }\n"
+    "void nn_barrier_wait(struct nn_call *c) { pthread_barrier_wait(c->barrier); }\n";
 
 static LoopsProgram *native_parse(Arena *a, const char *text) {
     Diag *d = diag_new(a);

@@ -2,9 +2,9 @@
  * test_math.c - the f32 functions of math.def over a sample of all f32 (NNC_FULL=1: over every one, an hour on one core; tests/math_all.c does
  * that in minutes), their special values and corners; the random numbers of random.h against published answers.
  */
+#include "../ulps.h"
 #include "ir/math.h"
 #include "ir/random.h"
-#include "../ulps.h"
 
 #include <check.h>
 #include <math.h>

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct toy toy;
 
@@ -578,6 +579,40 @@ START_TEST(test_barrier) {
 }
 END_TEST
 
+struct sharing {
+    int done[3][1000]; /* of three loops, one behind the other without a barrier: how often each turn was made */
+    int64_t by[8];     /* turns that each thread made */
+};
+
+static const int64_t sharing_turns[3] = {1000, 3, 41};
+
+/* Thread 0 is slow: others take over what is its part. */
+static void share(struct nn_call *call) {
+    struct sharing *m = call->func->context;
+    for (int loop = 0; loop < 3; loop++) {
+        int64_t end, at = nn_turns(call, sharing_turns[loop], 1, &end);
+        for (; at >= 0; at = nn_turns(call, sharing_turns[loop], 0, &end)) {
+            if (call->thread == 0) nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+            m->by[call->thread] += end - at;
+            for (; at < end; at++) __atomic_add_fetch(&m->done[loop][at], 1, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+START_TEST(test_turns) {
+    for (int threads = 1; threads <= 7; threads += 2) {
+        struct sharing m = {0};
+        struct nn_func f = {.step = share, .context = &m};
+        struct nn_call call = {.func = &f};
+        nn_threads_step(&call, threads);
+        for (int loop = 0; loop < 3; loop++)
+            for (int i = 0; i < 1000; i++) ck_assert_int_eq(m.done[loop][i], i < sharing_turns[loop]);
+        int64_t all = sharing_turns[0] + sharing_turns[1] + sharing_turns[2];
+        if (m.by[0] < all) ck_assert_int_lt(m.by[0], all / threads); /* there were others */
+    }
+}
+END_TEST
+
 Suite *runtime_suite(void);
 
 Suite *runtime_suite(void) {
@@ -603,6 +638,7 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_no_memory);
     tcase_add_test(t, test_full_disk);
     tcase_add_test(t, test_barrier);
+    tcase_add_test(t, test_turns);
     suite_add_tcase(s, t);
     return s;
 }

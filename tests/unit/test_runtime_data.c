@@ -184,9 +184,13 @@ START_TEST(test_csv) {
     toy_write("cut.csv.gz", packed, n - 8); /* all lines, but not the end: it cannot be known whether more came */
     failed(LOAD_SCALAR("csv", "cut.csv.gz", NN_F32), "cut.csv.gz", "truncated");
     free(packed);
-    csv("9007199254740993\n-9223372036854775808\n");
-    loaded(LOAD_SCALAR("csv", "a.csv", NN_I64), 2);
-    ck_assert(((int64_t *)column.at)[0] == 9007199254740993 && ((int64_t *)column.at)[1] == INT64_MIN);
+    csv("9007199254740993\n-9223372036854775808\n9223372036854775807\n");
+    loaded(LOAD_SCALAR("csv", "a.csv", NN_I64), 3);
+    const int64_t *read = (int64_t *)column.at;
+    ck_assert(read[0] == 9007199254740993 && read[1] == INT64_MIN && read[2] == INT64_MAX);
+    csv("5\" disk,2\n\"a\"\"b\",3\n"); /* quotes count at the start of a value */
+    arg_int("columns", 1);
+    loaded(LOAD_SCALAR("csv", "a.csv", NN_U8), 2);
 }
 END_TEST
 
@@ -197,6 +201,9 @@ START_TEST(test_bad_csv) {
         const char *says;
     } cases[] = {
         {"1,2\n3\n", NN_F32, "a.csv:2: the row is too short: expected 2 values, found 1"},
+        {"1,2\n1,\"2\n", NN_F32, "a.csv:2: a quote is not closed"},
+        {"1,9223372036854775808\n", NN_I64, "a.csv:1: 9223372036854775808 is out of the range of i64"},
+        {"1,-9223372036854775809\n", NN_I64, "a.csv:1: -9223372036854775809 is out of the range of i64"},
         {"1,2\n3,4,5\n", NN_F32, "a.csv:2: the row is too long: expected 2 values, found 3"},
         {"1\n", NN_F32, "a.csv:1: expected 2 values in a row, found 1"},
         {"1,2\nnan,3\n", NN_F32, "a.csv:2: expected a number, found 'nan'"},

@@ -193,6 +193,52 @@ START_TEST(rows_that_collide) {
 }
 END_TEST
 
+/* Rows that are neighbours, more than the second cache holds: packed in front, a few tiles at a time, and the rest of them. */
+START_TEST(neighbours_in_front) {
+    static const int rows[] = {3, 45, 56, 70};
+    Arena *a = arena_new();
+    int m = rows[_i];
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[17, %d]\n  buffer %%w: f32[17, 300]\n  buffer %%y: f32[%d, 300]\n", m, m);
+    compare(step_text(a, buffers, product_text(a, m, 300, "17", "k, i", "k, j", "s"), 0), 1, TILED);
+    arena_free(a);
+}
+END_TEST
+
+/* Where threads pack their own panels the first tile of rows does so in passing; a batch may be too short for one. */
+START_TEST(first_tile_packs) {
+    Arena *a = arena_new();
+    const char *buffers = "  buffer %x: f32[B, 12]\n  buffer %w: f32[12, 700]\n  buffer %y: f32[B, 700]\n";
+    const char *kernel =
+        "    for i in 0..B, j in 0..700 {\n      acc s: f32 = 0\n      for k in 0..12 { s = fma(%x[i, k], %w[k, j], s) }\n"
+        "      %y[i, j] = tanh(s)\n    }\n";
+    const char *text = step_text(a, buffers, kernel, 37);
+    for (int batch = 1; batch <= 37; batch += 12) compare(text, batch, TILED);
+    Text shown = {0};
+    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
+    const char *at = text_str(a, &shown);
+    ck_assert_msg(strstr(at, "%k.panel[k, j] = %w[k,") && strstr(at, "fma(%x[i, k], %w[k,") && strstr(at, "for ii in 1..tiles"),
+                  "packed by itself:\n%s", at);
+    compare(step_text(a, "  buffer %x: f32[29, 12]\n  buffer %w: f32[12, 700]\n  buffer %y: f32[29, 700]\n",
+                      product_text(a, 29, 700, "12", "i, k", "k, j", "s"), 0),
+            1, TILED);
+    arena_free(a);
+}
+END_TEST
+
+/* Many small products: their panels are packed by whoever needs them, not all in front. */
+START_TEST(small_products_pack_their_own) {
+    Arena *a = arena_new();
+    const char *buffers = "  buffer %p: f32[12, 40, 24]\n  buffer %q: f32[12, 24, 90]\n  buffer %r: f32[12, 40, 90]\n";
+    const char *kernel = "    for h in 0..12, t in 0..40, u in 0..90 {\n      acc e: f32 = 0\n      for c in 0..24 { e = "
+                         "fma(%p[h, t, c], %q[h, c, u], e) }\n      %r[h, t, u] = e\n    }\n";
+    const char *text = step_text(a, buffers, kernel, 0);
+    compare(text, 1, TILED);
+    ck_assert_int_eq((int)marked(a, text)->steps.at[0]->nodes.n, 1);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(short_batches) {
     Arena *a = arena_new();
     const char *buffers = "  buffer %in: u8[B, 30]\n  buffer %w: f32[30, 40]\n  buffer %y: f32[B, 40]\n";
@@ -496,7 +542,7 @@ END_TEST
 START_TEST(rests_are_shared) {
     static const struct {
         int m, n;
-    } cases[] = {{790, 300}, {790, 512}, {517, 10}, {100, 100}};
+    } cases[] = {{790, 300}, {790, 512}, {517, 10}, {100, 100}, {790, 1000}};
     Arena *a = arena_new();
     int m = cases[_i].m, n = cases[_i].n;
     const char *buffers =
@@ -545,6 +591,9 @@ Suite *tile_suite(void) {
     tcase_add_test(t, lets_before_the_nest);
     tcase_add_loop_test(t, rows_that_are_neighbours, 0, 4);
     tcase_add_loop_test(t, rows_that_collide, 0, 4);
+    tcase_add_loop_test(t, neighbours_in_front, 0, 4);
+    tcase_add_test(t, first_tile_packs);
+    tcase_add_test(t, small_products_pack_their_own);
     tcase_add_loop_test(t, weight_update_in_the_epilogue, 1, 20);
     tcase_add_test(t, batched_product_with_odd_names);
     tcase_add_loop_test(t, convolution_is_a_nest_of_seven, 1, 6);
@@ -561,7 +610,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, columns_of_large_matrices_are_summed_by_rows, 0, 5);
     tcase_add_test(t, long_rows_are_fetched_ahead);
     tcase_add_test(t, long_kernels_are_shared);
-    tcase_add_loop_test(t, rests_are_shared, 0, 4);
+    tcase_add_loop_test(t, rests_are_shared, 0, 5);
     tcase_add_test(t, threads_without_work_are_not_planned);
     tcase_add_test(t, carried_turns_are_not_shared);
     suite_add_tcase(s, t);

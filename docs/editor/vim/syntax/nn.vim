@@ -25,8 +25,12 @@ syntax match nnClause         "\s\zs\(batch\|along\|over\|using\|with\|to\|from\
 syntax match nnClause         "\s\zs\(shuffle\|resample\|lanes\|drop_last\|backwards\)\ze\s*\({\|,\|$\|shuffle\|resample\|lanes\|drop_last\)"
 syntax match nnClause         "[[,]\s*\zsnew\ze\s*[],]"
 
-" Functions that the compiler knows by itself (those of the library are programs).
+" Functions that the compiler knows by itself.
 syntax match nnBuiltin        "\<\(exp\|log\|log1p\|expm1\|sqrt\|abs\|sign\|floor\|ceil\|round\|sin\|cos\|tanh\|erf\|clip\|max\|min\|sum\|mean\|prod\|any\|all\|argmax\|argmin\|uniform\|normal\|bernoulli\|categorical\|permutation\|randint\|grad\|stop_gradient\|params\|weights\|reshape\|transpose\|concat\|stack\|split\|reverse\|pad\|broadcast\|expand\|shape\|len\|zeros\|ones\|full\|eye\|arange\|one_hot\|gather\|sort\|top_k\|convolve\|convolve_back\|max_windows\|sum_windows\|einsum\)\ze("
+
+" Names of the library, where they are applied: dense[10], |> relu, using adam.
+syntax match nnLibrary        "\<\(accuracy\|adagrad\|adam\|adamw\|additive_attention\|attend\|avgpool\|batch_norm\|bce\|bidirectional\|bilinear\|binary_nll\|clip_norm\|clip_value\|confusion\|conv\|conv_transpose\|cosine\|cosine_attention\|cosine_scores\|coupled_lstm\|coupled_lstm_cell\|cross_entropy\|cutout\|decayed\|dense\|dot_attention\|dot_scores\|dropout\|elu\|embedding\|exponential\|fan_in\|fan_out\|flatten\|gaussian_noise\|gelu\|global_avgpool\|global_contrast\|glorot_normal\|glorot_uniform\|gru\|gru_cell\|he_normal\|he_uniform\|hinge\|inverse_sqrt\|kl_normal\|l1\|l2\|layer_norm\|leaky_relu\|lecun_normal\|log_softmax\|logsumexp\|lstm\|lstm_cell\|masked_cross_entropy\|matrix_inverse_sqrt\|maxout\|maxpool\|momentum\|mse\|multi_head_attention\|nesterov\|nll\|norm\|orthogonal\|peephole_lstm\|peephole_lstm_cell\|perplexity\|pick\|positional_encoding\|random_affine\|random_crop\|random_flip\|random_shift\|relu\|residual\|rmsprop\|rnn\|rnn_cell\|rotate\|salt_and_pepper\|same\|scale\|scaled_dot_product\|sgd\|sigmoid\|softmax\|softplus\|staircase\|standardize\|top_k_accuracy\|total\|unpool\|valid\|warmup\|within\|zca\)\ze[[(]"
+syntax match nnLibrary        "\%(|>\s*\|using\s\+\)\@<=\(accuracy\|adagrad\|adam\|adamw\|additive_attention\|attend\|avgpool\|batch_norm\|bce\|bidirectional\|bilinear\|binary_nll\|clip_norm\|clip_value\|confusion\|conv\|conv_transpose\|cosine\|cosine_attention\|cosine_scores\|coupled_lstm\|coupled_lstm_cell\|cross_entropy\|cutout\|decayed\|dense\|dot_attention\|dot_scores\|dropout\|elu\|embedding\|exponential\|fan_in\|fan_out\|flatten\|gaussian_noise\|gelu\|global_avgpool\|global_contrast\|glorot_normal\|glorot_uniform\|gru\|gru_cell\|he_normal\|he_uniform\|hinge\|inverse_sqrt\|kl_normal\|l1\|l2\|layer_norm\|leaky_relu\|lecun_normal\|log_softmax\|logsumexp\|lstm\|lstm_cell\|masked_cross_entropy\|matrix_inverse_sqrt\|maxout\|maxpool\|momentum\|mse\|multi_head_attention\|nesterov\|nll\|norm\|orthogonal\|peephole_lstm\|peephole_lstm_cell\|perplexity\|pick\|positional_encoding\|random_affine\|random_crop\|random_flip\|random_shift\|relu\|residual\|rmsprop\|rnn\|rnn_cell\|rotate\|salt_and_pepper\|same\|scale\|scaled_dot_product\|sgd\|sigmoid\|softmax\|softplus\|staircase\|standardize\|top_k_accuracy\|total\|unpool\|valid\|warmup\|within\|zca\)\>"
 
 " What is declared, and types.
 syntax match nnFunction       "\(^\|\s\)\(fn\|layer\|optimizer\|command\)\s\+\zs\k\+" contains=nnReserved
@@ -59,6 +63,7 @@ highlight default link nnDeclaration  Keyword
 highlight default link nnClause       Keyword
 highlight default link nnBuiltin      Function
 highlight default link nnFunction     Function
+highlight default link nnLibrary      Function
 highlight default link nnType         Type
 highlight default link nnNumber       Number
 highlight default link nnFloat        Float

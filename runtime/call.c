@@ -1,0 +1,115 @@
+/*
+ * call.c - one call of a compiled function: the slots that the runtime keeps for it, the threads, and what can go wrong in it.
+ */
+#include "profile.h"
+#include "run.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* Slots that the runtime itself keeps: written before every call, for they differ from loop to loop. */
+static void put_places(struct nn_run *r, const struct nn_func *f) {
+    const struct nn_slot *slots = r->program->slots;
+    uint64_t key = r->loop >= 0 ? r->items[r->loop].key : r->settings->seed;
+    for (int64_t i = 0; i < f->n_reads; i++) {
+        const struct nn_slot *s = &slots[f->reads[i]];
+        if (s->kind == NN_KEY) {
+            memcpy(r->frame + s->offset, &key, sizeof key);
+        } else if (s->kind == NN_FIRST) {
+            int64_t loop = r->loop;
+            while (loop >= 0 && r->items[loop].node->kind != NN_DATA) loop = r->items[loop].loop;
+            *(int64_t *)(r->frame + s->offset) = loop >= 0 ? r->items[loop].turn * r->items[loop].node->sets[0].batch : 0;
+        }
+    }
+}
+
+int64_t nn_run_batch(const struct nn_run *r) {
+    for (int64_t loop = r->loop; loop >= 0; loop = r->items[loop].loop) {
+        if (r->items[loop].node->kind == NN_DATA) return r->items[loop].batch;
+    }
+    return r->input_batch;
+}
+
+/* " (epoch 3, turn 12)" of the loops around, for messages. */
+static void text_position(struct nn_run *r, struct nn_text *t) {
+    const char *before = " (";
+    nn_text_printf(r->env, t, " at step %" PRId64, r->steps);
+    for (int64_t loop = r->loop; loop >= 0; loop = r->items[loop].loop) {
+        const struct nn_item *item = &r->items[loop];
+        nn_text_printf(r->env, t, "%s%s %" PRId64 " of the loop in line %" PRId64, before, item->node->epoch ? "epoch" : "turn",
+                       item->turn, item->node->line);
+        before = ", ";
+    }
+    if (r->loop >= 0) nn_text_add(r->env, t, ")");
+}
+
+static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
+    struct nn_text where = {0};
+    text_position(r, &where);
+    const char *source = r->program->source;
+    if (fault->kind == NN_INDEX) {
+        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": index %" PRId64 " is out of range: the axis has %" PRId64 " elements%s",
+                source, fault->line, fault->value, fault->bound, nn_text_str(&where));
+    } else {
+        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": division of integers by zero%s", source, fault->line, nn_text_str(&where));
+    }
+    nn_text_free(r->env, &where);
+    return false;
+}
+
+static const char *const kind_names[] = {"parameter", "state", "optimizer state", "value", "option", "counter",
+                                         "step",      "key",   "place",           "field", "input"};
+
+/* --guard: the first NaN or infinity in what the function wrote. */
+static bool guard(struct nn_run *r, const struct nn_func *f) {
+    for (int64_t i = 0; i < f->n_writes; i++) {
+        const struct nn_slot *s = &r->program->slots[f->writes[i]];
+        if (s->elem != NN_F32 && s->elem != NN_F64) continue;
+        int64_t n = s->bytes / nn_elem_size(s->elem), bad = 0;
+        if (s->batch_axis >= 0 && s->batch_bound > 0)
+            n = n / s->batch_bound * nn_run_batch(r); /* beyond: left from a larger batch */
+        const char *at = nn_run_value(r, f->writes[i]);
+        if (!at) return false;
+        double least = INFINITY, most = -INFINITY;
+        for (int64_t k = 0; k < n; k++) {
+            double v = nn_value_at(at, s->elem, k);
+            bad += !isfinite(v);
+            if (isfinite(v) && v < least) least = v;
+            if (isfinite(v) && v > most) most = v;
+        }
+        if (bad == 0) continue;
+        struct nn_text where = {0};
+        text_position(r, &where);
+        nn_fail(r->env, NN_RUNTIME,
+                "%s:%" PRId64 ": the %s `%s` has %" PRId64 " elements of %" PRId64
+                " that are NaN or infinite (the others lie between %g and %g)%s; written by `%s`",
+                r->program->source, s->line > 0 ? s->line : f->line, kind_names[s->kind], s->name, bad, n, least, most,
+                nn_text_str(&where), f->name);
+        nn_text_free(r->env, &where);
+        return false;
+    }
+    return true;
+}
+
+bool nn_run_call(struct nn_run *r, int64_t index) {
+    const struct nn_func *f = &r->program->funcs[index];
+    struct nn_fault fault = {0};
+    int64_t threads = f->threads > 0 && f->threads < r->threads ? f->threads : r->threads;
+    struct nn_call call = {.frame = r->frame,
+                           .arena = r->arena,
+                           .fields = r->fields,
+                           .batch = f->batch_bound > 0 ? nn_run_batch(r) : 1,
+                           .fault = &fault,
+                           .func = f};
+    if (r->settings->profile && !nn_profile_call(r, index, &call)) return false;
+    put_places(r, f);
+    struct nn_pace *pace = threads > 1 ? &r->paces[index] : NULL;
+    double start = pace || r->settings->profile ? nn_now(r->env) : 0;
+    nn_threads_step(&call, pace ? nn_pace_threads(pace, threads) : threads);
+    double seconds = pace || r->settings->profile ? nn_now(r->env) - start : 0;
+    if (pace) nn_pace_note(pace, seconds);
+    r->func_seconds[index] += seconds;
+    r->func_calls[index]++;
+    if (fault.kind != NN_NO_FAULT) return faulted(r, &fault);
+    return !r->settings->guard || guard(r, f);
+}
