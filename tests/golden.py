@@ -14,12 +14,16 @@
 
 --update rewrites what differs; read the diff before you keep it.
 """
-import os, subprocess, sys
+import os, subprocess, sys, tempfile
 
 
-def run_nnc(nnc, folder, *args):
+def run_nnc(nnc, folder, name, *args):
+    """A command may write files: it runs in a folder of its own."""
     env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
-    done = subprocess.run([nnc, *args], cwd=folder, capture_output=True, text=True, errors="replace", timeout=120, env=env)
+    with tempfile.TemporaryDirectory() as own:
+        writes = "--eval" in args
+        done = subprocess.run([nnc, os.path.join(folder, name) if writes else name, *args], cwd=own if writes else folder, capture_output=True, text=True, errors="replace",
+                              timeout=120, env=env)
     return done.returncode, done.stdout, done.stderr
 
 
