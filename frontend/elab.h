@@ -28,7 +28,14 @@
 #include <string.h>
 
 /* The limits of D6, and how deep calls and expressions may nest before the stack is in danger. */
-enum { LIMIT_OPS = 10000000, LIMIT_LIST = 1000000, LIMIT_DEPTH = 1500, LIMIT_COPIES = 1000000, LIMIT_CALLS = 200 };
+enum {
+    LIMIT_OPS = 10000000,
+    LIMIT_LIST = 1000000,
+    LIMIT_DEPTH = 1500,
+    LIMIT_COPIES = 1000000,
+    LIMIT_CALLS = 200,
+    LIMIT_ROWS = 100000
+};
 #define LIMIT_ELEMENTS ((int64_t)1 << 40)
 #define LIMIT_WORK     100000000           /* steps of elab_work: seconds */
 #define LIMIT_BYTES    ((size_t)500 << 20) /* of the arena: with what printing adds, below 1 GiB */
@@ -247,6 +254,8 @@ bool elab_spend(Elab *e, Loc at, int64_t n);
 /* The same for n steps of the elaborator's own: expressions read, elements of lists made or compared. Bounds time and memory for
  * programs that make no ops. */
 bool elab_work(Elab *e, Loc at, int64_t n);
+/* Counts a row of the tables that the commands become: a statement, a piece of what is printed. */
+bool elab_row(Elab *e, Loc at);
 
 /* ---- state ---- */
 
@@ -387,7 +396,7 @@ struct Elab {
     Vec(DrawPatch) patches;
     Vec(FileNode) files;
     Slot *key, *first;
-    int64_t ops, work, searched; /* searched: nodes that hints have looked at */
+    int64_t ops, work, rows, searched; /* searched: nodes that hints have looked at */
     int depth;
     bool stopped, reported;
     bool sizing; /* a dimension is evaluated: names of functions are no suggestions */

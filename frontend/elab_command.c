@@ -19,7 +19,9 @@ Node *node_new(Elab *e, NodeKind kind, Loc loc) {
     return n;
 }
 
-void node_add(Elab *e, Node *n) { vec_push(e->a, &e->command->holder->body, n); }
+void node_add(Elab *e, Node *n) {
+    if (elab_row(e, n->loc)) vec_push(e->a, &e->command->holder->body, n);
+}
 
 void stretch_open(Elab *e, Loc loc) {
     if (e->b.func) return;

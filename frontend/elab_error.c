@@ -119,6 +119,16 @@ bool elab_spend(Elab *e, Loc at, int64_t n) {
     return false;
 }
 
+bool elab_row(Elab *e, Loc at) {
+    if (e->stopped) return false;
+    if (++e->rows <= LIMIT_ROWS) return true;
+    e->quiet = 0;
+    elab_error(e, at, 311, "the program is too large: its commands come to more than %d statements and printed values",
+               (int)LIMIT_ROWS);
+    e->stopped = true;
+    return false;
+}
+
 bool elab_work(Elab *e, Loc at, int64_t n) {
     if (e->stopped) return false;
     e->work += n;

@@ -190,7 +190,7 @@ void exec_keep(Elab *e, const AstNode *s) {
 /* ---- text with values in it ---- */
 
 static void add_text(Elab *e, Node *n, const char *text, size_t size) {
-    if (size) vec_push(e->a, &n->pieces, ((Piece){.text = arena_strndup(e->a, text, size)}));
+    if (size && elab_row(e, n->loc)) vec_push(e->a, &n->pieces, ((Piece){.text = arena_strndup(e->a, text, size)}));
 }
 
 static void add_value(Elab *e, Node *n, Val v, int digits, const char *hint, Loc at) {
@@ -224,7 +224,7 @@ static void add_value(Elab *e, Node *n, Val v, int digits, const char *hint, Loc
     case VAL_DROPPED: break;
     }
     Slot *slot = slot_of_val(e, v, hint, at);
-    if (slot) vec_push(e->a, &n->pieces, ((Piece){.slot = slot, .digits = digits}));
+    if (slot && elab_row(e, at)) vec_push(e->a, &n->pieces, ((Piece){.slot = slot, .digits = digits}));
 }
 
 static void add_string(Elab *e, Node *n, const AstNode *s) {

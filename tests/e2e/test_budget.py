@@ -37,6 +37,8 @@ def test_long_things(t):
     bounded(t, "nulls.nn", b"#" + b"\0" * (SIZE - 2) + b"\n", *graph, want="E0021")
     bounded(t, "inputs.nn", "fn f(" + ",".join(f"a{i}" for i in range(200_000)) + ") = 1\n", *graph, want=None)
     bounded(t, "owned.nn", "param " + ",".join(f"a{i}" for i in range(300_000)) + ": f32 = 0\ncommand c { print a1 }\n", *graph, want="E0311")
+    bounded(t, "prints.nn", "command c {\n" + "    print 1\n" * 500_000 + "}\n", want="E0311")
+    bounded(t, "printed.nn", "command c { print " + "1, " * 500_000 + "1 }\n", want="E0311")
     bounded(t, "unclosed.nn", "fn f(x) = " + "(" * 5000 + "x", *graph, want="E0008")
     bounded(t, "choices.nn", "command c { x = " + "if true then 1 else " * 800_000 + "1 }\n", *graph, want="E0008")
     state = 12345
