@@ -107,11 +107,20 @@ static void compile_fast(Emit *e, LLVMValueRef fn) {
     add_attribute(e, fn, LLVMAttributeFunctionIndex, "optnone", 0);
 }
 
-LLVMValueRef emit_cold(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params) {
-    LLVMValueRef fn = define(e, name, result, n, params);
-    add_attribute(e, fn, LLVMAttributeFunctionIndex, "cold", 0);
-    compile_fast(e, fn);
-    return fn;
+Cold emit_cold_begin(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params) {
+    Cold cold = {.around = e->fn, .back = LLVMGetInsertBlock(e->b), .place = LLVMGetCurrentDebugLocation2(e->b)};
+    cold.fn = e->fn = define(e, name, result, n, params);
+    add_attribute(e, cold.fn, LLVMAttributeFunctionIndex, "cold", 0);
+    compile_fast(e, cold.fn);
+    LLVMSetCurrentDebugLocation2(e->b, NULL);
+    LLVMPositionBuilderAtEnd(e->b, emit_block(e, ""));
+    return cold;
+}
+
+void emit_cold_end(Emit *e, const Cold *cold) {
+    e->fn = cold->around;
+    LLVMPositionBuilderAtEnd(e->b, cold->back);
+    LLVMSetCurrentDebugLocation2(e->b, cold->place);
 }
 
 static LLVMValueRef field(Emit *e, LLVMValueRef base, size_t offset, LLVMTypeRef t, const char *name) {
@@ -126,12 +135,8 @@ static LLVMValueRef fault_function(Emit *e) {
     LLVMValueRef fn = LLVMGetNamedFunction(e->module, "nn.fault");
     if (fn) return fn;
     LLVMTypeRef params[5] = {e->ptr, e->i64, e->i64, e->i64, e->i64};
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMValueRef around = e->fn;
-    e->fn = fn = emit_cold(e, "nn.fault", e->void_type, 5, params);
-    LLVMMetadataRef place = LLVMGetCurrentDebugLocation2(e->b);
-    LLVMSetCurrentDebugLocation2(e->b, NULL);
-    LLVMPositionBuilderAtEnd(e->b, emit_block(e, ""));
+    Cold cold = emit_cold_begin(e, "nn.fault", e->void_type, 5, params);
+    fn = cold.fn;
     LLVMBasicBlockRef first = emit_block(e, "first"), done = emit_block(e, "done");
     LLVMValueRef fault = field(e, LLVMGetParam(fn, 0), offsetof(struct nn_call, fault), e->ptr, "fault");
     LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, fault, emit_i64(e, NN_NO_FAULT), LLVMGetParam(fn, 1),
@@ -146,9 +151,7 @@ static LLVMValueRef fault_function(Emit *e) {
     LLVMBuildBr(e->b, done);
     LLVMPositionBuilderAtEnd(e->b, done);
     LLVMBuildRetVoid(e->b);
-    e->fn = around;
-    LLVMPositionBuilderAtEnd(e->b, back);
-    LLVMSetCurrentDebugLocation2(e->b, place);
+    emit_cold_end(e, &cold);
     return fn;
 }
 

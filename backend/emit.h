@@ -127,12 +127,6 @@ typedef struct Kernel {
     int unit;               /* the LLVM module that it is in */
 } Kernel;
 
-/* Of a table: the kernel that has this key or this name (-1: none yet). */
-typedef struct Entry {
-    const char *text; /* interned; NULL: free */
-    int kernel;
-} Entry;
-
 enum { EMIT_OUTER_MOST = 16 };
 
 typedef struct EmitPlan {
@@ -143,8 +137,7 @@ typedef struct EmitPlan {
     Vec(KernelCall) calls; /* of all steps, in the order of their nodes */
     size_t *first_call;    /* by index of step, and behind the last one the number of calls */
     Vec(Kernel) kernels;
-    Entry *entry; /* open addressing, by the address of the text */
-    size_t n_entries;
+    PtrMap by_text;        /* kernels by key and by name: index + 1 */
     int64_t work;          /* about how many instructions the program has */
     const Step *largest;   /* the step with most of them */
     int64_t largest_batch; /* of all steps: kernels of several steps may be one function */
@@ -225,8 +218,15 @@ LLVMValueRef emit_i64(Emit *e, int64_t k);
 /* Calls an intrinsic of LLVM, overloaded on the given types. */
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args);
 LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);
-/* A function of this module alone that seldom runs, to be filled: never inlined, and what calls it is laid out of the way. */
-LLVMValueRef emit_cold(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);
+/* A function of this module alone that seldom runs: never inlined, and what calls it is laid out of the way. What is emitted from here on is its body, until emit_cold_end
+ * goes back to where we were. */
+typedef struct Cold {
+    LLVMValueRef fn, around;
+    LLVMBasicBlockRef back;
+    LLVMMetadataRef place;
+} Cold;
+Cold emit_cold_begin(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);
+void emit_cold_end(Emit *e, const Cold *cold);
 #define EMIT_ORDER "nn.order"
 void emit_order(Emit *e); /* loads and stores keep to their side of this place */
 /* Sets the fault of the call unless there is one (abi.h). kind: enum nn_fault_kind. */

@@ -147,41 +147,27 @@ typedef struct Planning {
 } Planning;
 
 /* The kernel that an interned text belongs to, as its key or its name; -1: none yet. */
-static int *entry(EmitPlan *p, const char *text) {
-    size_t at = (uintptr_t)text / 16 * 0x9e3779b97f4a7c15u >> 20;
-    for (;; at++) {
-        Entry *e = &p->entry[at % p->n_entries];
-        if (e->text && e->text != text) continue;
-        if (!e->text) *e = (Entry){text, -1};
-        return &e->kernel;
-    }
-}
+static int kernel_by(const EmitPlan *p, const char *text) { return (int)(intptr_t)map_get(&p->by_text, text) - 1; }
 
-/* Room for two texts of each kernel that may come: the table is at most half full. */
-static void make_entries(EmitPlan *p, size_t n_nodes) {
-    p->n_entries = 4 * n_nodes + 64;
-    p->entry = arena_make_n(p->arena, Entry, p->n_entries);
-}
-
-static size_t count_kernels(StepNode *const *at, size_t n) {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) count += at[i]->kind == STEP_KERNEL ? 1 : count_kernels(at[i]->nodes.at, at[i]->nodes.n);
-    return count;
+static void belongs(EmitPlan *p, const char *text, int kernel) {
+    map_put(p->arena, &p->by_text, text, (void *)(intptr_t)(kernel + 1));
 }
 
 /* Names are unique within a step, and steps have names of their own; still, a name that is there already gets a number. */
 static const char *unique_name(EmitPlan *p, const char *name) {
     const char *found = name;
-    for (int n = 2; *entry(p, found) >= 0; n++) found = intern_printf("%s.same%d", name, n);
+    for (int n = 2; kernel_by(p, found) >= 0; n++) found = intern_printf("%s.same%d", name, n);
     return found;
 }
 
 static int kernel_of(EmitPlan *p, const KernelCall *c) {
     const char *key = emit_kernel_key(c, p->debug_lines);
-    int *found = entry(p, key), which = (int)p->kernels.n;
-    if (*found >= 0) return *found;
+    int which = kernel_by(p, key);
+    if (which >= 0) return which;
+    which = (int)p->kernels.n;
     const char *name = unique_name(p, intern_printf("%s.%s", c->step->func->name, c->node->name));
-    *found = *entry(p, name) = which;
+    belongs(p, key, which);
+    belongs(p, name, which);
     vec_push(p->arena, &p->kernels,
              ((Kernel){.key = key, .name = name, .call = (int)p->calls.n, .work = KERNEL_WORK + body_work(&c->node->body)}));
     return which;
@@ -261,10 +247,6 @@ EmitPlan *emit_plan(Arena *a, const LoopsProgram *program, const char *only, boo
     EmitPlan *p = arena_make(a, EmitPlan);
     *p = (EmitPlan){.arena = a, .program = program, .only = only, .debug_lines = debug_lines};
     p->first_call = arena_make_n(a, size_t, program->steps.n + 1);
-    size_t n_kernels = 0;
-    for (size_t i = 0; i < program->steps.n; i++)
-        n_kernels += count_kernels(program->steps.at[i]->nodes.at, program->steps.at[i]->nodes.n);
-    make_entries(p, n_kernels);
     int64_t most = 0;
     for (size_t i = 0; i < program->steps.n; i++) {
         Step *step = program->steps.at[i];

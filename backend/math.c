@@ -50,17 +50,10 @@ static LLVMValueRef rare_function(Math *m, const char *name, LLVMValueRef (*rows
     const char *full = arena_printf(e->arena, "nn.%s.%d", name, m->lanes);
     LLVMValueRef fn = LLVMGetNamedFunction(e->module, full);
     if (fn) return fn;
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMMetadataRef place = LLVMGetCurrentDebugLocation2(e->b);
-    LLVMValueRef around = e->fn;
-    e->fn = fn = emit_cold(e, full, m->tf, 1, &m->tf);
-    LLVMSetCurrentDebugLocation2(e->b, NULL);
-    LLVMPositionBuilderAtEnd(e->b, emit_block(e, ""));
-    LLVMBuildRet(e->b, rows(m, LLVMGetParam(fn, 0)));
-    e->fn = around;
-    LLVMPositionBuilderAtEnd(e->b, back);
-    LLVMSetCurrentDebugLocation2(e->b, place);
-    return fn;
+    Cold cold = emit_cold_begin(e, full, m->tf, 1, &m->tf);
+    LLVMBuildRet(e->b, rows(m, LLVMGetParam(cold.fn, 0)));
+    emit_cold_end(e, &cold);
+    return cold.fn;
 }
 
 /* rare ? name(x) : usual; the function is called where one lane wants it, and its other lanes are thrown away. */

@@ -50,16 +50,6 @@ typedef struct Builtin Builtin;
 typedef struct Source Source;
 typedef struct ValList ValList;
 
-/* ---- maps from pointers to pointers ---- */
-
-typedef struct PtrMap {
-    const void **keys;
-    void **values;
-    size_t n, cap;
-} PtrMap;
-void *map_get(const PtrMap *m, const void *key);
-void map_put(Arena *a, PtrMap *m, const void *key, void *value);
-
 /* ---- values ---- */
 
 typedef enum ValKind {

@@ -108,24 +108,25 @@ void elab_note(Elab *e, Loc at, const char *format, ...) {
     diag_note(e->d, at, "%s", text);
 }
 
+/* Says what of the program is too large, and ends the elaboration. */
+static void give_up(Elab *e, Loc at, const char *what) {
+    e->quiet = 0;
+    elab_error(e, at, 311, "the program is too large: %s", what);
+    e->stopped = true;
+}
+
 bool elab_spend(Elab *e, Loc at, int64_t n) {
     if (e->stopped) return false;
     e->ops += n;
     if (e->ops <= LIMIT_OPS) return elab_work(e, at, n);
-    e->quiet = 0;
-    elab_error(e, at, 311, "the program is too large: all copies and calls together come to more than %d operations",
-               (int)LIMIT_OPS);
-    e->stopped = true;
+    give_up(e, at, intern_printf("all copies and calls together come to more than %d operations", (int)LIMIT_OPS));
     return false;
 }
 
 bool elab_row(Elab *e, Loc at) {
     if (e->stopped) return false;
     if (++e->rows <= LIMIT_ROWS) return true;
-    e->quiet = 0;
-    elab_error(e, at, 311, "the program is too large: its commands come to more than %d statements and printed values",
-               (int)LIMIT_ROWS);
-    e->stopped = true;
+    give_up(e, at, intern_printf("its commands come to more than %d statements and printed values", (int)LIMIT_ROWS));
     return false;
 }
 
@@ -134,10 +135,9 @@ bool elab_work(Elab *e, Loc at, int64_t n) {
     e->work += n;
     bool memory = arena_used(e->a) > LIMIT_BYTES;
     if (e->work <= LIMIT_WORK && !memory) return true;
-    e->quiet = 0;
-    elab_error(e, at, 311, "the program is too large: written out with all copies, calls and lists it takes more than %s",
-               memory ? "500 MB to compile" : "100000000 steps to read");
+    give_up(e, at,
+            memory ? "written out with all copies, calls and lists it takes more than 500 MB to compile"
+                   : "written out with all copies, calls and lists it takes more than 100000000 steps to read");
     elab_note(e, (Loc){0}, "`scan` and `repeat` run instead of being copied");
-    e->stopped = true;
     return false;
 }

@@ -7,42 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- maps: open addressing, a power of two, at most half full ---- */
-
-static size_t slot_for(const PtrMap *m, const void *key) {
-    size_t i = (size_t)(((uintptr_t)key >> 4) * 0x9E3779B97F4A7C15u) & (m->cap - 1);
-    while (m->keys[i] && m->keys[i] != key) i = (i + 1) & (m->cap - 1);
-    return i;
-}
-
-void *map_get(const PtrMap *m, const void *key) {
-    if (m->n == 0) return NULL;
-    size_t i = slot_for(m, key);
-    return m->keys[i] ? m->values[i] : NULL;
-}
-
-void map_put(Arena *a, PtrMap *m, const void *key, void *value) {
-    if (2 * (m->n + 1) > m->cap) {
-        PtrMap bigger = {.cap = m->cap ? 2 * m->cap : 16};
-        bigger.keys = arena_make_n(a, const void *, bigger.cap);
-        bigger.values = arena_make_n(a, void *, bigger.cap);
-        for (size_t i = 0; i < m->cap; i++)
-            if (m->keys[i]) {
-                size_t j = slot_for(&bigger, m->keys[i]);
-                bigger.keys[j] = m->keys[i];
-                bigger.values[j] = m->values[i];
-            }
-        bigger.n = m->n;
-        *m = bigger;
-    }
-    size_t i = slot_for(m, key);
-    if (!m->keys[i]) {
-        m->keys[i] = key;
-        m->n++;
-    }
-    m->values[i] = value;
-}
-
 /* ---- values ---- */
 
 Val val_error(void) { return (Val){.kind = VAL_ERROR}; }

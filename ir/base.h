@@ -77,6 +77,15 @@ typedef struct Loc {
 
 uint64_t hash_bytes(const void *p, size_t n, uint64_t seed);
 
+/* A map from pointers (of interned names, too) to pointers: PtrMap m = {0}. NULL is no key. */
+typedef struct PtrMap {
+    const void **keys;
+    void **values;
+    size_t n, cap;
+} PtrMap;
+void *map_get(const PtrMap *m, const void *key); /* NULL: it is not in it */
+void map_put(Arena *a, PtrMap *m, const void *key, void *value);
+
 /* ---- our own faults ---- */
 
 /* Prints "nnc: internal fault: ..." with file and line, asks for a report, and ends the process with status 1. Never for

@@ -64,11 +64,7 @@ static void copy_tight(const Type *t, int64_t B, int64_t bound, char *loose, cha
     }
 }
 
-static char *tight_copy(const Type *t, int64_t bound) {
-    int64_t bytes = elem_size(t->elem);
-    for (int d = 0; d < t->rank; d++) bytes *= t->dim[d].batch ? t->dim[d].n * bound : t->dim[d].n;
-    return malloc((size_t)bytes + 1);
-}
+static char *tight_copy(const Type *t, int64_t bound) { return malloc((size_t)(type_count(t, bound) * elem_size(t->elem)) + 1); }
 
 Tensor *tensor_from_slot(EvalType type, const Type *t, int64_t B, int64_t bound, const void *elements) {
     if (type_batch_axis(t) <= 0 || B >= bound) return tensor_from(type, t, B, elements);

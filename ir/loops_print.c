@@ -71,27 +71,11 @@ static bool names_has(const Names *s, const char *name) {
     return false;
 }
 
-/* How often a hint was asked for, by the hint (a power of two of places): of names that stay, the number to begin with. */
-typedef struct Counts {
-    const char **hint;
-    int *next;
-    size_t n, cap;
-} Counts;
-
-static int *count_of(Arena *a, Counts *c, const char *hint) {
-    if (2 * c->n >= c->cap) {
-        Counts bigger = {.cap = c->cap ? 2 * c->cap : 64};
-        bigger.hint = arena_make_n(a, const char *, bigger.cap);
-        bigger.next = arena_make_n(a, int, bigger.cap);
-        for (size_t i = 0; i < c->cap; i++)
-            if (c->hint[i]) *count_of(a, &bigger, c->hint[i]) = c->next[i];
-        *c = bigger;
-    }
-    size_t i = hash_bytes(&hint, sizeof hint, 0) & (c->cap - 1);
-    while (c->hint[i] && c->hint[i] != hint) i = (i + 1) & (c->cap - 1);
-    c->n += !c->hint[i];
-    c->hint[i] = hint;
-    return &c->next[i];
+/* Of names that stay, by the hint: the number to begin with. */
+static int *count_of(Arena *a, PtrMap *counts, const char *hint) {
+    int *count = map_get(counts, hint);
+    if (!count) map_put(a, counts, hint, count = arena_make(a, int));
+    return count;
 }
 
 static bool name_byte(const char *s, const char *p) {
@@ -102,7 +86,7 @@ static bool name_byte(const char *s, const char *p) {
 }
 
 /* `hint` made a name of the text's grammar that is not in `used`, and adds it. counts: NULL if names are taken off again. */
-static const char *name_unique(Arena *a, Names *used, Counts *counts, const char *hint, bool keywords) {
+static const char *name_unique(Arena *a, Names *used, PtrMap *counts, const char *hint, bool keywords) {
     char *s = arena_printf(a, "%s%s", hint && ((*hint >= '0' && *hint <= '9') || (keywords && loops_is_keyword(hint))) ? "_" : "",
                            hint ? hint : "v");
     if (!*s) s = arena_strndup(a, "v", 1);
@@ -124,7 +108,7 @@ typedef struct Printer {
     int *var_order;                                    /* by id: in the order of the text */
     int n_order;
     Names names, kernel_names; /* of variables and temps known now; of kernels */
-    Counts kernel_counts;
+    PtrMap kernel_counts;
     int depth;
 } Printer;
 
@@ -464,7 +448,7 @@ static void print_step(const Step *s, Text *out, Arena *a) {
     p->temp_name = arena_make_n(a, const char *, s->n_temps);
     p->buffer_name = arena_make_n(a, const char *, s->buffers.n);
     Names buffers = {0};
-    Counts counts = {0};
+    PtrMap counts = {0};
     for (size_t i = 0; i < s->buffers.n; i++)
         p->buffer_name[i] = name_unique(a, &buffers, &counts, s->buffers.at[i]->name, false);
     if (s->batch) {

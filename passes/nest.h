@@ -31,6 +31,14 @@ typedef struct Product {
 /* Whether the statement is the top of such a nest, all its loops serial; fills p. */
 bool product_read(Arena *a, Stmt *top, Product *p);
 
+/* A load or store that stands in a nest. */
+typedef struct Access {
+    const Buffer *buffer;
+    int n_index;
+    const Affine *const *index;
+    bool store;
+} Access;
+
 /* How far apart in memory, in elements, neighbouring values of v lie in this access. */
 int64_t access_stride(const Buffer *b, int n, const Affine *const *index, const Var *v);
 

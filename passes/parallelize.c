@@ -131,13 +131,6 @@ static int64_t useful_threads(Arena *a, const Step *step, int64_t most) {
 
 /* ---- may the turns of a loop be shared? ---- */
 
-typedef struct Access {
-    const Buffer *buffer;
-    int n_index;
-    const Affine *const *index;
-    bool store;
-} Access;
-
 typedef struct Turns {
     Arena *arena;
     Vec(Access) accesses;

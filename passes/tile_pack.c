@@ -378,10 +378,10 @@ void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
     int64_t whole = m / t->mr, across = tile_adjacent(t->rows, t->row->var) ? whole : 0, more = m % t->mr;
     if (across) fill_rows_across(t, across, &node->body);
     for (int part = across > 0; part < 2; part++) { /* tiles one by one; what is left */
+        if (part ? !more : !whole) continue;
         const Affine *index[MAX_RANK];
         Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, whole + part), MARK_PARALLEL, 0, &index[0]);
         if (part) loop->lo = affine_constant(t->arena, whole);
-        if (part ? !more : !whole) continue;
         body_add(&node->body, loop);
         tile_fill_rows(t, &r, 1, index, (int)(part ? more : t->mr), affine_scale(t->arena, index[0], t->mr), &loop->body);
     }

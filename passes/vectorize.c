@@ -17,13 +17,13 @@
 
 static void scan_expr(LaneScan *s, const Expr *e) {
     if (!e) return;
-    if (e->kind == EXPR_LOAD) vec_push(s->arena, &s->accesses, ((LaneAccess){e->buffer, e->n_index, e->index, false}));
+    if (e->kind == EXPR_LOAD) vec_push(s->arena, &s->accesses, ((Access){e->buffer, e->n_index, e->index, false}));
     if (e->kind == EXPR_TREE) s->possible = false; /* an array of 16 a lane: not a vector's work */
     if (e->kind != EXPR_CONST && elem_size(e->elem) > s->widest) s->widest = elem_size(e->elem);
     for (int i = 0; i < e->n_args; i++) scan_expr(s, e->args[i]);
 }
 
-static bool declared_inside(const LaneScan *s, const Temp *t) {
+bool lanes_declared(const LaneScan *s, const Temp *t) {
     for (size_t i = 0; i < s->inside.n; i++)
         if (s->inside.at[i] == t) return true;
     return false;
@@ -44,11 +44,11 @@ static void scan_stmt(LaneScan *s, const Stmt *stmt) {
         vec_push(s->arena, &s->inside, stmt->temp);
         break;
     case STMT_ASSIGN:
-        if (declared_inside(s, stmt->temp)) break;
+        if (lanes_declared(s, stmt->temp)) break;
         if (stmt->n_index != 1 || affine_factor(stmt->index[0], v) != 1) s->possible = false;
         break;
     case STMT_STORE:
-        vec_push(s->arena, &s->accesses, ((LaneAccess){stmt->buffer, stmt->n_index, stmt->index, true}));
+        vec_push(s->arena, &s->accesses, ((Access){stmt->buffer, stmt->n_index, stmt->index, true}));
         if (elem_size(stmt->buffer->elem) > s->widest) s->widest = elem_size(stmt->buffer->elem);
         break;
     case STMT_INDEX:
@@ -64,7 +64,7 @@ static void scan_stmt(LaneScan *s, const Stmt *stmt) {
     for (const Stmt *b = stmt->body.first; b; b = b->next) scan_stmt(s, b);
 }
 
-static bool same_index(const LaneAccess *x, const LaneAccess *y) {
+static bool same_index(const Access *x, const Access *y) {
     for (int i = 0; i < x->n_index; i++)
         if (!affine_same(x->index[i], y->index[i])) return false;
     return true;
@@ -78,7 +78,7 @@ static bool declared_below(const Body *body, const Var *v) {
 
 /* Whether along some axis both accesses stand at the same place, which moves with v and with nothing that changes inside the loop: pieces of sums being
  * added up, p[i, j] += p[i + 1, j] with lanes along j. */
-static bool apart_along_an_axis(const LaneScan *s, const LaneAccess *x, const LaneAccess *y) {
+static bool apart_along_an_axis(const LaneScan *s, const Access *x, const Access *y) {
     if (x->buffer != y->buffer) return false;
     for (int d = 0; d < x->n_index; d++) {
         if (!affine_uses(x->index[d], s->loop->var) || !affine_same(x->index[d], y->index[d])) continue;
@@ -94,11 +94,11 @@ static bool apart_along_an_axis(const LaneScan *s, const LaneAccess *x, const La
 bool lanes_apart(const LaneScan *s) {
     const Var *v = s->loop->var;
     for (size_t i = 0; i < s->accesses.n; i++) {
-        const LaneAccess *x = &s->accesses.at[i];
+        const Access *x = &s->accesses.at[i];
         if (!x->store) continue;
         if (access_stride(x->buffer, x->n_index, x->index, v) == 0) return false;
         for (size_t k = 0; k < s->accesses.n; k++) {
-            const LaneAccess *y = &s->accesses.at[k];
+            const Access *y = &s->accesses.at[k];
             if (buffer_memory(y->buffer) != buffer_memory(x->buffer)) continue;
             if (y->buffer != x->buffer || !(same_index(x, y) || apart_along_an_axis(s, x, y))) return false;
         }
@@ -112,7 +112,7 @@ int lanes_score(LaneScan *s, const Stmt *loop) {
     if (!s->possible || !lanes_apart(s)) return 0;
     int points = 0;
     for (size_t i = 0; i < s->accesses.n; i++) {
-        const LaneAccess *x = &s->accesses.at[i];
+        const Access *x = &s->accesses.at[i];
         int64_t stride = access_stride(x->buffer, x->n_index, x->index, loop->var);
         if (stride == 1)
             points += 4;

@@ -7,18 +7,11 @@
 #include "passes/nest.h"
 #include "passes/pipeline.h"
 
-typedef struct LaneAccess {
-    const Buffer *buffer;
-    int n_index;
-    const Affine *const *index;
-    bool store;
-} LaneAccess;
-
 /* What stands in the body of a loop whose turns may become lanes. */
 typedef struct LaneScan {
     Arena *arena;
     const Stmt *loop;
-    Vec(LaneAccess) accesses;
+    Vec(Access) accesses;
     Vec(const Temp *) inside; /* accs declared in it */
     bool possible;
     int widest; /* bytes of the widest element computed with */
@@ -26,6 +19,8 @@ typedef struct LaneScan {
 
 /* How good lanes would be: accesses side by side count for, gathered ones against. 0 or less: not worth it, or not possible. Fills *s (arena is kept). */
 int lanes_score(LaneScan *s, const Stmt *loop);
+
+bool lanes_declared(const LaneScan *s, const Temp *t); /* an acc of the body */
 
 /* Of the accesses listed in *s: no turn of s->loop touches what another stores. */
 bool lanes_apart(const LaneScan *s);

@@ -81,7 +81,7 @@ static bool find_own(Rows *r, const Buffer *b) {
 
 static void access(Rows *r, const Buffer *b, int n, const Affine *const *index, bool store) {
     if (elem_size(b->elem) > r->scan.widest) r->scan.widest = elem_size(b->elem);
-    if (!find_own(r, b)) vec_push(r->arena, &r->scan.accesses, ((LaneAccess){b, n, index, store}));
+    if (!find_own(r, b)) vec_push(r->arena, &r->scan.accesses, ((Access){b, n, index, store}));
 }
 
 static void read_expr(Rows *r, const Expr *e) {
@@ -90,12 +90,6 @@ static void read_expr(Rows *r, const Expr *e) {
     if (e->kind == EXPR_OP && (e->op == OP_floor_div || e->op == OP_mod) && !elem_is_float(e->elem)) r->faults++;
     if (e->kind != EXPR_CONST && elem_size(e->elem) > r->scan.widest) r->scan.widest = elem_size(e->elem);
     for (int i = 0; i < e->n_args; i++) read_expr(r, e->args[i]);
-}
-
-static bool made_inside(const Rows *r, const Temp *t) {
-    for (size_t i = 0; i < r->scan.inside.n; i++)
-        if (r->scan.inside.at[i] == t) return true;
-    return false;
 }
 
 static bool hangs_on_batch(const Affine *x) {
@@ -132,7 +126,7 @@ static void read_body(Rows *r, const Body *body, int64_t turns) {
             vec_push(r->arena, &r->scan.inside, s->temp);
             break;
         case STMT_ASSIGN:
-            if (!made_inside(r, s->temp)) r->possible = false;
+            if (!lanes_declared(&r->scan, s->temp)) r->possible = false;
             break;
         case STMT_STORE: access(r, s->buffer, s->n_index, s->index, true); break;
         case STMT_INDEX: vec_push(r->arena, &r->looked, s->var); break;

@@ -6,7 +6,7 @@
  *
  *   - program: the program's hash
  *   - command, seed, options: "lr=0.01 epochs=5 --batches=3"
- *   - data: samples of each set and input, and a digest of their bytes
+ *   - data: samples of each set and input, and the CRC-32 of their bytes
  *   - phase: where it is: the item that comes next, and "item:turn:turns:lo:samples:batch:seconds" of every loop around, from
  *     the outside
  *   - epoch, batch, step, computed: counters, for readers; step and computed are read back
@@ -18,7 +18,6 @@
  */
 #include "checkpoint.h"
 #include "file.h"
-#include "random.h"
 #include "safetensors.h"
 #include "value.h"
 #include <inttypes.h>
@@ -26,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum note { PROGRAM, COMMAND, SEED, OPTIONS, DATA, PHASE, EPOCH, BATCH, STEP, COMPUTED, CARRIED, SUMS, STOPS, LOG, NOTES };
 static const char *const note_names[NOTES] = {"program", "command", "seed",     "options", "data", "phase", "epoch",
@@ -60,29 +60,16 @@ static void text_options(struct nn_run *r, struct nn_text *t) {
     if (r->settings->turns) nn_text_printf(r->env, t, "%s--turns=%" PRId64, t->n ? " " : "", r->settings->turns);
 }
 
-/* Tells other bytes by another number; 8 bytes at a time, for data are many. */
-static uint64_t digest(const char *at, int64_t n, uint64_t h) {
-    uint64_t word;
-    for (; n >= 8; at += 8, n -= 8) {
-        memcpy(&word, at, 8);
-        h = (h ^ word) * 0x9E3779B97F4A7C15u;
-        h ^= h >> 32;
-    }
-    word = 0;
-    memcpy(&word, at, (size_t)n);
-    return nn_mix(h, word);
-}
-
 static void text_column(struct nn_text *t, struct nn_env *env, const char *name, const struct nn_column *columns, int64_t n) {
-    uint64_t h = 0;
+    uLong crc = crc32_z(0, NULL, 0);
     for (int64_t i = 0; i < n; i++) {
         const struct nn_column *c = &columns[i];
-        if (c->count > 0) h = digest(c->at, (c->count - 1) * c->stride + c->bytes, h);
+        if (c->count > 0) crc = crc32_z(crc, (const Bytef *)c->at, (z_size_t)((c->count - 1) * c->stride + c->bytes));
     }
-    nn_text_printf(env, t, "%s%s=%" PRId64 "/%016" PRIx64, t->n ? " " : "", name, columns[0].count, h);
+    nn_text_printf(env, t, "%s%s=%" PRId64 "/%08lx", t->n ? " " : "", name, columns[0].count, crc);
 }
 
-/* Samples of each set and input, and what tells whether they are the same: "training=60000/9f86d081884c7d65". They do not change while a run goes on:
+/* Samples of each set and input, and what tells whether they are the same: "training=60000/9f86d081". They do not change while a run goes on:
  * this is made once. */
 static const char *text_data(struct nn_run *r) {
     struct nn_text *t = &r->data_note;

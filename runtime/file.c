@@ -51,18 +51,24 @@ static bool is_beside(const char *name, const char *base) {
     return digits > 0 && strcmp(name + n + 1 + digits, ".part") == 0;
 }
 
+/* The folder that a file is in, into folder. Returns the file's name in it; NULL: the folder's is too long. */
+static const char *folder_of(const char *path, char folder[PATH_MAX]) {
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    if (n + 2 > PATH_MAX) return NULL;
+    memcpy(folder, path, n);
+    memcpy(folder + n, ".", 2);
+    return path + n;
+}
+
 /* A run that was killed while it wrote has left what it wrote beside the name. Who writes holds a lock, which ends with its process, on this machine
  * or another: what nobody holds is removed. */
 static void remove_left(const char *path) {
     char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
-    if (n + 2 > sizeof folder) return;
-    memcpy(folder, path, n);
-    memcpy(folder + n, ".", 2);
-    DIR *all = opendir(folder);
+    const char *base = folder_of(path, folder);
+    DIR *all = base ? opendir(folder) : NULL;
     for (struct dirent *e; all && (e = readdir(all));) {
-        if (!is_beside(e->d_name, path + n)) continue;
+        if (!is_beside(e->d_name, base)) continue;
         int fd = openat(dirfd(all), e->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) unlinkat(dirfd(all), e->d_name, 0);
         if (fd >= 0) close(fd);
@@ -128,12 +134,7 @@ bool nn_write(struct nn_env *env, struct nn_writer *w, const void *at, size_t si
  * are let be. */
 static void sync_folder(const char *path) {
     char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) : 1;
-    if (n >= sizeof folder) return;
-    memcpy(folder, slash ? path : ".", n);
-    if (slash == path) folder[n++] = '/';
-    folder[n] = 0;
+    if (!folder_of(path, folder)) return;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return;
     fsync(fd);

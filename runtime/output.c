@@ -144,14 +144,28 @@ static bool write_txt(struct nn_run *r, const char *path, const struct array *a,
 
 /* ---- by suffix ---- */
 
-static bool write_array(struct nn_run *r, const char *path, const struct array *a, const struct nn_io *io) {
+/* How a tensor is written, by the suffix of the file. */
+enum form { NPY, CSV, PNG, TXT, NO_FORM };
+static enum form form_of(const char *path) {
+    static const char *const suffixes[NO_FORM] = {"npy", "csv", "png", "txt"};
     char suffix[8];
     nn_path_suffix(path, suffix);
-    if (strcmp(suffix, "npy") == 0) return write_npy(r->env, path, a);
-    if (strcmp(suffix, "csv") == 0) return write_csv(r->env, path, a);
-    if (strcmp(suffix, "png") == 0) return write_png(r->env, path, a);
-    if (strcmp(suffix, "txt") == 0) return write_txt(r, path, a, io);
-    return nn_fail(r->env, NN_BAD_INPUT, "%s: its suffix does not say how to write it: .npy .png .csv or .txt", path);
+    int form = 0;
+    while (form < NO_FORM && strcmp(suffix, suffixes[form]) != 0) form++;
+    return (enum form)form;
+}
+
+static const char no_form[] = "its suffix does not say how to write it: .npy .png .csv or .txt";
+
+static bool write_array(struct nn_run *r, const char *path, const struct array *a, const struct nn_io *io) {
+    switch (form_of(path)) {
+    case NPY: return write_npy(r->env, path, a);
+    case CSV: return write_csv(r->env, path, a);
+    case PNG: return write_png(r->env, path, a);
+    case TXT: return write_txt(r, path, a, io);
+    case NO_FORM: break;
+    }
+    return nn_fail(r->env, NN_BAD_INPUT, "%s: %s", path, no_form);
 }
 
 bool nn_write_tensor(struct nn_run *r, const char *path, const void *at, int64_t elem, const int64_t *dims, int64_t n_dims) {
@@ -294,16 +308,10 @@ static bool check_statement(struct nn_run *r, const struct nn_node *node) {
 
 /* Whether an output can be written to a file of that suffix. Programs whose outputs cannot be pictures are linked without the writer of pictures. */
 static bool check_kind(struct nn_run *r, const struct nn_io *io, const char *path) {
-    static const char *const known[] = {"npy", "csv", "txt", "png"};
     const struct nn_slot *s = &r->program->slots[io->slot];
-    char suffix[8];
-    nn_path_suffix(path, suffix);
-    bool good = false;
-    for (int i = 0; i < 4; i++) good |= strcmp(suffix, known[i]) == 0;
-    if (!good)
-        return nn_fail(r->env, NN_BAD_INPUT, "--%s=%s: its suffix does not say how to write it: .npy .png .csv or .txt", io->name,
-                       path);
-    if (strcmp(suffix, "png") != 0 || (nn_png_write && s->n_dims >= 2)) return true;
+    enum form form = form_of(path);
+    if (form == NO_FORM) return nn_fail(r->env, NN_BAD_INPUT, "--%s=%s: %s", io->name, path, no_form);
+    if (form != PNG || (nn_png_write && s->n_dims >= 2)) return true;
     struct nn_text type = {0};
     nn_text_type(r->env, &type, s->elem, s->dims + (s->batch_axis == 0), s->n_dims - (s->batch_axis == 0));
     nn_fail(r->env, NN_BAD_INPUT, "--%s=%s: a picture is [height, width] or [height, width, colours], a sample is %s", io->name,

@@ -201,7 +201,9 @@ static void put_steps(struct nn_run *r) {
 }
 
 /* A turn of `loop` is over. */
-static void count_step(struct nn_run *r, const struct nn_item *loop) {
+static void count_turn(struct nn_run *r, struct nn_item *loop) {
+    loop->turn++;
+    loop->samples += loop->node->kind == NN_DATA ? loop->batch : 1;
     if (!loop->node->learning) return;
     r->steps++;
     put_steps(r);
@@ -345,9 +347,7 @@ static bool end_turn(struct nn_run *r) {
     int64_t index = r->loop;
     struct nn_item *item = &r->items[index];
     bool epoch = item->node->epoch != 0;
-    item->samples += item->node->kind == NN_DATA ? item->batch : 1;
-    item->turn++;
-    count_step(r, item);
+    count_turn(r, item);
     if (computes(r, index)) r->computed++;
     nn_report_turn(r, index);
     bool good;
@@ -385,9 +385,7 @@ static bool do_item(struct nn_run *r, int64_t index) {
     case NN_KEEP: return nn_do_keep(r, item);
     case NN_STOP:
         if (!nn_do_stop(r, item)) return true;
-        r->items[r->loop].turn++; /* the turn that found it counts, though its body is cut short */
-        r->items[r->loop].samples += r->items[r->loop].node->kind == NN_DATA ? r->items[r->loop].batch : 1;
-        count_step(r, &r->items[r->loop]);
+        count_turn(r, &r->items[r->loop]); /* the turn that found it counts, though its body is cut short */
         return end_loop(r, r->loop);
     case NN_PRINT: return nn_do_print(r, node);
     case NN_SAVE: return nn_do_save(r, node);

@@ -64,23 +64,13 @@ static void make_header(struct nn_env *env, struct nn_text *t, const struct nn_t
     while (t->n % 8 != 0 && !t->bad) nn_text_add(env, t, " ");
 }
 
-static uLong crc_long(uLong crc, const void *at, int64_t n) {
-    for (const Bytef *p = at; n > 0;) {
-        uInt piece = n < (1 << 30) ? (uInt)n : 1 << 30;
-        crc = crc32(crc, p, piece);
-        p += piece;
-        n -= piece;
-    }
-    return crc;
-}
-
 /* Calls visit for every tensor in the order of the file. */
 static bool put_tensors(struct nn_env *env, struct nn_writer *w, const struct nn_tensor *tensors, int64_t n, uLong *crc) {
     for (int k = 0; k < 3; k++) {
         for (int64_t i = 0; i < n; i++) {
             if (nn_elem_size(tensors[i].elem) != widths[k]) continue;
             if (crc)
-                *crc = crc_long(*crc, tensors[i].at, tensors[i].bytes);
+                *crc = crc32_z(*crc, tensors[i].at, (z_size_t)tensors[i].bytes);
             else if (!nn_write(env, w, tensors[i].at, (size_t)tensors[i].bytes))
                 return false;
         }
@@ -97,7 +87,7 @@ bool nn_tensors_write(struct nn_env *env, const char *path, const struct nn_tens
     unsigned char length[8];
     put_little(length, header.n);
     if (good && checksum) {
-        uLong crc = crc_long(crc_long(crc32(0, NULL, 0), length, 8), header.at, (int64_t)header.n);
+        uLong crc = crc32_z(crc32_z(crc32_z(0, NULL, 0), length, 8), (const Bytef *)header.at, header.n);
         put_tensors(env, NULL, tensors, n, &crc);
         char digits[CHECKSUM_DIGITS + 1];
         snprintf(digits, sizeof digits, "%08lx", crc & 0xFFFFFFFFul);
@@ -259,7 +249,7 @@ bool nn_tensors_checksum(struct nn_env *env, struct nn_tensors *f) {
     if (!said || strlen(said) != CHECKSUM_DIGITS) return nn_fail(env, NN_BAD_INPUT, "%s: damaged: it has no checksum", f->path);
     char *block = nn_alloc(env, BLOCK);
     if (!block) return false;
-    uLong crc = crc32(0, NULL, 0);
+    uLong crc = crc32_z(0, NULL, 0);
     bool good = true, blanked = false;
     for (int64_t at = 0, all = f->data + f->size; good && at < all; at += BLOCK) {
         int64_t n = all - at < BLOCK ? all - at : BLOCK;
@@ -267,7 +257,7 @@ bool nn_tensors_checksum(struct nn_env *env, struct nn_tensors *f) {
         char *digits =
             !blanked && good ? memmem(block, (size_t)n, said, CHECKSUM_DIGITS) : NULL; /* near the start of the first block */
         if (digits) memcpy(digits, NO_CHECKSUM, CHECKSUM_DIGITS), blanked = true;
-        if (good) crc = crc_long(crc, block, n);
+        if (good) crc = crc32_z(crc, (const Bytef *)block, (z_size_t)n);
     }
     nn_free(env, block);
     char digits[CHECKSUM_DIGITS + 1];

@@ -64,19 +64,24 @@ static int64_t take(struct nn_share *s, uint32_t loop, uint32_t size, uint32_t *
     }
 }
 
+/* total * t / threads, without overflow */
+static int64_t part_begin(int64_t total, int64_t t, int64_t threads) {
+    return total / threads * t + total % threads * t / threads;
+}
+
 int64_t nn_turns(struct nn_call *call, int64_t total, int64_t first, int64_t *end) {
     int64_t threads = call->threads, me = call->thread;
     if (threads == 1 || total > UINT32_MAX) { /* in one piece; no loop of so many turns is worth more */
-        *end = total / threads * (me + 1) + total % threads * (me + 1) / threads;
-        int64_t begin = total / threads * me + total % threads * me / threads;
+        int64_t begin = part_begin(total, me, threads);
+        *end = part_begin(total, me + 1, threads);
         return first && begin < *end ? begin : -1;
     }
     struct nn_share *shares = call->barrier->shares;
     if (first) shares[me].loop++;
     for (int64_t i = 0; i < threads; i++) {
-        int64_t t = me + i < threads ? me + i : me + i - threads, begin = total * t / threads;
+        int64_t t = me + i < threads ? me + i : me + i - threads, begin = part_begin(total, t, threads);
         uint32_t n;
-        int64_t at = take(&shares[t], shares[me].loop, (uint32_t)(total * (t + 1) / threads - begin), &n);
+        int64_t at = take(&shares[t], shares[me].loop, (uint32_t)(part_begin(total, t + 1, threads) - begin), &n);
         if (at < 0) continue;
         *end = begin + at + n;
         return begin + at;
