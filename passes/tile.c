@@ -160,8 +160,19 @@ static double turn_cost(const Tiling *t, int mr, int nv, double panel_bytes) {
     return cost + loads / 2 + (far ? nv / 4.0 : 0);
 }
 
+/* Bytes that the columns are loaded from; very many if they are computed. */
+static int64_t column_bytes(const Tiling *t) {
+    return tile_plain_load(t->cols, t->product.acc->temp->elem) ? t->cols->buffer->bytes : INT64_MAX;
+}
+
+/* All rows are packed in front (tile_nest), and those of a tile at one place of the reduction straddle two lines of the cache now and then. */
+static double straddling(const Tiling *t, int mr) {
+    bool packed = tile_rows_are_slow(t) && column_bytes(t) > t->machine->l2 / 2;
+    return packed && CACHE_LINE % (mr * elem_size(t->product.acc->temp->elem)) ? 1.03 : 1;
+}
+
 static double tile_cost(const Tiling *t, int mr, int nv, double k) {
-    return k * turn_cost(t, mr, nv, k * nv * t->machine->vector_bytes) + 24 + 3.0 * mr * nv;
+    return k * turn_cost(t, mr, nv, k * nv * t->machine->vector_bytes) * straddling(t, mr) + 24 + 3.0 * mr * nv;
 }
 
 static bool fits_registers(const Tiling *t, int mr, int nv) { return mr * nv + nv + 1 <= t->machine->vector_registers; }
@@ -387,7 +398,7 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     bool blocks = t->piece && tile_blocks_fit(t),
          pack = tile_worth_packing(t, readers) && !blocks && (!t->piece || constant_extents(t));
     bool slow = tile_rows_are_slow(t) && panels + (rest != 0) >= 2 && pack;
-    int64_t bytes = tile_plain_load(t->cols, t->product.acc->temp->elem) ? t->cols->buffer->bytes : INT64_MAX;
+    int64_t bytes = column_bytes(t);
     bool near = bytes <= t->machine->l1 / 2 && panels >= 2 && t->row && t->product.n_outer == 2 && !t->piece,
          tall = near || (slow && bytes <= t->machine->l2 / 2);
     if (!tall && pack && panels >= 4 && (slow || tile_rows_collide(t))) tile_rows_in_front(t, kernel, out);

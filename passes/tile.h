@@ -10,6 +10,8 @@
 #include "passes/pipeline.h"
 #include "passes/rewrite.h"
 
+enum { CACHE_LINE = 64 }; /* bytes */
+
 /* What a step has computed of a batch field already (tile_stage_rows). */
 typedef struct Staged {
     const Expr *value;

@@ -11,8 +11,6 @@
  */
 #include "passes/tile.h"
 
-enum { CACHE_LINE = 64 };
-
 /* ---- the tile ---- */
 
 /* Index lets between the outer loops, which say where chains begin and end. */

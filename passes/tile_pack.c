@@ -8,7 +8,7 @@
  */
 #include "passes/tile.h"
 
-enum { CACHE_LINE = 64, ROWS_AHEAD = 16, WIDE_LINES = 4 };
+enum { CACHE_WAYS = 8, ROWS_AHEAD = 16, WIDE_LINES = 4 }; /* ways: of the first cache, at least so many in current cores */
 
 /* ---- loops, kernels ---- */
 
@@ -287,7 +287,8 @@ bool tile_worth_packing(const Tiling *t, int64_t readers) {
  *
  *   for ii parallel { for k, i { %q[k, i] = %x[k, 9 * ii + i] } ; for jj { tile of %q and panel jj } }
  *
- * else all rows in front: %q[ii, k, i]. So are rows that lie along the reduced index, but so far apart that the lines of all of them meet in one set of the cache.
+ * else all rows in front: %q[ii, k, i]. So are rows that lie along the reduced index, but so far apart that the lines of all of them meet in one set of the cache, and so
+ * many that it cannot hold them.
  */
 static bool rows_can_be_packed(const Tiling *t) {
     const Product *p = &t->product;
@@ -304,7 +305,7 @@ bool tile_rows_are_slow(const Tiling *t) {
 }
 
 bool tile_rows_collide(const Tiling *t) {
-    if (!rows_can_be_packed(t) || rows_stride(t, tile_last_reduced(t)) != 1) return false;
+    if (!rows_can_be_packed(t) || t->mr <= CACHE_WAYS || rows_stride(t, tile_last_reduced(t)) != 1) return false;
     int64_t bytes = rows_stride(t, t->row) * elem_size(t->rows->elem);
     return bytes > 0 && bytes % 4096 == 0;
 }

@@ -6,11 +6,16 @@
  *
  * First line: the fma peak, and the share of it that the register tile reaches alone, with its operands in L1: no product can be faster,
  * and none should be much slower. "tile" in the tables is the share of that. Nothing else should run on the machine; with one thread the
- * thread's own time is taken, which forgives the most.
+ * thread's own time is taken, which forgives the most, and all that is compared runs on one processor: of two that look alike one may have a busier neighbour.
  */
+#if defined __linux__ && !defined _GNU_SOURCE
+#define _GNU_SOURCE /* sched_setaffinity */
+#endif
+
 #include "kernels.h"
 
 #include <cblas.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +91,20 @@ static Yardsticks measure_yardsticks(const Setup *u, Arena *a) {
     return y;
 }
 
+/* One thread: this process and those that it starts stay on one processor. Several, or where a system has no such thing: as the system likes. */
+static void stay_on_one_processor(const Setup *u) {
+#ifdef __linux__
+    cpu_set_t set;
+    int cpu = sched_getcpu();
+    if (u->threads > 1 || cpu < 0) return;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof set, &set);
+#else
+    (void)u;
+#endif
+}
+
 static const char *value_of(const char *arg, const char *name) {
     size_t n = strlen(name);
     return strncmp(arg, name, n) == 0 && arg[n] == '=' ? arg + n + 1 : NULL;
@@ -124,6 +143,7 @@ int main(int argc, char **argv) {
     Diag *d = diag_new(a);
     u.target = backend_target(a, d, NULL, cpu, false);
     if (!u.target) return diag_print(d, stderr), 2;
+    stay_on_one_processor(&u);
     openblas_set_num_threads(u.threads);
     Yardsticks y = measure_yardsticks(&u, a);
     if (strstr(only, "products")) bench_products(&u, &y);
