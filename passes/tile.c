@@ -236,7 +236,7 @@ static void turn_around(Tiling *t, int64_t m, int64_t n, int64_t k, double cost)
 
 static bool stores_to(const Body *b, const Buffer *buffer) {
     for (const Stmt *s = b->first; s; s = s->next) {
-        if (s->kind == STMT_STORE && s->buffer == buffer) return true;
+        if (s->kind == STMT_STORE && buffer_memory(s->buffer) == buffer_memory(buffer)) return true;
         if (stores_to(&s->body, buffer)) return true;
     }
     return false;
@@ -384,8 +384,41 @@ static int64_t panel_sets(const Tiling *t) {
     return n;
 }
 
+/* ---- loops of the step: weights that a recurrence reads in every turn are packed once ---- */
+
+static bool nodes_store(const StepNode *const *nodes, size_t n, const Expr *e) {
+    for (size_t i = 0; i < n; i++)
+        if (loads_stored(&nodes[i]->body, e) || nodes_store((const StepNode *const *)nodes[i]->nodes.at, nodes[i]->nodes.n, e))
+            return true;
+    return false;
+}
+
+/* Has e the same value in every turn of the loop? */
+static bool invariant(const StepNode *loop, const Expr *e) {
+    return !(loop->var && expr_uses_var(e, loop->var)) && !nodes_store((const StepNode *const *)loop->nodes.at, loop->nodes.n, e);
+}
+
+/* The outermost loop of the step in whose turns the columns, and the lets that the packing kernel repeats, are always the same; NULL: there is none. *turns: how often they are read. */
+static const Around *packed_before(const Tiling *t, int64_t *turns) {
+    const Around *best = NULL;
+    *turns = 1;
+    for (const Around *a = t->around; a; a = a->outer) {
+        bool same = !t->piece && invariant(a->loop, t->cols);
+        for (size_t i = 0; same && i < t->before.n + t->top.n; i++) {
+            const Stmt *let = i < t->before.n ? t->before.at[i] : t->top.at[i - t->before.n];
+            same = !(a->loop->var && stmt_uses_var(let, a->loop->var)) && !(let->value && !invariant(a->loop, let->value));
+        }
+        if (!same) break;
+        best = a;
+        *turns *= a->loop->trip && affine_is_constant(a->loop->trip) && a->loop->trip->constant > 0 ? a->loop->trip->constant : 2;
+    }
+    return best;
+}
+
 static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
-    int64_t readers = 1, n = loop_turns(t->step, t->col);
+    int64_t readers = 1, n = loop_turns(t->step, t->col), turns;
+    const Around *before = packed_before(t, &turns);
+    StepNodes *front = before ? before->front : out;
     for (int i = 0; i < t->product.n_outer; i++) {
         const Stmt *loop = t->product.outer[i];
         if (loop == t->row)
@@ -393,6 +426,7 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
         else if (loop != t->col && !tile_cols_see(t, loop->var))
             readers *= loop_turns(t->step, loop);
     }
+    readers = readers < INT32_MAX / turns ? readers * turns : INT32_MAX;
     tile_stage_rows(t, kernel, out);
     int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
     bool blocks = t->piece && tile_blocks_fit(t),
@@ -403,13 +437,13 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
          tall = near || (slow && bytes <= t->machine->l2 / 2);
     if (!tall && pack && panels >= 4 && (slow || tile_rows_collide(t))) tile_rows_in_front(t, kernel, out);
     if (tall) {
-        if (pack) tile_pack_in_front(t, kernel, out);
+        if (pack) tile_pack_in_front(t, kernel, front);
         if (slow) tile_make_row_panel(t, kernel);
     } else if (pack) {
-        if ((panels + (rest > 0)) * panel_sets(t) >= OWN_PANELS && !t->piece)
+        if ((panels + (rest > 0)) * panel_sets(t) >= OWN_PANELS && !t->piece && !before)
             tile_make_own_panel(t, kernel);
         else
-            tile_pack_in_front(t, kernel, out);
+            tile_pack_in_front(t, kernel, front);
     }
     Body *body = arena_make(t->arena, Body);
     for (size_t i = 0; i < t->top.n; i++) {
@@ -435,11 +469,11 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     body_remove(&kernel->body, top);
 }
 
-static void tile_kernel(PassCtx *c, Step *step, StepNode *kernel, Stageds *staged, bool in_loop, StepNodes *out) {
+static void tile_kernel(PassCtx *c, Step *step, StepNode *kernel, Stageds *staged, const Around *around, StepNodes *out) {
     int nests = 0;
     for (Stmt *s = kernel->body.first, *next; s; s = next) {
         next = s->next;
-        Tiling t = {.arena = c->arena, .machine = c->machine, .step = step, .staged = staged, .in_loop = in_loop};
+        Tiling t = {.arena = c->arena, .machine = c->machine, .step = step, .staged = staged, .around = around};
         nests += s->kind == STMT_FOR;
         if (s->kind == STMT_FOR && plan_tiling(&t, kernel, s)) tile_nest(&t, kernel, s, out);
     }
@@ -447,14 +481,16 @@ static void tile_kernel(PassCtx *c, Step *step, StepNode *kernel, Stageds *stage
     for (Stmt *s = kernel->body.first; s; s = s->next) stmt_unshare(s);
 }
 
-static void tile_nodes(PassCtx *c, Step *step, StepNode *const *nodes, size_t n, Stageds *staged, bool in_loop, StepNodes *out) {
+static void tile_nodes(PassCtx *c, Step *step, StepNode *const *nodes, size_t n, Stageds *staged, const Around *around,
+                       StepNodes *out) {
     for (size_t i = 0; i < n; i++) {
         StepNode *node = nodes[i];
         if (node->kind == STEP_KERNEL) {
-            tile_kernel(c, step, node, staged, in_loop, out);
+            tile_kernel(c, step, node, staged, around, out);
         } else if (node->nodes.n) {
             StepNodes inner = {0};
-            tile_nodes(c, step, node->nodes.at, node->nodes.n, staged, true, &inner);
+            Around loop = {node, out, around};
+            tile_nodes(c, step, node->nodes.at, node->nodes.n, staged, &loop, &inner);
             node->nodes.at = inner.at;
             node->nodes.n = inner.n;
             node->nodes.cap = inner.cap;
@@ -468,7 +504,7 @@ bool pass_tile(PassCtx *c, LoopsProgram *p) {
         Step *step = p->steps.at[i];
         StepNodes nodes = {0};
         Stageds staged = {0};
-        tile_nodes(c, step, step->nodes.at, step->nodes.n, &staged, false, &nodes);
+        tile_nodes(c, step, step->nodes.at, step->nodes.n, &staged, NULL, &nodes);
         step->nodes.at = nodes.at;
         step->nodes.n = nodes.n;
         step->nodes.cap = nodes.cap;

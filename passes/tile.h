@@ -21,10 +21,17 @@ typedef Vec(Staged) Stageds;
 
 typedef Vec(StepNode *) StepNodes;
 
+/* A loop of the step around a kernel, and what stands in front of it. */
+typedef struct Around {
+    const StepNode *loop;
+    StepNodes *front;
+    const struct Around *outer; /* the loop around it; NULL: none */
+} Around;
+
 typedef struct Tiling {
     Arena *arena;
-    Stageds *staged; /* of the step, in front of this kernel */
-    bool in_loop;    /* of the step: what is computed in there is not for others */
+    Stageds *staged;      /* of the step, in front of this kernel */
+    const Around *around; /* NULL: no loop. What is computed in one is not for others */
     const Machine *machine;
     Step *step;
     Product product;
@@ -71,8 +78,8 @@ void tile_stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out);
 bool tile_worth_packing(const Tiling *t, int64_t readers);
 /* Is cols copied in blocks across their diagonal? Then fill_row makes rows k .. k + lanes - 1 of a panel at a time. */
 bool tile_transposed(const Tiling *t);
-/* All panels, in a kernel of its own in front. */
-void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
+/* All panels, in a kernel of its own that is added to `front`. */
+void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front);
 /* One panel a thread, small enough for its second cache; tile_make_own_strips fills it. */
 void tile_make_own_panel(Tiling *t, const StepNode *kernel);
 /* Loops, marked as said, that fill panel[index[0..lead), reduced..., j] with cols at column `col` + j. rest: how many columns there are; 0 in the last vector beyond them; 0: a

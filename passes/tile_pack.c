@@ -156,8 +156,7 @@ static void pack_panels(Tiling *t, const Rewrite *outer, int64_t first, int64_t 
                     &loop->body);
 }
 
-/* All panels, in a kernel of its own in front. */
-void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
+void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
     Product *p = &t->product;
     int64_t width = (int64_t)t->nv * t->lanes, n = loop_turns(t->step, t->col), whole = n / width, rest = n % width;
     int lead = 0;
@@ -176,8 +175,8 @@ void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
         step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, rank, dims, kernel->loc);
     if (whole) pack_panels(t, &r, 0, whole, 0, &node->body);
     if (rest) pack_panels(t, &r, whole, whole + 1, rest, &node->body);
-    vec_push(t->arena, out, node);
-    add_barrier(t, out, kernel->loc);
+    vec_push(t->arena, front, node);
+    add_barrier(t, front, kernel->loc);
 }
 
 /* One panel a thread, small enough for its second cache; tile_make_own_strips fills it. */
@@ -267,7 +266,7 @@ void tile_stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out) {
     body_add(body, stmt_store(t->arena, to, index, value));
     vec_push(t->arena, out, node);
     add_barrier(t, out, kernel->loc);
-    if (!t->in_loop) vec_push(t->arena, t->staged, ((Staged){t->rows, to}));
+    if (!t->around) vec_push(t->arena, t->staged, ((Staged){t->rows, to}));
     t->rows = expr_load(t->arena, to, load->index);
 }
 

@@ -226,6 +226,32 @@ START_TEST(first_tile_packs) {
 }
 END_TEST
 
+/* Columns that are the same in every turn of a loop of the step are packed once, in front of it. 0: they are; 1: other ones every turn; 2: another kernel of the loop writes them;
+ * 3: they change in the outer loop alone. */
+START_TEST(packed_in_front_of_a_loop) {
+    Arena *a = arena_new();
+    const char *w = _i == 1 ? "%w[t, k, j]" : _i == 3 ? "%w[u, k, j]" : "%w[0, k, j]";
+    const char *text =
+        arena_printf(a,
+                     "loops lowered\nsource \"nest.nn\" 0x1\n\nstep @f batch B<=19 {\n  buffer %%x: f32[B, 12]\n  "
+                     "buffer %%w: f32[3, 12, 160]\n"
+                     "  buffer %%y: f32[B, 160]\n  loop u in 0..2 {\n    loop t in 0..2 {\n      kernel @k {\n    "
+                     "    for i in 0..B, j in 0..160 {\n"
+                     "          acc s: f32 = 0\n          for k in 0..12 { s = fma(%%x[i, k], %s, s) }\n          "
+                     "%%y[i, j] = add(%%y[i, j], s)\n        }\n"
+                     "      }\n      barrier\n      kernel @change {\n        for k in 0..12 { %%%s[0, k%s] = add(%%y[0, "
+                     "k], 1) }\n      }\n      barrier\n    }\n  }\n}\n",
+                     w, _i == 2 ? "w" : "x", _i == 2 ? ", 3" : "");
+    for (int batch = 1; batch <= 19; batch += 18) compare(text, batch, TILED);
+    const Step *step = marked(a, text)->steps.at[0];
+    const StepNode *first = step->nodes.at[0], *outer = step->nodes.at[step->nodes.n - 1], *in_outer = outer->nodes.at[0];
+    ck_assert(outer->kind == STEP_LOOP);
+    ck_assert_int_eq(first->kind == STEP_KERNEL && strcmp(first->name, "k.pack") == 0, _i == 0);
+    ck_assert_int_eq(in_outer->kind == STEP_KERNEL && strcmp(in_outer->name, "k.pack") == 0, _i == 3);
+    arena_free(a);
+}
+END_TEST
+
 /* Many small products: their panels are packed by whoever needs them, not all in front. */
 START_TEST(small_products_pack_their_own) {
     Arena *a = arena_new();
@@ -593,6 +619,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, rows_that_collide, 0, 4);
     tcase_add_loop_test(t, neighbours_in_front, 0, 4);
     tcase_add_test(t, first_tile_packs);
+    tcase_add_loop_test(t, packed_in_front_of_a_loop, 0, 4);
     tcase_add_test(t, small_products_pack_their_own);
     tcase_add_loop_test(t, weight_update_in_the_epilogue, 1, 20);
     tcase_add_test(t, batched_product_with_odd_names);
