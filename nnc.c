@@ -513,22 +513,6 @@ static bool choose_target(Compilation *c) {
     return true;
 }
 
-static bool run_passes(Compilation *c, const char *stop_after) {
-    PassCtx ctx = {.arena = c->arena,
-                   .diag = c->diag,
-                   .machine = &c->machine,
-                   .max_mem = c->options->max_mem,
-                   .verify = c->options->passes.verify};
-    PipelineOptions o = c->options->passes;
-    if (stop_after && !o.stop_after && !o.passes) o.stop_after = stop_after;
-    PassCheck check = {.arena = c->arena};
-    if (c->options->verify_passes) {
-        o.check = pass_check;
-        o.check_arg = &check;
-    }
-    return pipeline_run(&ctx, &c->program, &o);
-}
-
 static bool known_function(Compilation *c) {
     const char *only = c->options->only;
     if (!only || func_by_name(c->program.graph, only)) return true;
@@ -539,6 +523,24 @@ static bool known_function(Compilation *c) {
     usage_error("--fn: there is no function `%s`%s%s%s", only, near ? "; did you mean `" : "", near ? near : "",
                 near ? "`?" : "");
     return false;
+}
+
+static bool run_passes(Compilation *c, const char *stop_after) {
+    PassCtx ctx = {.arena = c->arena,
+                   .diag = c->diag,
+                   .machine = &c->machine,
+                   .max_mem = c->options->max_mem,
+                   .verify = c->options->passes.verify};
+    PipelineOptions o = c->options->passes;
+    if (!known_function(c)) return false;
+    o.only = c->options->only;
+    if (stop_after && !o.stop_after && !o.passes) o.stop_after = stop_after;
+    PassCheck check = {.arena = c->arena};
+    if (c->options->verify_passes) {
+        o.check = pass_check;
+        o.check_arg = &check;
+    }
+    return pipeline_run(&ctx, &c->program, &o);
 }
 
 static int emit_text(Compilation *c) {
@@ -577,6 +579,8 @@ static ProgramTexts program_texts(Compilation *c) {
         Text plan = {0};
         plan_report(c->program.loops, &plan, c->arena);
         texts.plan = text_str(c->arena, &plan);
+        texts.cpu = c->target->shown;
+        texts.needs = c->target->needs;
     }
     return texts;
 }
@@ -706,7 +710,8 @@ static int check_gradients(Compilation *c) {
     print_worst(&worst);
     printf("%d comparisons, %d beyond their bounds, %d of gradients that are not 0\n", sum.compared, sum.failed, sum.nonzero);
     if (sum.kinks) printf("%d at a kink or jump of the loss, where there is no derivative\n", sum.kinks);
-    int skipped = gradcheck_skipped(check);
+    int turns = gradcheck_turns(check), skipped = gradcheck_skipped(check);
+    if (turns) printf("%d gradient%s inside loops: of the first turn\n", turns, turns == 1 ? "" : "s");
     if (skipped)
         printf("%d gradient%s inside loops %s not compared\n", skipped, skipped == 1 ? "" : "s", skipped == 1 ? "was" : "were");
     return status != OK ? status : sum.failed ? WRONG : OK;
@@ -821,6 +826,15 @@ static int compile(Compilation *c) {
     if (o->run) return run_cached(c);
     if (o->summary) return write_text(c, o->out, summary_report(c->arena, c->program.graph));
     if (wants(c, "graph") || wants(c, "dot")) {
+        const PipelineOptions *p = &o->passes;
+        const char *idle = p->print_after       ? "--print-after"
+                           : p->print_after_all ? "--print-after-all"
+                           : p->print_changed   ? "--print-changed"
+                                                : NULL;
+        if (idle && !listed)
+            return usage_error(
+                "%s: --emit=%s is the program before any pass; --stop-after=PASS or --passes=A,B says which are run", idle,
+                o->emit);
         if (listed && !run_passes(c, NULL)) return WRONG;
         if (c->program.loops)
             return usage_error("--emit=%s: behind these passes the program is loops, which --emit=loops prints", o->emit);

@@ -22,6 +22,7 @@ typedef struct BackendTarget {
     const char *cpu;      /* as LLVM names it */
     const char *features; /* "+avx2,-avx512f,..." */
     const char *shown;    /* for --version: "native (cascadelake)", "x86-64-v3" */
+    const char *needs;    /* features that code for it may use, which a program checks when it starts: "avx2,fma"; "": none */
     int vector_bytes;     /* of one vector register: 64, 32, 16 */
     int vector_registers; /* 32 or 16 */
     bool masked;          /* loads and stores of parts of a vector are cheap for every element type (AVX-512BW) */
@@ -41,15 +42,13 @@ const char *const *backend_cpus(size_t *n);
 /* Texts and places that are not in the module. All may be NULL. */
 typedef struct ProgramTexts {
     const char *version, *summary, *plan;
-    const char *source_dir; /* absolute folder of the source */
+    const char *source_dir;  /* absolute folder of the source */
+    const char *cpu, *needs; /* BackendTarget.shown, .needs; NULL where nothing is compiled */
 } ProgramTexts;
 
 /* Slots get their places in the frame (64-byte aligned, in order), commands become trees of abi.h. `loops` may be NULL (--eval): then functions have no arena
  * and one thread. Step functions are NULL: whoever runs the program sets them (func i is module->funcs[i]). Free of LLVM. */
 struct nn_program *program_make(Arena *a, const Module *m, const LoopsProgram *loops, const ProgramTexts *texts);
-
-/* Fills in what a kernel computes and moves (kernel_cost.c). Free of LLVM. */
-void kernel_cost(const Step *step, const StepNode *node, struct nn_kernel *k);
 
 /* ---- compiling ---- */
 

@@ -28,10 +28,13 @@ static void *work(void *arg) {
     Queue *q = arg;
     const BackendTarget *target = q->units->options->target;
     const char *why;
-    LLVMTargetMachineRef tm = target_machine(target, &why);
+    LLVMTargetMachineRef tm = target_machine(target, false, &why);
     if (!tm) bug("no machine for %s: %s", target->triple, why);
-    for (int i; (i = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED)) < q->units->plan->n_units;)
-        q->made[i] = object_make(q->units, i, tm, &q->times[i]);
+    for (int i; (i = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED)) < q->units->plan->n_units;) {
+        LLVMTargetMachineRef plain = i == 0 && q->units->plan->own_steps ? target_machine(target, true, &why) : NULL;
+        q->made[i] = object_make(q->units, i, plain ? plain : tm, &q->times[i]);
+        if (plain) LLVMDisposeTargetMachine(plain);
+    }
     LLVMDisposeTargetMachine(tm);
     return NULL;
 }
@@ -173,7 +176,7 @@ static bool too_large(Diag *d, const EmitPlan *plan, const BackendOptions *o) {
 bool backend_compile(Arena *a, Diag *d, const LoopsProgram *p, const struct nn_program *program, const BackendOptions *o) {
     if (!o->out && o->kind >= EMIT_OBJECT) bug("an object needs a file name");
     const char *why;
-    LLVMTargetMachineRef tm = target_machine(o->target, &why);
+    LLVMTargetMachineRef tm = target_machine(o->target, false, &why);
     if (!tm) {
         diag_error(d, (Loc){0}, 921, "--target=%s: %s", o->target->triple, why);
         return false;

@@ -394,21 +394,21 @@ static void in_step(StepEmit *s) {
     LLVMPositionBuilderAtEnd(s->e->b, s->at);
 }
 
-/* if (profile) nn_profile_lap(profile, k): one branch that is never taken where --profile is not asked for. A second copy of the step without it would save that
- * nanosecond, and cost a twentieth of the compile time and of the program. */
-static void profile_lap(StepEmit *s, int64_t k) {
+/* if (watch) watch->lap(watch, k): one branch that is never taken where neither --profile nor --guard is asked for. A second copy of the step without it would save
+ * that nanosecond, and cost a twentieth of the compile time and of the program. */
+static void watch_lap(StepEmit *s, int64_t k) {
     Emit *e = s->e;
     in_step(s);
     LLVMTypeRef params[2] = {e->ptr, e->i64};
-    bool made = LLVMGetNamedFunction(e->module, "nn_profile_lap") != NULL;
-    LLVMValueRef fn = emit_function(e, "nn_profile_lap", e->void_type, 2, params),
-                 profile = field(e, s->st.call, offsetof(struct nn_call, profile), e->ptr, "profile"),
-                 args[2] = {profile, emit_i64(e, k)};
-    if (!made) add_attribute(e, fn, LLVMAttributeFunctionIndex, "cold", 0);
+    LLVMValueRef watch = field(e, s->st.call, offsetof(struct nn_call, watch), e->ptr, "watch"),
+                 args[2] = {watch, emit_i64(e, k)};
     LLVMBasicBlockRef lap = emit_block(e, "lap"), on_ = emit_block(e, "on");
-    LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, profile, ""), on_, lap);
+    LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, watch, ""), on_, lap);
     LLVMPositionBuilderAtEnd(e->b, lap);
-    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, 2, "");
+    LLVMValueRef fn = field(e, watch, offsetof(struct nn_watch, lap), e->ptr, ""),
+                 call = LLVMBuildCall2(e->b, LLVMFunctionType(e->void_type, params, 2, 0), fn, args, 2, "");
+    unsigned cold = LLVMGetEnumAttributeKindForName("cold", 4);
+    LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->ctx, cold, 0));
     LLVMBuildBr(e->b, on_);
     s->at = on_;
 }
@@ -444,7 +444,7 @@ static void call_kernel(StepEmit *s, const StepNode *node) {
         LLVMPositionBuilderAtEnd(e->b, on_);
     }
     s->at = LLVMGetInsertBlock(e->b);
-    profile_lap(s, which);
+    watch_lap(s, which);
 }
 
 static void call_barrier(StepEmit *s) {
@@ -452,7 +452,7 @@ static void call_barrier(StepEmit *s) {
     LLVMValueRef fn = emit_function(e, "nn_barrier_wait", e->void_type, 1, &e->ptr);
     in_step(s);
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, &s->st.call, 1, "");
-    profile_lap(s, s->n_kernels);
+    watch_lap(s, s->n_kernels);
 }
 
 static void step_nodes(StepEmit *s, StepNode *const *at, size_t n);
@@ -520,9 +520,6 @@ static void step_nodes(StepEmit *s, StepNode *const *at, size_t n) {
         }
     }
 }
-
-/* A step of more kernels than this takes so long that code as it comes will do for calling them, which is made in half the time. */
-enum { CALLS_MOST = 64 };
 
 /* slot_offset: bytes in the frame; for fields and inputs the index in nn_call.fields. */
 static LLVMValueRef emit_step(Emit *e, size_t index, const int64_t *slot_offset) {

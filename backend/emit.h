@@ -142,7 +142,11 @@ typedef struct EmitPlan {
     const Step *largest;   /* the step with most of them */
     int64_t largest_batch; /* of all steps: kernels of several steps may be one function */
     int n_units;
+    bool own_steps; /* unit 0 has no kernels: its code is made the fast way */
 } EmitPlan;
+
+/* A step of more kernels than this takes so long that code as it comes will do for calling them. */
+enum { CALLS_MOST = 64 };
 
 /* What is known of a limit in this variant of the code (emit_variant.c). */
 typedef struct Fact {
@@ -281,6 +285,8 @@ void emit_for_rolled(Emit *e, const Stmt *s); /* of emit_rolled.c: a loop in LLV
 bool emit_long_op(const Expr *x);
 /* Does the body call such functions? */
 bool emit_long(const Body *body);
+/* Is the body straight, and what it takes longest over the chain of operations of such a function, all of f32? */
+bool emit_waits(const Body *body);
 /* If the unrolled or vector loop s had better stay a loop, emits it so and returns true. */
 bool emit_rolled(Emit *e, const Stmt *s);
 
@@ -335,7 +341,8 @@ typedef struct UnitTimes {
 LLVMMemoryBufferRef object_make(const Units *u, int which, LLVMTargetMachineRef tm, UnitTimes *times);
 
 /* ---- target.c, link.c ---- */
-LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why);
+/* plain: for code that takes longer to compile well than to run. */
+LLVMTargetMachineRef target_machine(const BackendTarget *t, bool plain, const char **why);
 bool link_executable(Arena *a, Diag *d, const char *const *objects, size_t n_objects, const struct nn_program *program,
                      const BackendOptions *o);
 

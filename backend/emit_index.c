@@ -385,11 +385,16 @@ void emit_store_value(Emit *e, const Stmt *s, Val value) {
     emit_intrinsic(e, "llvm.masked.scatter", 2, types, 4, args);
 }
 
-/* For reading and, soon, writing: into all caches. In lanes: the line of the first. */
+/* For reading and, soon, writing: into all caches. In lanes side by side: all their lines; otherwise that of the first. */
 void emit_prefetch(Emit *e, const Stmt *s) {
-    LLVMValueRef args[4] = {address(e, s->buffer, s->index, false).at, LLVMConstInt(e->i32, 0, 0), LLVMConstInt(e->i32, 3, 0),
-                            LLVMConstInt(e->i32, 1, 0)};
-    emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, args);
+    enum { LINE = 64 };
+    Access a = address(e, s->buffer, s->index, false);
+    int64_t bytes = !a.vec && a.stride == 1 ? e->lanes * (int64_t)elem_size(s->buffer->elem) : 1;
+    for (int64_t at = 0; at < bytes; at += LINE) {
+        LLVMValueRef args[4] = {bytes_on(e, a.at, emit_i64(e, at)), LLVMConstInt(e->i32, 0, 0), LLVMConstInt(e->i32, 3, 0),
+                                LLVMConstInt(e->i32, 1, 0)};
+        emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, args);
+    }
 }
 
 /* ---- accumulators: allocas, which sroa and mem2reg make registers of ---- */

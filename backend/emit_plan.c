@@ -220,7 +220,8 @@ static int heavier(const void *x, const void *y) {
     return a < b ? -1 : a > b;
 }
 
-/* The heaviest first, each into the unit that has least. */
+/* The heaviest first, each into the unit that has least. Where a step calls many kernels, unit 0 has the steps (and the tables) alone: LLVM's registers for
+ * 3,000 calls take it five seconds, code as it comes less than one. */
 static void share_out(EmitPlan *p, int units_most) {
     int64_t total = 0, work[UNITS_MOST] = {0};
     Kernel **order = arena_make_n(p->arena, Kernel *, p->kernels.n + 1);
@@ -231,12 +232,15 @@ static void share_out(EmitPlan *p, int units_most) {
     p->work = total + CALL_WORK * (int64_t)p->calls.n;
     int64_t n = (total + UNIT_WORK - 1) / UNIT_WORK;
     if (n > 1) n += n % 2; /* so that two cores have the same to do */
-    p->n_units = n < 1 ? 1 : n > units_most ? units_most : (int)n;
+    for (size_t i = 0; i < p->program->steps.n; i++)
+        p->own_steps |= units_most > 1 && p->first_call[i + 1] - p->first_call[i] > CALLS_MOST;
+    p->n_units = n < 1 ? 1 : n > units_most - p->own_steps ? units_most - p->own_steps : (int)n;
+    p->n_units += p->own_steps;
     qsort(order, p->kernels.n, sizeof *order, heavier);
     work[0] = TABLES_WORK + CALL_WORK * (int64_t)p->calls.n; /* the tables and the steps */
     for (size_t i = 0; i < p->kernels.n; i++) {
-        int least = 0;
-        for (int u = 1; u < p->n_units; u++)
+        int least = p->own_steps;
+        for (int u = least + 1; u < p->n_units; u++)
             if (work[u] < work[least]) least = u;
         order[i]->unit = least;
         work[least] += order[i]->work;

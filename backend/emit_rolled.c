@@ -28,6 +28,23 @@ bool emit_long(const Body *body) {
     return false;
 }
 
+/* Does the expression call a function that is a chain of f32? wide: set if some number in it has more than 4 bytes (pow is f64 inside). */
+static bool is_chain(const Expr *x, bool *wide) {
+    bool some = x->kind == EXPR_OP && op_is_function(x->op);
+    *wide |= x->kind == EXPR_UNIFORM || elem_size(x->elem) > 4 || (some && x->op == OP_pow);
+    for (int i = 0; i < x->n_args; i++) some |= is_chain(x->args[i], wide);
+    return some;
+}
+
+bool emit_waits(const Body *body) {
+    bool some = false, wide = false;
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->kind != STMT_LET && s->kind != STMT_STORE && s->kind != STMT_INDEX && s->kind != STMT_PREFETCH) return false;
+        if (s->value) some |= is_chain(s->value, &wide);
+    }
+    return some && !wide;
+}
+
 typedef Vec(Temp *) Temps;
 
 static void accs_in(Emit *e, const Expr *x, Temps *list) {

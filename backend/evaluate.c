@@ -51,7 +51,7 @@ static bool check_gradients(Arena *a, Evaluated *e, int64_t B, Tensor *const *in
     return ok;
 }
 
-/* One thread computes, the others wait at the end of the parallel region. */
+/* One thread computes, the others of the team are done at once. */
 static void evaluate_step(struct nn_call *call) {
     if (call->thread != 0) return;
     Evaluated *e = call->func->context;

@@ -216,26 +216,89 @@ static const Step *step_of(const Making *k, const Func *f) {
 
 typedef Vec(struct nn_kernel) Kernels;
 
-/* In the order in which the backend emits their calls. */
-static void list_kernels(Making *k, const Step *s, StepNode *const *at, size_t n, Kernels *list) {
-    for (size_t i = 0; i < n; i++) {
-        const StepNode *node = at[i];
-        if (node->kind == STEP_KERNEL) {
-            struct nn_kernel kernel = {
-                .name = node->name, .place = node->loc.file ? arena_printf(k->a, "%s:%d", node->loc.file, node->loc.line) : "?"};
-            kernel_cost(s, node, &kernel);
-            vec_push(k->a, list, kernel);
-        }
-        list_kernels(k, s, node->nodes.at, node->nodes.n, list);
+/* What it computes and moves is counted for a batch of one and for the largest, and taken to be linear in between, which it is but for remainders. */
+static struct nn_kernel make_kernel(Making *k, const Step *s, const StepNode *node, LoopsCost one, LoopsCost all) {
+    LoopsCost each = {0};
+    if (s->batch && s->batch_bound > 1) {
+        each.operations = (all.operations - one.operations) / (double)(s->batch_bound - 1);
+        each.bytes = (all.bytes - one.bytes) / (double)(s->batch_bound - 1);
     }
+    return (struct nn_kernel){.name = node->name,
+                              .place = node->loc.file ? arena_printf(k->a, "%s:%d", node->loc.file, node->loc.line) : "?",
+                              .flop = one.operations - each.operations,
+                              .flop_batch = each.operations,
+                              .bytes = one.bytes - each.bytes,
+                              .bytes_batch = each.bytes};
+}
+
+typedef Vec(struct nn_store) Stores;
+
+/* From the first element of a buffer to behind its last, without a batch and more for each sample. */
+static struct nn_store make_store(const Buffer *b, int64_t kernel) {
+    const Buffer *root = b;
+    while (root->same) root = root->same;
+    struct nn_store store = {.kernel = kernel,
+                             .slot = root->slot ? root->slot->index : -1,
+                             .offset = root->offset,
+                             .elem = (int64_t)b->elem,
+                             .count = 1};
+    for (int i = 0; i < b->rank; i++) {
+        store.count += ((b->dim[i].batch ? 0 : b->dim[i].n) - 1) * b->stride[i];
+        if (b->dim[i].batch) store.count_batch += b->dim[i].n * b->stride[i];
+    }
+    return store;
+}
+
+static void list_stores(Making *k, const Body *body, int64_t kernel, Stores *list) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        list_stores(k, &s->body, kernel, list);
+        if (s->kind != STMT_STORE || !elem_is_float(s->buffer->elem) || s->buffer->place == PLACE_THREAD) continue;
+        struct nn_store store = make_store(s->buffer, kernel);
+        bool there = false;
+        for (size_t i = list->n; i-- > 0 && list->at[i].kernel == kernel;)
+            there |= memcmp(&list->at[i], &store, sizeof store) == 0;
+        if (!there) vec_push(k->a, list, store);
+    }
+}
+
+typedef struct Listing {
+    Making *k;
+    const Step *step;
+    LoopsCosts one, all; /* for a batch of one, and for the largest */
+    Kernels kernels;
+    Stores stores;
+} Listing;
+
+/* In the order in which the backend emits their calls. */
+static void list_kernels(Listing *l, StepNode *const *at, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        size_t k = l->kernels.n;
+        if (at[i]->kind == STEP_KERNEL) {
+            list_stores(l->k, &at[i]->body, (int64_t)k, &l->stores);
+            vec_push(l->k->a, &l->kernels, make_kernel(l->k, l->step, at[i], l->one.at[k], l->all.at[k]));
+        }
+        list_kernels(l, at[i]->nodes.at, at[i]->nodes.n);
+    }
+}
+
+static Listing list_step(Making *k, const Step *s) {
+    Listing l = {.k = k, .step = s};
+    if (!s) return l;
+    Arena *scratch = arena_new();
+    l.one = step_costs(scratch, s, 1);
+    l.all = step_costs(scratch, s, s->batch ? s->batch_bound : 1);
+    list_kernels(&l, s->nodes.at, s->nodes.n);
+    arena_free(scratch);
+    return l;
 }
 
 static struct nn_func make_func(Making *k, const Func *f) {
     const Step *s = step_of(k, f);
-    Kernels kernels = {0};
-    if (s) list_kernels(k, s, s->nodes.at, s->nodes.n, &kernels);
-    return (struct nn_func){.kernels = kernels.at,
-                            .n_kernels = (int64_t)kernels.n,
+    Listing l = list_step(k, s);
+    return (struct nn_func){.kernels = l.kernels.at,
+                            .n_kernels = (int64_t)l.kernels.n,
+                            .stores = l.stores.at,
+                            .n_stores = (int64_t)l.stores.n,
                             .name = f->name,
                             .batch_bound = f->batch_bound,
                             .arena = s ? round_up(s->arena) : 0,
@@ -271,6 +334,8 @@ struct nn_program *program_make(Arena *a, const Module *m, const LoopsProgram *l
                              .summary = texts ? texts->summary : NULL,
                              .plan = texts ? texts->plan : NULL,
                              .source_dir = texts ? texts->source_dir : NULL,
+                             .cpu = texts ? texts->cpu : NULL,
+                             .needs = texts ? texts->needs : NULL,
                              .hash = m->hash,
                              .frame = round_up(frame),
                              .fields = fields,

@@ -11,40 +11,48 @@
 
 typedef enum Family { X86, ARM } Family;
 
+/* Features that the code generator uses of its own accord; others that such CPUs have (sha, amx) need not be there. */
+#define V2      "cx16,popcnt,sse3,ssse3,sse4.1,sse4.2"
+#define V3      V2 ",avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"
+#define V4      V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
+#define ICELAKE V4 ",avx512bitalg,avx512ifma,avx512vbmi,avx512vbmi2,avx512vnni,avx512vpopcntdq,gfni"
+#define ALL     ICELAKE ",avx512bf16,avx512fp16,avxvnni,sse4a"
+
 /* What --cpu takes. Caches are those that such CPUs have at least. */
 typedef struct Cpu {
     const char *name;
     Family family;
     int vector_bytes, vector_registers;
     bool masked, masked_words, fma;
-    int l1, l2; /* KiB */
+    int l1, l2;        /* KiB */
+    const char *needs; /* see backend.h */
 } Cpu;
 
 /* clang-format off */
 static const Cpu cpus[] = {
-    {"x86-64", X86, 16, 16, false, false, false, 32, 256},
-    {"x86-64-v2", X86, 16, 16, false, false, false, 32, 256},
-    {"x86-64-v3", X86, 32, 16, false, true, true, 32, 256},
-    {"x86-64-v4", X86, 64, 32, true, true, true, 32, 1024},
-    {"haswell", X86, 32, 16, false, true, true, 32, 256},
-    {"broadwell", X86, 32, 16, false, true, true, 32, 256},
-    {"skylake", X86, 32, 16, false, true, true, 32, 256},
-    {"alderlake", X86, 32, 16, false, true, true, 32, 1280},
-    {"skylake-avx512", X86, 64, 32, true, true, true, 32, 1024},
-    {"cascadelake", X86, 64, 32, true, true, true, 32, 1024},
-    {"icelake-client", X86, 64, 32, true, true, true, 48, 512},
-    {"icelake-server", X86, 64, 32, true, true, true, 48, 1280},
-    {"sapphirerapids", X86, 64, 32, true, true, true, 48, 2048},
-    {"znver1", X86, 32, 16, false, true, true, 32, 512},
-    {"znver2", X86, 32, 16, false, true, true, 32, 512},
-    {"znver3", X86, 32, 16, false, true, true, 32, 512},
-    {"znver4", X86, 64, 32, true, true, true, 32, 1024},
-    {"generic", ARM, 16, 32, false, false, true, 32, 512},
-    {"cortex-a72", ARM, 16, 32, false, false, true, 32, 512},
-    {"cortex-a76", ARM, 16, 32, false, false, true, 64, 256},
-    {"neoverse-n1", ARM, 16, 32, false, false, true, 64, 1024},
-    {"neoverse-v1", ARM, 16, 32, false, false, true, 64, 1024},
-    {"apple-m1", ARM, 16, 32, false, false, true, 128, 4096},
+    {"x86-64", X86, 16, 16, false, false, false, 32, 256, ""},
+    {"x86-64-v2", X86, 16, 16, false, false, false, 32, 256, V2},
+    {"x86-64-v3", X86, 32, 16, false, true, true, 32, 256, V3},
+    {"x86-64-v4", X86, 64, 32, true, true, true, 32, 1024, V4},
+    {"haswell", X86, 32, 16, false, true, true, 32, 256, V3},
+    {"broadwell", X86, 32, 16, false, true, true, 32, 256, V3},
+    {"skylake", X86, 32, 16, false, true, true, 32, 256, V3},
+    {"alderlake", X86, 32, 16, false, true, true, 32, 1280, V3 ",avxvnni,gfni"},
+    {"skylake-avx512", X86, 64, 32, true, true, true, 32, 1024, V4},
+    {"cascadelake", X86, 64, 32, true, true, true, 32, 1024, V4 ",avx512vnni"},
+    {"icelake-client", X86, 64, 32, true, true, true, 48, 512, ICELAKE},
+    {"icelake-server", X86, 64, 32, true, true, true, 48, 1280, ICELAKE},
+    {"sapphirerapids", X86, 64, 32, true, true, true, 48, 2048, ICELAKE ",avx512bf16,avx512fp16,avxvnni"},
+    {"znver1", X86, 32, 16, false, true, true, 32, 512, V3 ",sse4a"},
+    {"znver2", X86, 32, 16, false, true, true, 32, 512, V3 ",sse4a"},
+    {"znver3", X86, 32, 16, false, true, true, 32, 512, V3 ",sse4a"},
+    {"znver4", X86, 64, 32, true, true, true, 32, 1024, ICELAKE ",avx512bf16,sse4a"},
+    {"generic", ARM, 16, 32, false, false, true, 32, 512, ""},
+    {"cortex-a72", ARM, 16, 32, false, false, true, 32, 512, ""},
+    {"cortex-a76", ARM, 16, 32, false, false, true, 64, 256, ""},
+    {"neoverse-n1", ARM, 16, 32, false, false, true, 64, 1024, ""},
+    {"neoverse-v1", ARM, 16, 32, false, false, true, 64, 1024, ""},
+    {"apple-m1", ARM, 16, 32, false, false, true, 128, 4096, ""},
 };
 /* clang-format on */
 enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
@@ -96,6 +104,19 @@ static const Cpu *cpu_named(const char *name, Family family) {
     return NULL;
 }
 
+/* Those of ALL that stand in LLVM's list. */
+static const char *needs_of(Arena *a, const char *features) {
+    Text *list = &(Text){0};
+    const char *before = "";
+    for (const char *at = ALL; *at;) {
+        size_t n = strcspn(at, ",");
+        const char *name = arena_printf(a, "%.*s", (int)n, at);
+        if (has_feature(features, name)) text_printf(a, list, "%s%s", before, name), before = ",";
+        at += at[n] ? n + 1 : n;
+    }
+    return text_str(a, list);
+}
+
 /* This machine: the name as LLVM sees it, and the features that are really there (a virtual machine may hide some). */
 static void fill_native(Arena *a, BackendTarget *t, Family family) {
     char *name = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
@@ -118,6 +139,7 @@ static void fill_native(Arena *a, BackendTarget *t, Family family) {
         t->masked = wide;
         t->masked_words = avx2;
     }
+    t->needs = family == ARM ? "" : needs_of(a, t->features);
     t->l1 = cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
     t->l2 = cache_size(_SC_LEVEL2_CACHE_SIZE, 256 << 10);
 }
@@ -125,6 +147,7 @@ static void fill_native(Arena *a, BackendTarget *t, Family family) {
 static void fill_from(Arena *a, BackendTarget *t, const Cpu *c, bool other_machine) {
     t->cpu = c->name;
     t->features = "";
+    t->needs = c->needs;
     t->shown = other_machine ? arena_printf(a, "%s (%s)", c->name, t->triple) : c->name;
     t->vector_bytes = c->vector_bytes;
     t->vector_registers = c->vector_registers;
@@ -202,7 +225,7 @@ const BackendTarget *backend_target(Arena *a, Diag *d, const char *triple, const
     return t;
 }
 
-LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why) {
+LLVMTargetMachineRef target_machine(const BackendTarget *t, bool plain, const char **why) {
     LLVMTargetRef target;
     char *message = NULL;
     *why = NULL;
@@ -211,6 +234,6 @@ LLVMTargetMachineRef target_machine(const BackendTarget *t, const char **why) {
         *why = "this LLVM was built without that machine";
         return NULL;
     }
-    return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
-                                   LLVMCodeModelDefault);
+    return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, plain ? LLVMCodeGenLevelNone : LLVMCodeGenLevelDefault,
+                                   LLVMRelocPIC, LLVMCodeModelDefault);
 }

@@ -290,6 +290,7 @@ typedef struct Ast {
     Nodes declarations;
     Vec(const char *) spoilt;    /* names that statements bind which could not be read: that they are not known is no news */
     Vec(const char *) mentioned; /* names in statements that could not be read: they may have been applied there */
+    int nameless;                /* statements that lack the very name they bind: so many names are not known for that reason */
 } Ast;
 
 /* "number", "scan", ...: the kind in the words of --emit=ast. */

@@ -194,6 +194,7 @@ struct Instance {
     bool attempted; /* or would have been, but for an error */
     bool failed;    /* an application had an error: some parameters may not be known */
     Loc first_use;
+    Instance *same_key; /* the next in Elab.instances */
     Vec(Instance *) children;
     Vec(Owned *) owned;
 };
@@ -379,8 +380,10 @@ struct Elab {
     int calls; /* how deep */
 
     Vec(Instance *) models;
+    PtrMap instances;         /* by a hash of owner, place and copy (elab_layer.c) */
     Vec(Owned *) owned;       /* everything, in order of creation */
     Vec(const char *) spoilt; /* names whose statement failed: that they are not known is no news */
+    int nameless;             /* statements without the name that they bind, less the names that were taken for them */
     Vec(const char *)
         mentioned; /* models and layers in what could not be read, or was refused: they may have been applied there */
     Vec(DrawPatch) patches;
@@ -417,6 +420,8 @@ bool val_callable(Val v);
 void names_suggest(Elab *e, const char *name);
 
 bool names_spoilt(const Elab *e, const char *name);
+/* The same of a name that is missed: it may also be the one that a statement lacks, `param : f32[4] = 0`, and is taken for it from then on. */
+bool names_lost(Elab *e, const char *name);
 bool names_flag(const char *name);                 /* a flag that every finished program has */
 bool names_callable(Elab *e, const AstNode *name); /* silently */
 void names_check(Elab *e, const AstNode *name);    /* reports a name that neither scopes, file, library nor built-ins have */

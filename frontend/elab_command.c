@@ -541,8 +541,9 @@ static void bind_inputs(Elab *e, const AstNode *decl, Command *c, Batch *batch) 
             names_find_const(e, e->scope->up, d->name, &known, &where);
             if (known) continue;
             if (k > 0) {
-                elab_error(e, d->loc, 501,
-                           "`%s` is not known when compiled: only the first dimension of an input may be left open", d->name);
+                if (!names_lost(e, d->name))
+                    elab_error(e, d->loc, 501,
+                               "`%s` is not known when compiled: only the first dimension of an input may be left open", d->name);
                 scope_bind(e, e->scope, d->name, val_error(), d->loc);
                 continue;
             }
@@ -575,7 +576,7 @@ static void bind_outputs(Elab *e, const AstNode *decl, Command *c) {
             continue;
         }
         Binding *b = scope_find_local(e->scope, f->field.name);
-        if (!b && names_spoilt(e, f->field.name) && diag_errors(e->d)) continue;
+        if (!b && names_lost(e, f->field.name)) continue;
         if (!b) {
             elab_error(e, f->loc, 501, "the command `%s` binds no `%s`, which is one of its outputs", c->name, f->field.name);
             continue;

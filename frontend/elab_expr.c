@@ -236,7 +236,7 @@ Val val_member(Elab *e, Val base, const char *name, Loc at) {
     Vec(const char *) known = {0};
     for (Binding *k = i->members->first; k; k = k->next)
         if (k->fixed && !k->dim) vec_push(e->a, &known, k->name);
-    if (names_spoilt(e, name) && diag_errors(e->d)) return val_error();
+    if (names_lost(e, name)) return val_error();
     elab_error(e, at, 108, "the layer %s has no parameter, part or function `%s`", i->layer->name, name);
     hint_known(e, name, "its parts are", known.at, known.n);
     if (!known.n) elab_note(e, (Loc){0}, "a part has a name after `let`, in the layer: let first = dense[10]");

@@ -49,18 +49,33 @@ static int owned_by_text(const void *a, const void *b) {
     return compare_text(x->path, x->loc, y->path, y->loc);
 }
 
+typedef struct Alike {
+    int all, count;
+} Alike;
+
+static Alike *alike(Elab *e, PtrMap *by, const char *name) {
+    Alike *a = map_get(by, name);
+    if (!a) map_put(e->a, by, name, a = arena_make(e->a, Alike));
+    return a;
+}
+
 /* "dense_2" for the second of its kind; "d", or "d_2" for the second copy of a `let d`. */
-static const char *part_name(const Instance *owner, size_t index) {
-    const Instance *i = owner->children.at[index];
-    int count = 0, all = 0;
-    for (size_t k = 0; k < owner->children.n; k++) {
-        const Instance *o = owner->children.at[k];
-        bool alike = i->let_name ? o->let_name == i->let_name : !o->let_name && o->layer->name == i->layer->name;
-        all += alike;
-        count += alike && k <= index;
+static const char **part_names(Elab *e, const Instance *owner) {
+    PtrMap lets = {0}, kinds = {0};
+    size_t n = owner->children.n;
+    const char **names = arena_make_n(e->a, const char *, n + 1);
+    for (size_t k = 0; k < n; k++)
+        if (owner->children.at[k]->let_name) alike(e, &lets, owner->children.at[k]->let_name)->all++;
+    for (size_t k = 0; k < n; k++) {
+        const Instance *i = owner->children.at[k];
+        Alike *a = i->let_name ? alike(e, &lets, i->let_name) : alike(e, &kinds, i->layer->name);
+        a->count++;
+        if (!i->let_name)
+            names[k] = intern_printf("%s_%d", i->layer->name, a->count);
+        else
+            names[k] = a->all > 1 || i->path ? intern_printf("%s_%d", i->let_name, a->count) : i->let_name;
     }
-    if (!i->let_name) return intern_printf("%s_%d", i->layer->name, count);
-    return all > 1 || i->path ? intern_printf("%s_%d", i->let_name, count) : i->let_name;
+    return names;
 }
 
 static void name_instance(Elab *e, Instance *i, const char *name) {
@@ -77,8 +92,7 @@ static void name_instance(Elab *e, Instance *i, const char *name) {
             all > 1 || o->path ? intern_printf("%s.%s_%d", name, o->name, count) : intern_printf("%s.%s", name, o->name);
     }
     if (i->children.n) qsort(i->children.at, i->children.n, sizeof *i->children.at, by_text);
-    const char **names = arena_make_n(e->a, const char *, i->children.n + 1);
-    for (size_t k = 0; k < i->children.n; k++) names[k] = part_name(i, k);
+    const char **names = part_names(e, i);
     for (size_t k = 0; k < i->children.n; k++) name_instance(e, i->children.at[k], intern_printf("%s.%s", name, names[k]));
 }
 
@@ -352,17 +366,12 @@ typedef struct Needs {
     PtrMap known, missing; /* slots: written or loaded; read before that */
     PtrMap changed;        /* models (or slots of the file) with a parameter that is written */
     PtrMap options;
+    PtrMap owned; /* by slot */
     Vec(Slot *) read;
 } Needs;
 
-static Owned *owner_of_slot(Elab *e, const Slot *s) {
-    for (size_t i = 0; i < e->owned.n; i++)
-        if (e->owned.at[i]->slot == s) return e->owned.at[i];
-    return NULL;
-}
-
-static const void *model_of_slot(Elab *e, const Slot *s) {
-    Owned *o = owner_of_slot(e, s);
+static const void *model_of_slot(const Needs *n, const Slot *s) {
+    const Owned *o = map_get(&n->owned, s);
     return o && o->owner ? (const void *)root_of(o->owner) : (const void *)s;
 }
 
@@ -399,7 +408,7 @@ static void needs_nodes(Needs *n, Node *const *nodes, size_t count) {
                 map_put(a, &n->known, s, s);
                 if (s->kind != SLOT_PARAM) continue;
                 n->command->learns = true;
-                map_put(a, &n->changed, model_of_slot(n->e, s), s);
+                map_put(a, &n->changed, model_of_slot(n, s), s);
             }
         }
         needs_nodes(n, k->body.at, k->body.n);
@@ -437,12 +446,13 @@ static const char *constant_path(Elab *e, const Node *save) {
 /* Weights: of models that the command neither changes nor loads, and that some command saves. */
 static void command_needs(Elab *e, Command *c) {
     Needs n = {.e = e, .command = c};
+    for (size_t i = 0; i < e->owned.n; i++) map_put(e->a, &n.owned, e->owned.at[i]->slot, e->owned.at[i]);
     needs_nodes(&n, c->body.at, c->body.n);
     const Node *only = NULL;
     bool one = true;
     for (size_t i = 0; i < n.read.n; i++) {
         Slot *s = n.read.at[i];
-        if (map_get(&n.changed, model_of_slot(e, s))) continue;
+        if (map_get(&n.changed, model_of_slot(&n, s))) continue;
         Saves saves = {.slot = s};
         for (size_t k = 0; k < e->m->commands.n; k++)
             find_saves(e, &saves, e->m->commands.at[k]->body.at, e->m->commands.at[k]->body.n);

@@ -15,6 +15,17 @@ bool path_equal(const Path *a, const Path *b) {
 
 /* ---- instances ---- */
 
+/* Of what makes an instance the one it is: a key of Elab.instances, never NULL. */
+static const void *instance_key(const Elab *e, const Function *layer, const AstNode *place, const Instance *owner) {
+    const void *what[] = {layer->decl, place, owner};
+    uint64_t h = hash_bytes(what, sizeof what, 1);
+    for (const Path *p = e->path; p; p = p->up) {
+        int64_t turn[] = {p->loc.line, p->loc.col, p->copy};
+        h = hash_bytes(turn, sizeof turn, h);
+    }
+    return (const void *)(uintptr_t)(h | 1);
+}
+
 Instance *instance_at(Elab *e, const Function *layer, const Val *config, const AstNode *place, Instance *owner,
                       const char *let_name) {
     bool of_file = !owner && let_name;
@@ -32,14 +43,12 @@ Instance *instance_at(Elab *e, const Function *layer, const Val *config, const A
         vec_push(e->a, &e->mentioned, layer->name);
         return NULL;
     }
-    size_t n = owner ? owner->children.n : e->models.n;
-    Instance **at = owner ? owner->children.at : e->models.at;
-    if (!elab_work(e, place->loc, (int64_t)n / 4)) return NULL;
-    for (size_t i = n; i-- > 0;)
-        if (at[i]->place == place && at[i]->layer->decl == layer->decl && path_equal(at[i]->path, e->path)) {
-            at[i]->config = config;
-            at[i]->layer = layer;
-            return at[i];
+    const void *key = instance_key(e, layer, place, owner);
+    for (Instance *i = map_get(&e->instances, key); i; i = i->same_key)
+        if (i->owner == owner && i->place == place && i->layer->decl == layer->decl && path_equal(i->path, e->path)) {
+            i->config = config;
+            i->layer = layer;
+            return i;
         }
     Instance *i = arena_make(e->a, Instance);
     *i = (Instance){.owner = owner,
@@ -49,7 +58,9 @@ Instance *instance_at(Elab *e, const Function *layer, const Val *config, const A
                     .path = e->path,
                     .let_name = let_name,
                     .loc = place->loc,
-                    .shown = e->library_text ? e->user_loc : place->loc};
+                    .shown = e->library_text ? e->user_loc : place->loc,
+                    .same_key = map_get(&e->instances, key)};
+    map_put(e->a, &e->instances, key, i);
     if (owner)
         vec_push(e->a, &owner->children, i);
     else

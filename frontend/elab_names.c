@@ -381,7 +381,7 @@ static Val lookup(Elab *e, const AstNode *n, bool applied) {
 Val names_lookup(Elab *e, const AstNode *n) {
     Val v = lookup(e, n, false);
     if (v.kind != VAL_NONE || !v.batch) return v;
-    if (names_spoilt(e, n->name) && diag_errors(e->d)) {
+    if (names_lost(e, n->name)) {
         e->errors++;
         return val_error();
     }
@@ -396,6 +396,15 @@ bool names_spoilt(const Elab *e, const char *name) {
     return false;
 }
 
+bool names_lost(Elab *e, const char *name) {
+    if (!diag_errors(e->d)) return false;
+    if (names_spoilt(e, name)) return true;
+    if (e->nameless == 0) return false;
+    e->nameless--;
+    vec_push(e->a, &e->spoilt, name);
+    return true;
+}
+
 bool names_callable(Elab *e, const AstNode *n) {
     bool found;
     Decl *d = map_get(&e->library.decls, n->name);
@@ -407,7 +416,7 @@ bool names_callable(Elab *e, const AstNode *n) {
 void names_check(Elab *e, const AstNode *n) {
     bool found;
     builtin_or_type(e, n->name, &found);
-    if (found || names_spoilt(e, n->name)) return;
+    if (found || names_spoilt(e, n->name) || names_lost(e, n->name)) return;
     elab_error(e, n->loc, 101, "`%s` is not known here", n->name);
     names_suggest(e, n->name);
 }

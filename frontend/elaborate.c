@@ -56,6 +56,7 @@ Module *elaborate(Arena *a, Diag *d, const Ast *program, const ElaborateOptions 
     e->m->hash = module_hash(&options);
     e->b.arena = a;
     for (size_t i = 0; i < program->spoilt.n; i++) vec_push(a, &e->spoilt, program->spoilt.at[i]);
+    e->nameless = program->nameless;
     for (size_t i = 0; i < program->mentioned.n; i++) vec_push(a, &e->mentioned, program->mentioned.at[i]);
     names_declare(e, program);
     e->scope = &e->user.scope;

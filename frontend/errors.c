@@ -578,11 +578,22 @@ static void spoil_lines(Parsing *p, const Token *t, const Token *end) {
     }
 }
 
+/* A statement that lacks the very name it binds: `param : f32[4] = 0`, `let = x`, `a, = f(x)`, `fn (x)`, ` = x`. */
+static bool nameless(const Slip *s) {
+    if (s->kind == '=' && s->p->shown == s->first) return true;
+    if (s->p->shown == 0 || s->p->shown == s->first) return false;
+    int before = s->p->tokens[s->p->shown - 1].kind;
+    if (s->kind == '=' && before == ',') return true;
+    return (s->kind == '=' || s->kind == ':' || s->kind == '(' || s->kind == '[' || s->kind == '{') &&
+           (before == T_LET || is_declaration_word(before, NULL));
+}
+
 /* What the statement would have bound: the names of its declaration, left of its `=`, of its loop, behind `track`. */
 static void note_spoilt(const Slip *s) {
     Parsing *p = s->p;
     const Token *first = &p->tokens[s->first], *end = first, *last = &p->tokens[p->n_tokens - 1];
     if (!p->ast || first == last) return;
+    p->ast->nameless += nameless(s);
     while (end < last && end->line == first->line && end < first + MAX_BACK) end++;
     for (const Token *t = first; t < end; t++) {
         if (t->kind == T_NAME) add_mentioned(p, t);

@@ -31,7 +31,7 @@ typedef struct Held {
 struct GradCheck {
     Vec(Noted) noted;
     Vec(Held) held;
-    int skipped;
+    int skipped, turns;
 };
 
 /* ---- before autodiff ---- */
@@ -68,20 +68,73 @@ static void hold(Arena *a, GradCheck *c, Func *f, Op *op) {
     vec_push(a, &c->held, h);
 }
 
+/* ---- gradients inside loops ---- */
+
 static void count_inside(Op *op, void *arg) {
     if (op->code == OP_grad) *(int *)arg += op->n_in - 1;
 }
 
+static int grads_inside(const Op *op) {
+    int n = 0;
+    for (int k = 0; k < op->n_blocks; k++) block_walk(op->blocks[k], count_inside, &n);
+    return n;
+}
+
+/* A value of its own: what a turn carries is apart from what it began with, which its loss may see as well. */
+static Value *apart(Builder *b, Value *v) { return op_make(b, OP_reshape, 1, &v, 0, NULL, v->type); }
+
+/* Place t of x along the axis, without the axis. */
+static Value *slice_at(Builder *b, Value *x, int64_t axis, int64_t t, const Type *type) {
+    return g_reshape(b, g_part(b, x, axis, t, t + 1), type->rank, type->dim);
+}
+
+/* The first turn of a loop, written out in front of it: its gradients are of the function's body then, and can be compared. Only for comparing: nothing uses what comes
+ * of it. False where no place is known to be the first. */
+static bool write_first_turn(Arena *a, Func *f, Op *op) {
+    Builder b = {.arena = f->module->arena, .func = f, .block = op->block, .before = op, .loc = op->loc};
+    bool scan = op->code == OP_scan;
+    const Block *body = op->blocks[scan ? 0 : 1];
+    int64_t carry = scan ? op_int(op, A_carry) : op->n_in, trip = scan ? op_int(op, A_trip) : 1, t = 0, n_xs = 0;
+    const int64_t *axes = NULL;
+    if (scan) n_xs = op_ints(op, A_axes, &axes);
+    if (scan && op_int(op, A_reverse)) t = trip - 1;
+    if (trip == 0 || t < 0) return false;
+    for (int64_t k = 0; k < n_xs; k++)
+        if (op->in[carry + k]->type->dim[axes[k]].batch) return false;
+    Vec(Value *) in = {0};
+    if (scan) vec_push(a, &in, g_constant(&b, type_scalar(I32), (double)t));
+    for (int64_t k = 0; k < carry; k++) vec_push(a, &in, apart(&b, op->in[k]));
+    for (int64_t k = 0; k < n_xs; k++)
+        vec_push(a, &in, slice_at(&b, op->in[carry + k], axes[k], t, body->params.at[1 + carry + k]->type));
+    Value **map = arena_make_n(a, Value *, (size_t)f->n_values);
+    for (size_t k = 0; k < body->params.n; k++) {
+        map[body->params.at[k]->id] = in.at[k];
+        if (!in.at[k]->name) in.at[k]->name = body->params.at[k]->name;
+    }
+    for (const Op *o = body->first; o; o = o->next) op_clone(&b, o, map);
+    return true;
+}
+
+static void note_ops(Arena *a, GradCheck *c, Func *f, Op *from, const Op *end) {
+    for (Op *op = from; op != end; op = op->next) {
+        if (op->code == OP_grad) note(a, c, f, op);
+        if (op->code == OP_stop_gradient) hold(a, c, f, op);
+        int inside = grads_inside(op);
+        if (!inside) continue;
+        Op *before = op->prev;
+        int noted = (int)c->noted.n;
+        if ((op->code != OP_scan && op->code != OP_while) || !write_first_turn(a, f, op)) {
+            c->skipped += inside;
+            continue;
+        }
+        note_ops(a, c, f, before ? before->next : f->body->first, op);
+        for (; !end && noted < (int)c->noted.n; noted++) c->turns += c->noted.at[noted].n; /* with the loops in it */
+    }
+}
+
 GradCheck *gradcheck_begin(Arena *a, Module *m) {
     GradCheck *c = arena_make(a, GradCheck);
-    for (size_t i = 0; i < m->funcs.n; i++) {
-        Func *f = m->funcs.at[i];
-        for (Op *op = f->body->first; op; op = op->next) {
-            if (op->code == OP_grad) note(a, c, f, op);
-            if (op->code == OP_stop_gradient) hold(a, c, f, op);
-            for (int k = 0; k < op->n_blocks; k++) block_walk(op->blocks[k], count_inside, &c->skipped);
-        }
-    }
+    for (size_t i = 0; i < m->funcs.n; i++) note_ops(a, c, m->funcs.at[i], m->funcs.at[i]->body->first, NULL);
     return c;
 }
 
@@ -93,6 +146,8 @@ int gradcheck_count(const GradCheck *c, const Func *f) {
 }
 
 int gradcheck_skipped(const GradCheck *c) { return c->skipped; }
+
+int gradcheck_turns(const GradCheck *c) { return c->turns; }
 
 /* ---- inputs ---- */
 

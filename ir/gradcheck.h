@@ -19,13 +19,14 @@
 
 typedef struct GradCheck GradCheck;
 
-/* To be called right before autodiff. Notes the grad ops in the bodies of all functions, and makes losses, xs and gradients
+/* To be called right before autodiff. Notes the grad ops in the bodies of all functions, those inside loops in a copy of the loop's first turn, and makes losses, xs and gradients
  * results of their functions (with variables of the module to receive them), so that they can be found again when passes have
  * rewritten the graph. */
 GradCheck *gradcheck_begin(Arena *a, Module *m);
-/* Gradients (pairs of a grad op and an x) noted in f, in all functions if f is NULL; and how many there are inside blocks, which
- * are not checked. */
+/* Gradients (pairs of a grad op and an x) noted in f, in all functions if f is NULL; how many of all are of the first turn of a loop, and how many are not
+ * checked: inside a loop along the batch, or one that goes backwards from a place known when it runs. */
 int gradcheck_count(const GradCheck *c, const Func *f);
+int gradcheck_turns(const GradCheck *c);
 int gradcheck_skipped(const GradCheck *c);
 
 /* One comparison. */

@@ -479,6 +479,8 @@ typedef enum Stage {
 /* The module as text; the first line is "graph STAGE". only: print this function alone (NULL: all). Reading what was printed and printing it again
  * gives the same bytes. */
 void graph_print(const Module *m, Stage stage, const Func *only, Text *out, Arena *a);
+/* Gives values that have a name the one that the text prints, for good: what is made of them is then named alike, whether or not the text came in between. */
+void func_rename(Func *f);
 /* Prints one function, or one op on one line: for messages and dumps. */
 void func_print(const Func *f, Text *out, Arena *a);
 const char *op_text(Arena *a, const Op *op);

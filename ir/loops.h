@@ -270,6 +270,17 @@ Body body_clone(Arena *a, Step *s, const Body *b);
 
 /* ---- text, checking, running ---- */
 
+/* Gives buffers, kernels, variables and temps the names that the text prints, for good: --plan and --profile then say the same, and what is made of them is named
+ * alike, whether or not the text came in between. */
+void step_rename(Step *s);
+/* What one call of a kernel computes and moves at least (loops_cost.c says how it is counted). */
+typedef struct LoopsCost {
+    double operations, bytes;
+} LoopsCost;
+typedef Vec(LoopsCost) LoopsCosts;
+/* Of each kernel of the step, in the order of the text, with this batch. */
+LoopsCosts step_costs(Arena *a, const Step *step, int64_t batch);
+
 /* "lowered", "tiled", ... */
 const char *loops_stage_name(LoopsStage stage);
 /* First line "loops STAGE"; then the module's header, then the steps. Byte-exact round trip. */

@@ -641,6 +641,7 @@ static bool place(Parser *p, Buffer *b) {
     if (p->r.token.kind != T_STRING)
         return reader_error(&p->r, GRAMMAR, "a slot's name in quotes expected, not %s", reader_token_text(&p->r));
     b->slot = slot_by_name(p->r.module, p->r.token.s);
+    if (!b->slot && p->r.lost) return false;
     if (!b->slot) return reader_error(&p->r, UNKNOWN, "there is no slot \"%s\"", p->r.token.s);
     reader_next(&p->r);
     return true;

@@ -71,13 +71,6 @@ static bool names_has(const Names *s, const char *name) {
     return false;
 }
 
-/* Of names that stay, by the hint: the number to begin with. */
-static int *count_of(Arena *a, PtrMap *counts, const char *hint) {
-    int *count = map_get(counts, hint);
-    if (!count) map_put(a, counts, hint, count = arena_make(a, int));
-    return count;
-}
-
 static bool name_byte(const char *s, const char *p) {
     unsigned char u = (unsigned char)*p;
     if ((u >= 'a' && u <= 'z') || (u >= 'A' && u <= 'Z') || u == '_' || u >= 0x80) return true;
@@ -85,18 +78,32 @@ static bool name_byte(const char *s, const char *p) {
     return (u >= '0' && u <= '9') || (u == '.' && p[-1] != '.' && p[1] != '.' && p[1]);
 }
 
-/* `hint` made a name of the text's grammar that is not in `used`, and adds it. counts: NULL if names are taken off again. */
-static const char *name_unique(Arena *a, Names *used, PtrMap *counts, const char *hint, bool keywords) {
+/* `hint` made a name of the text's grammar. */
+static const char *name_clean(Arena *a, const char *hint, bool keywords) {
     char *s = arena_printf(a, "%s%s", hint && ((*hint >= '0' && *hint <= '9') || (keywords && loops_is_keyword(hint))) ? "_" : "",
                            hint ? hint : "v");
     if (!*s) s = arena_strndup(a, "v", 1);
     for (char *p = s; *p; p++)
         if (!name_byte(s, p)) *p = '_';
-    const char *name = intern(s);
-    int none = 0, *k = counts ? count_of(a, counts, name) : &none;
-    if (*k > 0) name = intern_printf("%s.%d", s, *k);
-    while (names_has(used, name)) name = intern_printf("%s.%d", s, ++*k);
+    return intern(s);
+}
+
+/* A name that is not in `used`, from which it may be taken off again; adds it. */
+static const char *name_unique(Arena *a, Names *used, const char *hint) {
+    const char *clean = name_clean(a, hint, true), *name = clean;
+    for (int k = 0; names_has(used, name);) name = intern_printf("%s.%d", clean, ++k);
     vec_push(a, used, name);
+    return name;
+}
+
+/* The same of names that stay (there may be ten thousand): `used` has, by the name, the last number that was put behind it. */
+static const char *name_kept(Arena *a, PtrMap *used, const char *hint) {
+    const char *clean = name_clean(a, hint, false), *name = clean;
+    int *k = map_get(used, name);
+    if (k) do
+            name = intern_printf("%s.%d", clean, ++*k);
+        while (map_get(used, name));
+    map_put(a, used, name, arena_make(a, int));
     return name;
 }
 
@@ -107,14 +114,21 @@ typedef struct Printer {
     const char **var_name, **temp_name, **buffer_name; /* by id */
     int *var_order;                                    /* by id: in the order of the text */
     int n_order;
-    Names names, kernel_names; /* of variables and temps known now; of kernels */
-    PtrMap kernel_counts;
+    Names names; /* of variables and temps known now */
+    PtrMap kernel_names;
+    bool rename; /* names are put where they belong, not only into the text */
     int depth;
 } Printer;
 
-static void declare_var(Printer *p, const Var *v) {
-    p->var_name[v->id] = name_unique(p->arena, &p->names, NULL, v->name, true);
+static void declare_var(Printer *p, Var *v) {
+    p->var_name[v->id] = name_unique(p->arena, &p->names, v->name);
     p->var_order[v->id] = p->n_order++;
+    if (p->rename) v->name = p->var_name[v->id];
+}
+
+static void declare_temp(Printer *p, Temp *t) {
+    p->temp_name[t->id] = name_unique(p->arena, &p->names, t->name);
+    if (p->rename) t->name = p->temp_name[t->id];
 }
 
 /* Names everything that the block declares, in the order of the text; a name is free again behind its block. */
@@ -123,12 +137,53 @@ static void declare_body(Printer *p, const Body *b) {
     for (const Stmt *s = b->first; s; s = s->next) {
         size_t before = p->names.n;
         if (s->kind == STMT_FOR || s->kind == STMT_INDEX) declare_var(p, s->var);
-        if (s->kind == STMT_LET || s->kind == STMT_ACC)
-            p->temp_name[s->temp->id] = name_unique(p->arena, &p->names, NULL, s->temp->name, true);
+        if (s->kind == STMT_LET || s->kind == STMT_ACC) declare_temp(p, s->temp);
         declare_body(p, &s->body);
         if (s->kind == STMT_FOR) p->names.n = before;
     }
     p->names.n = outside;
+}
+
+static void declare_loops(Printer *p, StepNode *const *nodes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i]->kind == STEP_LOOP) declare_var(p, nodes[i]->var);
+        declare_loops(p, nodes[i]->nodes.at, nodes[i]->nodes.n);
+    }
+}
+
+static Printer names_of(Arena *a, const Step *s, bool rename) {
+    Printer p = {.arena = a, .step = s, .rename = rename};
+    p.var_name = arena_make_n(a, const char *, s->n_vars);
+    p.var_order = arena_make_n(a, int, s->n_vars);
+    p.temp_name = arena_make_n(a, const char *, s->n_temps);
+    p.buffer_name = arena_make_n(a, const char *, s->buffers.n);
+    PtrMap buffers = {0};
+    for (size_t i = 0; i < s->buffers.n; i++) p.buffer_name[i] = name_kept(a, &buffers, s->buffers.at[i]->name);
+    if (s->batch) {
+        p.var_name[s->batch->id] = intern("B");
+        p.var_order[s->batch->id] = p.n_order++;
+        vec_push(a, &p.names, intern("B"));
+    }
+    declare_loops(&p, s->nodes.at, s->nodes.n);
+    return p;
+}
+
+static void rename_kernels(Printer *p, StepNode *const *nodes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i]->kind == STEP_KERNEL) {
+            nodes[i]->name = name_kept(p->arena, &p->kernel_names, nodes[i]->name);
+            declare_body(p, &nodes[i]->body);
+        }
+        rename_kernels(p, nodes[i]->nodes.at, nodes[i]->nodes.n);
+    }
+}
+
+void step_rename(Step *s) {
+    Arena *a = arena_new();
+    Printer p = names_of(a, s, true);
+    for (size_t i = 0; i < s->buffers.n; i++) s->buffers.at[i]->name = p.buffer_name[i];
+    rename_kernels(&p, s->nodes.at, s->nodes.n);
+    arena_free(a);
 }
 
 /* ---- small pieces ---- */
@@ -396,7 +451,7 @@ static void print_nodes(Printer *p, StepNode *const *nodes, size_t n, Loc around
 
 static void print_kernel(Printer *p, size_t line, const StepNode *k, Loc around, Loc at) {
     declare_body(p, &k->body);
-    P("kernel @%s {", name_unique(p->arena, &p->kernel_names, &p->kernel_counts, k->name, false));
+    P("kernel @%s {", name_kept(p->arena, &p->kernel_names, k->name));
     end_line(p, line, at, around);
     print_body(p, &k->body, at);
 }
@@ -434,29 +489,9 @@ static void print_nodes(Printer *p, StepNode *const *nodes, size_t n, Loc around
     p->depth--;
 }
 
-static void declare_loops(Printer *p, StepNode *const *nodes, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        if (nodes[i]->kind == STEP_LOOP) declare_var(p, nodes[i]->var);
-        declare_loops(p, nodes[i]->nodes.at, nodes[i]->nodes.n);
-    }
-}
-
 static void print_step(const Step *s, Text *out, Arena *a) {
-    Printer printer = {.arena = a, .out = out, .step = s}, *p = &printer;
-    p->var_name = arena_make_n(a, const char *, s->n_vars);
-    p->var_order = arena_make_n(a, int, s->n_vars);
-    p->temp_name = arena_make_n(a, const char *, s->n_temps);
-    p->buffer_name = arena_make_n(a, const char *, s->buffers.n);
-    Names buffers = {0};
-    PtrMap counts = {0};
-    for (size_t i = 0; i < s->buffers.n; i++)
-        p->buffer_name[i] = name_unique(a, &buffers, &counts, s->buffers.at[i]->name, false);
-    if (s->batch) {
-        p->var_name[s->batch->id] = intern("B");
-        p->var_order[s->batch->id] = p->n_order++;
-        vec_push(a, &p->names, intern("B"));
-    }
-    declare_loops(p, s->nodes.at, s->nodes.n);
+    Printer printer = names_of(a, s, false), *p = &printer;
+    p->out = out;
     P("\n");
     size_t line = out->n;
     P("step ");

@@ -59,6 +59,9 @@ static inline double power_of_two(double t) {
 #define F_LE(m, a, b)        const bool m = a <= b;
 #define F_EQ(m, a, b)        const bool m = a == b;
 #define F_SELECT(r, m, a, b) const float r = m ? a : b;
+#define F_TABLE(r, i, ...)                                                                                                       \
+    static const float r##_of[8] = {__VA_ARGS__};                                                                                \
+    const float r = r##_of[i & 7];
 #define F_BITS(i, a)         const int32_t i = bits_of(a);
 #define F_D(r, a)            const double r = a;
 #define D_CONST(r, c)        const double r = c;

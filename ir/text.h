@@ -66,6 +66,7 @@ typedef struct Reader {
     int errors;
     Module *module;
     Pending *pending; /* functions named before they are known */
+    bool lost;        /* a declaration could not be read: what is missing from then on may have been in it */
 } Reader;
 
 void reader_start(Reader *r, Arena *a, Diag *d, const char *file, const char *text, size_t n);

@@ -382,6 +382,7 @@ const Type *reader_type(Reader *r, int64_t *bound) {
 }
 
 void reader_skip(Reader *r) {
+    r->open = 0; /* a bracket that is not closed ends with its line */
     for (int depth = 0; r->token.kind != T_END;) {
         if (reader_is(r, "{")) depth++;
         if (reader_is(r, "}")) depth--;

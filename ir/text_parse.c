@@ -14,6 +14,7 @@ enum { MOST_NESTED = 100 };
 typedef struct NameEntry {
     const char *name; /* interned; NULL: free */
     Value *value;     /* NULL: its line was wrong */
+    bool missed;      /* used before, or without, a line that makes it: said once */
 } NameEntry;
 
 /* A function being read. */
@@ -47,8 +48,9 @@ static void names_grow(FuncReader *f) {
 static bool name_define(FuncReader *f, const char *name, Value *value) {
     if (!f->names || 2 * f->n > f->mask) names_grow(f);
     NameEntry *e = name_find(f, name);
-    if (e->name) return false;
-    *e = (NameEntry){name, value};
+    if (e->name && !e->missed) return false;
+    f->n -= e->missed;
+    *e = (NameEntry){name, value, false};
     f->n++;
     return true;
 }
@@ -70,7 +72,11 @@ static bool read_use(FuncReader *f, Value **value) {
     if (r->token.kind != T_VALUE) return reader_error(r, 601, "expected a value, found %s", reader_token_text(r));
     if (!f->names) names_grow(f);
     const NameEntry *e = name_find(f, r->token.s);
-    if (!e->name) return reader_error(r, 602, "there is no value %%%s here", r->token.s);
+    if (!e->name) {
+        name_define(f, r->token.s, NULL);
+        name_find(f, r->token.s)->missed = true;
+        return reader_error(r, 602, "there is no value %%%s here", r->token.s);
+    }
     if (e->value && !in_scope(f, e->value)) return reader_error(r, 602, "%%%s is a value of a block that has ended", r->token.s);
     *value = e->value;
     reader_next(r);
@@ -286,12 +292,14 @@ static void define_silent(FuncReader *f, const OpLine *o) {
 static bool read_op(FuncReader *f) {
     Reader *r = f->r;
     OpLine o = {0};
+    int line = r->token.line;
     bool ok = read_op_line(f, &o), blocks = ok && reader_is(r, "{");
     int braces = r->braces - 1; /* around the op's blocks */
     if (blocks) reader_next(r);
     if (!ok || !reader_loc(r, &o.loc)) {
         define_silent(f, &o);
-        reader_skip(r);
+        r->open = 0;
+        if (r->token.line == line) reader_skip(r); /* else a bracket was open, and this is the next op */
         return false;
     }
     for (bool good = true; blocks && !reader_is(r, "}");) {
@@ -387,8 +395,12 @@ static bool read_func(Reader *r) {
     f->r = r;
     f->func = func_new(r->module, name, (Loc){0});
     f->scope[0] = f->func->body;
-    if (!read_head(f)) return reader_skip(r), false;
-    if (!read_body(f, f->func->body, "return") || !reader_want(r, "}")) return reader_leave(r, 0), false;
+    if (!read_head(f)) { /* its lines end inside brackets, some of which may be missing */
+        r->lost = true;
+        while (!r->braces && r->token.kind != T_END) reader_next(r);
+        return reader_leave(r, 0), false;
+    }
+    if (!read_body(f, f->func->body, "return") || !reader_want(r, "}")) return r->lost = true, reader_leave(r, 0), false;
     Func *g = f->func;
     if (r->errors) return reader_want_line(r);
     if (g->body->results.n != g->out_slots.n)

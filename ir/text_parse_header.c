@@ -25,6 +25,7 @@ Slot *reader_slot(Reader *r) {
     if (!name) return NULL;
     Slot *s = slot_by_name(r->module, name);
     if (s) return s;
+    if (r->lost) return NULL;
     r->token = at;
     reader_error(r, 602, "there is no slot %%%s", name);
     return NULL;
@@ -226,6 +227,7 @@ bool reader_header_item(Reader *r) {
     if (read) {
         reader_next(r);
         if (read(r)) return true;
+        r->lost = true;
         if (r->braces)
             reader_leave(r, 0);
         else
@@ -235,7 +237,10 @@ bool reader_header_item(Reader *r) {
     for (SlotKind k = SLOT_PARAM; k <= SLOT_INPUT; k++) {
         if (!reader_is(r, slot_words[k]) || !at_slot(r)) continue;
         reader_next(r);
-        if (!read_slot(r, k)) reader_skip(r);
+        if (!read_slot(r, k)) {
+            r->lost = true;
+            reader_skip(r);
+        }
         return true;
     }
     return false;
@@ -245,6 +250,6 @@ void reader_header_end(Reader *r) {
     for (Pending *p = r->pending; p; p = p->next) {
         *p->place = func_by_name(r->module, p->name);
         r->token = p->at;
-        if (!*p->place) reader_error(r, 602, "there is no function @%s", p->name);
+        if (!*p->place && !r->lost) reader_error(r, 602, "there is no function @%s", p->name);
     }
 }

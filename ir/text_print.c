@@ -89,6 +89,23 @@ static Names names_of(const Func *f, Arena *a) {
     return t;
 }
 
+static void rename_block(const Names *t, Block *b) {
+    for (size_t i = 0; i < b->params.n; i++)
+        if (b->params.at[i]->name) b->params.at[i]->name = t->of[b->params.at[i]->id];
+    for (Op *op = b->first; op; op = op->next) {
+        for (int i = 0; i < op->n_out; i++)
+            if (op->out[i]->name) op->out[i]->name = t->of[op->out[i]->id];
+        for (int i = 0; i < op->n_blocks; i++) rename_block(t, op->blocks[i]);
+    }
+}
+
+void func_rename(Func *f) {
+    Arena *a = arena_new();
+    Names names = names_of(f, a);
+    rename_block(&names, f->body);
+    arena_free(a);
+}
+
 /* ---- ops ---- */
 
 typedef struct Printer {

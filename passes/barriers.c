@@ -12,96 +12,262 @@
  *
  * Memory is compared as the plan laid it out: two buffers that follow each other in the same bytes of the arena meet, too. Kernels without a
  * parallel loop are run by one thread, always the same, and need no barrier between themselves. The end of a step is a barrier.
+ *
+ * What was touched since the last barrier is kept as bits by memory, and for the arena in a tree over its pieces: a step of ten thousand kernels takes as long as its text.
  */
 #include "passes/nest.h"
 #include "passes/pipeline.h"
 
+#include <stdlib.h>
+
+/* ---- what has been touched since the last barrier ---- */
+
+enum { LOAD_ALONE = 1, LOAD_SHARED = 2, STORE_ALONE = 4, STORE_SHARED = 8 };
+enum { SHARED = LOAD_SHARED | STORE_SHARED, STORES = STORE_ALONE | STORE_SHARED };
+enum { OF_THREADS = 4, NO_COPIES = (1 << OF_THREADS) - 1 }; /* the same bits, this far up: by way of threads' own copies */
+
+/* Bits that are 0 again at the next barrier, without anybody having to clear them. */
+typedef struct Bits {
+    int since;
+    unsigned bits;
+} Bits;
+
+/* Where a buffer lies, in numbers that are compared in no time. */
+typedef struct Where {
+    int memory;   /* the buffer, or the first one of its slot */
+    int from, to; /* in the arena: pieces between two ends of buffers, as counted by offset; from == to: not there */
+    int copies;   /* THREAD: the number of its place and size; else -1 */
+} Where;
+
+typedef struct Copies {
+    int64_t from, to, bytes;
+} Copies;
+
+typedef Vec(int) Ints;
+
+/* `whole` and `any` are a tree over the pieces of the arena: node k is above 2k and 2k + 1, and piece p is node leaves + p. whole: what touched all pieces below a
+ * node; any: what touched some. So a buffer costs the logarithm of the pieces, however many lie in it. */
+typedef struct Memory {
+    Arena *arena;
+    const Step *step;
+    const Where *where; /* by buffer id */
+    Copies *copies;
+    size_t n_copies, leaves;
+    int now;      /* barriers so far */
+    bool touched; /* anything since the last one */
+    Bits *memory, *whole, *any, *copy;
+    Ints copies_touched;
+    int *seen; /* by buffer id: the last kernel that loaded it, that stored to it */
+    int kernel;
+} Memory;
+
+static unsigned bits(const Memory *m, const Bits *b) { return b->since == m->now ? b->bits : 0; }
+
+static void set_bits(const Memory *m, Bits *b, unsigned more) { *b = (Bits){m->now, bits(m, b) | more}; }
+
+static unsigned in_pieces(const Memory *m, size_t node, size_t lo, size_t hi, size_t from, size_t to) {
+    if (to <= lo || hi <= from) return 0;
+    if (from <= lo && hi <= to) return bits(m, &m->any[node]);
+    size_t mid = (lo + hi) / 2;
+    return bits(m, &m->whole[node]) | in_pieces(m, 2 * node, lo, mid, from, to) | in_pieces(m, 2 * node + 1, mid, hi, from, to);
+}
+
+static void set_pieces(const Memory *m, size_t node, size_t lo, size_t hi, size_t from, size_t to, unsigned more) {
+    if (to <= lo || hi <= from) return;
+    set_bits(m, &m->any[node], more);
+    if (from <= lo && hi <= to) {
+        set_bits(m, &m->whole[node], more);
+        return;
+    }
+    size_t mid = (lo + hi) / 2;
+    set_pieces(m, 2 * node, lo, mid, from, to, more);
+    set_pieces(m, 2 * node + 1, mid, hi, from, to, more);
+}
+
+/* Who touched the bytes of a buffer. Threads' own copies do not meet, as long as it is the same thread that has the bytes. */
+static unsigned touched(const Memory *m, const Where *w) {
+    unsigned arena = in_pieces(m, 1, 0, m->leaves, (size_t)w->from, (size_t)w->to), all = bits(m, &m->memory[w->memory]);
+    if (w->copies < 0) return all | (arena & NO_COPIES) | arena >> OF_THREADS;
+    all = arena & NO_COPIES;
+    const Copies *mine = &m->copies[w->copies];
+    for (size_t i = 0; i < m->copies_touched.n; i++) {
+        int k = m->copies_touched.at[i];
+        if (k != w->copies && m->copies[k].from < mine->to && mine->from < m->copies[k].to) all |= bits(m, &m->copy[k]);
+    }
+    return all;
+}
+
+static void touch(Memory *m, const Where *w, unsigned how) {
+    m->touched = true;
+    set_pieces(m, 1, 0, m->leaves, (size_t)w->from, (size_t)w->to, w->copies < 0 ? how : how << OF_THREADS);
+    if (w->copies < 0) {
+        set_bits(m, &m->memory[w->memory], how);
+        return;
+    }
+    if (!bits(m, &m->copy[w->copies])) vec_push(m->arena, &m->copies_touched, w->copies);
+    set_bits(m, &m->copy[w->copies], how);
+}
+
+/* ---- where buffers lie ---- */
+
+static int by_number(const void *x, const void *y) {
+    return *(const int64_t *)x < *(const int64_t *)y ? -1 : *(const int64_t *)x > *(const int64_t *)y;
+}
+
+static int by_place(const void *x, const void *y) {
+    const Copies *a = x, *b = y;
+    return a->from != b->from ? (a->from < b->from ? -1 : 1) : (a->bytes > b->bytes) - (a->bytes < b->bytes);
+}
+
+static size_t number_of(const int64_t *sorted, size_t n, int64_t x) {
+    const int64_t *at = bsearch(&x, sorted, n, sizeof *sorted, by_number);
+    return (size_t)(at - sorted);
+}
+
+static bool in_arena(const Buffer *b) { return b->place == PLACE_ARENA || b->place == PLACE_THREAD; }
+
+/* The bytes that a buffer's memory takes in the arena, with all threads' copies. */
+static Copies bytes_of(const Step *s, const Buffer *memory) {
+    int64_t copies = memory->place == PLACE_THREAD && s->threads > 1 ? s->threads : 1;
+    return (Copies){memory->offset, memory->offset + memory->bytes * copies, memory->bytes};
+}
+
+/* Numbers the ends of buffers in the arena and the places of threads' copies. */
+static size_t list_places(Memory *m, int64_t *end) {
+    size_t n = 0, kept = 0;
+    for (size_t i = 0; i < m->step->buffers.n; i++) {
+        const Buffer *b = buffer_memory(m->step->buffers.at[i]);
+        if (!in_arena(b)) continue;
+        Copies bytes = bytes_of(m->step, b);
+        end[n++] = bytes.from;
+        end[n++] = bytes.to;
+        if (b->place == PLACE_THREAD) m->copies[m->n_copies++] = bytes;
+    }
+    qsort(end, n, sizeof *end, by_number);
+    for (size_t i = 0; i < n; i++)
+        if (!kept || end[kept - 1] != end[i]) end[kept++] = end[i];
+    qsort(m->copies, m->n_copies, sizeof *m->copies, by_place);
+    return kept;
+}
+
+static Memory memory_new(Arena *a, const Step *s) {
+    size_t n = s->buffers.n;
+    Memory m = {.arena = a, .step = s, .now = 1, .leaves = 1};
+    int64_t *end = arena_make_n(a, int64_t, 2 * n + 1);
+    Where *where = arena_make_n(a, Where, n + 1);
+    m.copies = arena_make_n(a, Copies, n + 1);
+    size_t n_ends = list_places(&m, end);
+    PtrMap slots = {0};
+    for (size_t i = 0; i < n; i++) {
+        const Buffer *b = buffer_memory(s->buffers.at[i]);
+        Where *w = &where[i];
+        *w = (Where){.memory = b->id, .copies = -1};
+        if (b->place == PLACE_SLOT || b->place == PLACE_FIELD) {
+            if (!map_get(&slots, b->slot)) map_put(a, &slots, b->slot, (void *)(intptr_t)(b->id + 1));
+            w->memory = (int)(intptr_t)map_get(&slots, b->slot) - 1;
+        }
+        if (!in_arena(b)) continue;
+        Copies bytes = bytes_of(s, b);
+        w->from = (int)number_of(end, n_ends, bytes.from);
+        w->to = (int)number_of(end, n_ends, bytes.to);
+        if (b->place != PLACE_THREAD) continue;
+        const Copies *at = bsearch(&bytes, m.copies, m.n_copies, sizeof *m.copies, by_place);
+        while (at > m.copies && by_place(at - 1, &bytes) == 0) at--;
+        w->copies = (int)(at - m.copies);
+    }
+    while (m.leaves < n_ends) m.leaves *= 2;
+    m.where = where;
+    m.memory = arena_make_n(a, Bits, n + 1);
+    m.copy = arena_make_n(a, Bits, m.n_copies + 1);
+    m.whole = arena_make_n(a, Bits, 2 * m.leaves);
+    m.any = arena_make_n(a, Bits, 2 * m.leaves);
+    m.seen = arena_make_n(a, int, 2 * n + 1);
+    return m;
+}
+
+/* ---- what a kernel touches ---- */
+
 typedef struct Touch {
-    const Buffer *buffer;
-    int64_t end;        /* ARENA, THREAD: behind its last byte in the arena, of all threads' copies */
-    bool store, shared; /* shared: by all threads; else by the first alone */
+    const Where *where;
+    unsigned how;
 } Touch;
 
 typedef Vec(Touch) Touches;
 typedef Vec(StepNode *) StepNodes;
 
-static bool in_arena(const Buffer *b) { return b->place == PLACE_ARENA || b->place == PLACE_THREAD; }
-
-/* Threads' own copies do not meet, as long as it is the same thread that has the bytes. */
-static bool overlap(const Touch *x, const Touch *y) {
-    const Buffer *a = buffer_memory(x->buffer), *b = buffer_memory(y->buffer);
-    if (a->place == PLACE_THREAD && b->place == PLACE_THREAD && a->offset == b->offset && a->bytes == b->bytes) return false;
-    if (a == b) return true;
-    if (in_arena(a) && in_arena(b)) return a->offset < y->end && b->offset < x->end;
-    if (a->place != b->place) return false;
-    return (a->place == PLACE_SLOT || a->place == PLACE_FIELD) && a->slot == b->slot;
+static void add_touch(Memory *m, Touches *t, const Buffer *b, bool store, bool shared) {
+    int *seen = &m->seen[2 * b->id + store];
+    if (b->place == PLACE_DATA || *seen == m->kernel) return;
+    *seen = m->kernel;
+    unsigned how = store ? (shared ? STORE_SHARED : STORE_ALONE) : shared ? LOAD_SHARED : LOAD_ALONE;
+    vec_push(m->arena, t, ((Touch){&m->where[b->id], how}));
 }
 
-static bool meet(const Touches *before, const Touches *now) {
-    for (size_t i = 0; i < before->n; i++)
-        for (size_t k = 0; k < now->n; k++) {
-            const Touch *x = &before->at[i], *y = &now->at[k];
-            if ((x->store || y->store) && (x->shared || y->shared) && overlap(x, y)) return true;
-        }
-    return false;
-}
-
-static void add_touch(Arena *a, Touches *t, const Step *step, const Buffer *b, bool store, bool shared) {
-    if (b->place == PLACE_DATA) return;
-    for (size_t i = 0; i < t->n; i++)
-        if (t->at[i].buffer == b && t->at[i].store == store && t->at[i].shared == shared) return;
-    const Buffer *memory = buffer_memory(b);
-    int64_t copies = memory->place == PLACE_THREAD && step->threads > 1 ? step->threads : 1;
-    vec_push(a, t, ((Touch){b, memory->offset + memory->bytes * copies, store, shared}));
-}
-
-static void touch_expr(Arena *a, Touches *t, const Step *step, const Expr *e, bool shared) {
+static void touch_expr(Memory *m, Touches *t, const Expr *e, bool shared) {
     if (!e) return;
-    if (e->kind == EXPR_LOAD) add_touch(a, t, step, e->buffer, false, shared);
-    for (int i = 0; i < e->n_args; i++) touch_expr(a, t, step, e->args[i], shared);
+    if (e->kind == EXPR_LOAD) add_touch(m, t, e->buffer, false, shared);
+    for (int i = 0; i < e->n_args; i++) touch_expr(m, t, e->args[i], shared);
 }
 
-static void touch_body(Arena *a, Touches *t, const Step *step, const Body *body, bool shared) {
+static void touch_body(Memory *m, Touches *t, const Body *body, bool shared) {
     for (const Stmt *s = body->first; s; s = s->next) {
-        touch_expr(a, t, step, s->value, shared);
-        if (s->kind == STMT_STORE) add_touch(a, t, step, s->buffer, true, shared);
-        touch_body(a, t, step, &s->body, shared);
+        touch_expr(m, t, s->value, shared);
+        if (s->kind == STMT_STORE) add_touch(m, t, s->buffer, true, shared);
+        touch_body(m, t, &s->body, shared);
     }
 }
 
-static Touches kernel_touches(Arena *a, const Step *step, const StepNode *kernel) {
+static Touches kernel_touches(Memory *m, const StepNode *kernel) {
     Touches t = {0};
     bool shared = false;
     for (const Stmt *s = kernel->body.first; s; s = s->next) shared |= stmt_has_mark(s, MARK_PARALLEL);
-    touch_body(a, &t, step, &kernel->body, shared);
+    m->kernel++;
+    touch_body(m, &t, &kernel->body, shared);
     return t;
 }
 
-static void add_barrier(Arena *a, StepNodes *out, Touches *pending, Loc loc) {
+/* One of two has stored, and not both were the first thread. */
+static bool meets(const Memory *m, const Touch *t) {
+    unsigned others = 0;
+    switch (t->how) {
+    case LOAD_ALONE: others = STORE_SHARED; break;
+    case LOAD_SHARED: others = STORES; break;
+    case STORE_ALONE: others = SHARED; break;
+    default: others = SHARED | STORES | LOAD_ALONE; break;
+    }
+    return touched(m, t->where) & others;
+}
+
+/* ---- barriers ---- */
+
+static void add_barrier(Arena *a, StepNodes *out, Memory *m, Loc loc) {
     StepNode *node = arena_make(a, StepNode);
     node->kind = STEP_BARRIER;
     node->loc = loc;
     vec_push(a, out, node);
-    pending->n = 0;
+    m->now++;
+    m->touched = false;
+    m->copies_touched.n = 0;
 }
 
-/* pending: what was touched since the last barrier. */
-static void place_barriers(Arena *a, const Step *step, StepNode *const *nodes, size_t n, Touches *pending, StepNodes *out) {
+static void place_barriers(Arena *a, Memory *m, StepNode *const *nodes, size_t n, StepNodes *out) {
     for (size_t i = 0; i < n; i++) {
         StepNode *node = nodes[i];
         if (node->kind == STEP_BARRIER) continue;
         if (node->kind == STEP_KERNEL) {
-            Touches now = kernel_touches(a, step, node);
-            if (meet(pending, &now)) add_barrier(a, out, pending, node->loc);
-            for (size_t k = 0; k < now.n; k++) add_touch(a, pending, step, now.at[k].buffer, now.at[k].store, now.at[k].shared);
+            Touches now = kernel_touches(m, node);
+            bool met = false;
+            for (size_t k = 0; k < now.n && !met; k++) met = meets(m, &now.at[k]);
+            if (met) add_barrier(a, out, m, node->loc);
+            for (size_t k = 0; k < now.n; k++) touch(m, now.at[k].where, now.at[k].how);
             vec_push(a, out, node);
             continue;
         }
         /* a loop of the step: all threads must agree on its count or condition, and each turn follows the one before */
-        if (pending->n) add_barrier(a, out, pending, node->loc);
+        if (m->touched) add_barrier(a, out, m, node->loc);
         StepNodes inner = {0};
-        place_barriers(a, step, node->nodes.at, node->nodes.n, pending, &inner);
-        if (pending->n) add_barrier(a, &inner, pending, node->loc);
+        place_barriers(a, m, node->nodes.at, node->nodes.n, &inner);
+        if (m->touched) add_barrier(a, &inner, m, node->loc);
         node->nodes.at = inner.at;
         node->nodes.n = inner.n;
         node->nodes.cap = inner.cap;
@@ -110,14 +276,16 @@ static void place_barriers(Arena *a, const Step *step, StepNode *const *nodes, s
 }
 
 bool pass_barriers(PassCtx *c, LoopsProgram *p) {
+    Arena *scratch = arena_new();
     for (size_t i = 0; i < p->steps.n; i++) {
         Step *step = p->steps.at[i];
         StepNodes out = {0};
-        Touches pending = {0};
-        place_barriers(c->arena, step, step->nodes.at, step->nodes.n, &pending, &out);
+        Memory m = memory_new(scratch, step);
+        place_barriers(c->arena, &m, step->nodes.at, step->nodes.n, &out);
         step->nodes.at = out.at;
         step->nodes.n = out.n;
         step->nodes.cap = out.cap;
     }
+    arena_free(scratch);
     return true;
 }

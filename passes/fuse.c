@@ -298,20 +298,37 @@ static void op_sources(const Fuse *f, int i, int g, uint64_t *set) {
     for (size_t k = 0; k < inner.n; k++) add_sources(f, inner.at[k], g, set);
 }
 
-/* Group g comes after all of `set` now; so does whatever comes after g. */
-static void add_needs(Fuse *f, int g, const uint64_t *set) {
-    int words = (int)f->groups.n / 64 + 1;
-    uint64_t *more = arena_make_n(f->arena, uint64_t, (size_t)words);
-    memcpy(more, set, (size_t)words * sizeof *more);
-    for (int i = 0; i < words; i++)
-        for (uint64_t left = set[i]; left; left &= left - 1) {
-            const uint64_t *before = f->groups.at[i * 64 + __builtin_ctzll(left)]->needs;
-            for (int w = 0; w < words; w++) more[w] |= before[w];
+/* Words of a set that are in use. */
+static int used_words(const Fuse *f) { return (int)f->groups.n / 64 + 1; }
+
+/* Adds all that the groups of the set need: the latest first, which need most, so that few of the others have anything to add. */
+static void add_needs_of(const Fuse *f, uint64_t *set) {
+    uint64_t *whole = f->whole; /* of what has been looked at already */
+    memset(whole, 0, (size_t)used_words(f) * sizeof *whole);
+    for (int i = used_words(f) - 1; i >= 0; i--)
+        for (uint64_t left = set[i] & ~whole[i]; left; left &= ~whole[i]) {
+            int bit = 63 - __builtin_clzll(left);
+            left &= ~((uint64_t)1 << bit);
+            const uint64_t *before = f->groups.at[i * 64 + bit]->needs;
+            for (int w = 0; w < used_words(f); w++) whole[w] |= before[w];
         }
-    for (size_t k = 0; k < f->groups.n; k++) {
+    for (int w = 0; w < used_words(f); w++) set[w] |= whole[w];
+}
+
+/* Group g comes after all of `set` now, which is added to; so does whatever comes after g. */
+static void add_needs(Fuse *f, int g, uint64_t *set) {
+    Group *own = f->groups.at[g];
+    uint64_t news = 0;
+    for (int w = 0; w < used_words(f); w++)
+        for (uint64_t left = set[w]; left; left &= left - 1) f->groups.at[w * 64 + __builtin_ctzll(left)]->needed = true;
+    add_needs_of(f, set);
+    for (int w = 0; w < used_words(f); w++) news |= set[w] & ~own->needs[w];
+    if (!news) return; /* who comes after g has all that g needs */
+    for (int w = 0; w < used_words(f); w++) own->needs[w] |= set[w];
+    for (size_t k = 0; own->needed && k < f->groups.n; k++) {
         Group *x = f->groups.at[k];
-        if ((int)k != g && !needs(x, g)) continue;
-        for (int w = 0; w < words; w++) x->needs[w] |= more[w];
+        if ((int)k == g || !needs(x, g)) continue;
+        for (int w = 0; w < used_words(f); w++) x->needs[w] |= set[w];
     }
 }
 
@@ -324,6 +341,12 @@ static bool makes_circle(const Fuse *f, int g, const uint64_t *set) {
 }
 
 static uint64_t *new_set(const Fuse *f) { return arena_make_n(f->arena, uint64_t, (size_t)f->words); }
+
+/* An empty set for a moment: which of the two the caller has for itself. */
+static uint64_t *short_set(const Fuse *f, int which) {
+    memset(f->moment[which], 0, (size_t)f->words * sizeof **f->moment);
+    return f->moment[which];
+}
 
 static void put_in(Fuse *f, int i, int g) {
     f->group_of[i] = g;
@@ -369,7 +392,7 @@ static bool try_join(Fuse *f, int i, int g) {
     if (x->gone || x->ops.n >= LARGE) return false;
     int n = point_with(f, x, f->op[i]);
     if (n < 0 || !op_keeps_rows(f, f->op[i], g, n)) return false;
-    uint64_t *set = new_set(f);
+    uint64_t *set = short_set(f, 0);
     op_sources(f, i, g, set);
     if (makes_circle(f, g, set)) return false;
     x->n_point = n;
@@ -388,7 +411,7 @@ static void new_group(Fuse *f, int i) {
     g->needs = new_set(f);
     vec_push(f->arena, &f->groups, g);
     int k = (int)f->groups.n - 1;
-    uint64_t *set = new_set(f);
+    uint64_t *set = short_set(f, 0);
     op_sources(f, i, k, set);
     put_in(f, i, k);
     add_needs(f, k, set);
@@ -397,7 +420,7 @@ static void new_group(Fuse *f, int i) {
 static void make_groups(Fuse *f) {
     for (int i = 0; i < f->n_ops; i++) {
         if (f->role[i] == ROLE_FREE) continue;
-        uint64_t *set = new_set(f);
+        uint64_t *set = short_set(f, 1);
         op_sources(f, i, -1, set);
         bool joined = false;
         for (int w = (int)f->groups.n / 64; w >= 0 && !joined; w--) /* the latest first: it comes after the others already */
@@ -429,7 +452,7 @@ static void waits_around(const Fuse *f, int b, uint64_t *set) {
     for (int x = (int)f->groups.n - 1; x >= 0; x--) {
         const Group *third = f->groups.at[x];
         if (x == b || third->gone || !needs(y, x) || (set[x / 64] >> (x % 64) & 1)) continue;
-        for (int w = 0; w < f->words; w++) set[w] |= third->needs[w];
+        for (int w = 0; w < used_words(f); w++) set[w] |= third->needs[w];
     }
 }
 
@@ -558,7 +581,7 @@ static void sink(Fuse *f) {
         int64_t more = 0;
         for (int k = 0; k < op->n_in; k++) more += new_bytes(f, users, op->in[k], from, 0);
         if (more >= value_bytes(f, op->out[0])) continue;
-        uint64_t *set = new_set(f);
+        uint64_t *set = short_set(f, 0);
         op_sources(f, i, to, set);
         if (makes_circle(f, to, set)) continue;
         take_out(f, i);
@@ -597,10 +620,11 @@ static void merge(Fuse *f, int into, int from) {
     x->needs[from / 64] &= ~((uint64_t)1 << (from % 64));
     add_needs(f, into, y->needs);
     /* what waited for the one waits for the other */
-    for (size_t k = 0; k < f->groups.n; k++)
+    for (size_t k = 0; y->needed && k < f->groups.n; k++)
         if (needs(f->groups.at[k], from) && (int)k != into) {
+            x->needed = true;
             f->groups.at[k]->needs[into / 64] |= (uint64_t)1 << (into % 64);
-            for (int w = 0; w < f->words; w++) f->groups.at[k]->needs[w] |= x->needs[w];
+            for (int w = 0; w < used_words(f); w++) f->groups.at[k]->needs[w] |= x->needs[w];
         }
 }
 
@@ -644,8 +668,12 @@ static bool fuse_block(PassCtx *c, Func *func, Block *block) {
     f->group_of = arena_make_n(scratch, int, (size_t)f->n_ops);
     f->kept = arena_make_n(scratch, bool, (size_t)f->n_ops);
     for (int i = 0; i < f->n_ops; i++) f->group_of[i] = -1;
-    f->words = (f->n_ops + 63) / 64 + 1;
     find_roles(f);
+    int members = 0; /* at most as many groups */
+    for (int i = 0; i < f->n_ops; i++) members += f->role[i] != ROLE_FREE;
+    f->words = members / 64 + 2;
+    f->whole = new_set(f);
+    for (int i = 0; i < 2; i++) f->moment[i] = new_set(f);
     make_groups(f);
     join_rows(f);
     sink(f);

@@ -19,6 +19,7 @@ typedef struct Group {
     bool heavy;      /* a product or window: only ops of its result's shape may join */
     bool closed;     /* nothing may join */
     uint64_t *needs; /* bit set of groups that must come before, directly or not */
+    bool needed;     /* by some group */
     bool gone;
 } Group;
 
@@ -34,8 +35,9 @@ typedef struct Fuse {
     int *group_of; /* by op; -1 for free ones */
     bool *kept;    /* by op: its value is needed outside of kernels (a result, an operand of control) */
     Vec(Group *) groups;
-    int words;    /* of a bit set of groups */
-    int n_values; /* ids below it have a place in op_of */
+    int words;                   /* of a bit set of groups */
+    uint64_t *whole, *moment[2]; /* sets to work with (fuse.c) */
+    int n_values;                /* ids below it have a place in op_of */
 } Fuse;
 
 /* The op of the block that makes v, or -1. */

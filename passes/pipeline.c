@@ -41,6 +41,7 @@ static const Pass table[] = {
     GRAPH(simplify, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "(again)"),
     GRAPH(fuse, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_FUSED, "ops are grouped into kernels"),
     LOWER(lower, STAGE_FUSED, STAGE_FUSED, LOOPS_LOWERED, "kernels become loop nests over buffers"),
+    LOOPS(halo, LOOPS_LOWERED, LOOPS_LOWERED, LOOPS_LOWERED, "maps that convolutions read get a border of zeros"),
     LOOPS(tile, LOOPS_LOWERED, LOOPS_LOWERED, LOOPS_TILED, "nests are blocked for registers and caches"),
     LOOPS(vectorize, LOOPS_TILED, LOOPS_TILED, LOOPS_TILED, "innermost loops along memory become vectors"),
     LOOPS(parallelize, LOOPS_TILED, LOOPS_TILED, LOOPS_MARKED, "outer loops are shared out to threads"),
@@ -109,15 +110,18 @@ typedef struct Run {
     const PipelineOptions *o;
     FILE *out;
     const char *text; /* as it was printed last, for print_changed */
+    bool ran[N_PASSES];
     double total;
 } Run;
 
-static const char *program_text(Arena *a, const Program *p) {
+/* only: NULL, or the name of a function. */
+static const char *program_text(Arena *a, const Program *p, const char *only) {
     Text t = {0};
+    const Func *f = only ? func_by_name(p->graph, only) : NULL;
     if (p->loops)
-        loops_print(p->loops, p->loops_stage, NULL, &t, a);
+        loops_print(p->loops, p->loops_stage, f, &t, a);
     else
-        graph_print(p->graph, p->stage, NULL, &t, a);
+        graph_print(p->graph, p->stage, f, &t, a);
     return text_str(a, &t);
 }
 
@@ -125,7 +129,7 @@ static const char *program_text(Arena *a, const Program *p) {
 static void check_round_trip(Run *r, const char *pass) {
     Arena *a = arena_new();
     Diag *d = diag_new(a);
-    const char *text = program_text(a, r->p);
+    const char *text = program_text(a, r->p, NULL);
     Program back = {0};
     if (r->p->loops)
         back.loops = loops_parse(a, d, "printed", text, strlen(text), &back.loops_stage);
@@ -135,7 +139,7 @@ static void check_round_trip(Run *r, const char *pass) {
         diag_print(d, stderr);
         bug("what was printed after `%s` cannot be read back", pass);
     }
-    const char *again = program_text(a, &back);
+    const char *again = program_text(a, &back, NULL);
     if (strcmp(text, again) != 0) {
         Text t = {0};
         text_diff(a, text, again, &t);
@@ -156,11 +160,11 @@ static void show(Run *r, const Pass *pass) {
     const PipelineOptions *o = r->o;
     if (o->print_after_all || listed(o->print_after, pass->name)) {
         Arena *a = arena_new();
-        fprintf(r->out, "# after %s\n%s", pass->name, program_text(a, r->p));
+        fprintf(r->out, "# after %s\n%s", pass->name, program_text(a, r->p, o->only));
         arena_free(a);
     }
     if (!o->print_changed) return;
-    const char *now = program_text(r->c->arena, r->p);
+    const char *now = program_text(r->c->arena, r->p, o->only);
     Text t = {0};
     if (text_diff(r->c->arena, r->text, now, &t))
         fprintf(r->out, "# %s changed\n%s", pass->name, text_str(r->c->arena, &t));
@@ -180,10 +184,17 @@ static bool applies(const Program *p, const Pass *pass) {
     return !p->loops && (int)p->stage >= pass->from && (int)p->stage <= pass->last;
 }
 
+/* What has a name has the one that the text prints, so that a program that went through a text has the same in all that follows (the reports, too). */
+static void rename_all(Program *p) {
+    for (size_t i = 0; !p->loops && i < p->graph->funcs.n; i++) func_rename(p->graph->funcs.at[i]);
+    for (size_t i = 0; p->loops && i < p->loops->steps.n; i++) step_rename(p->loops->steps.at[i]);
+}
+
 static bool run_pass(Run *r, const Pass *pass) {
     Program *p = r->p;
     double start = seconds();
     bool ok = false;
+    r->ran[pass - table] = true;
     switch (pass->kind) {
     case ON_GRAPH:
         ok = pass->graph(r->c, p->graph);
@@ -203,6 +214,7 @@ static bool run_pass(Run *r, const Pass *pass) {
     r->total += ms;
     if (r->o->time_passes) fprintf(r->out, "%10.3f ms  %s\n", ms, pass->name);
     if (!ok) return false;
+    rename_all(p);
     show(r, pass);
     if (r->o->verify) verify(r, pass->name);
     const char *why = r->o->check ? r->o->check(r->o->check_arg, p, pass->name) : NULL;
@@ -229,13 +241,42 @@ static bool names_known(PassCtx *c, const char *option, const char *list) {
     return ok;
 }
 
+static void wrong_stage(Run *r, const char *option, const Pass *pass) {
+    const char *is = r->p->loops ? loops_stage_name(r->p->loops_stage) : stage_name(&table[0], (int)r->p->stage);
+    const char *from = stage_name(pass, pass->from), *last = stage_name(pass, pass->last);
+    diag_error(r->c->diag, (Loc){0}, 902,
+               "%s: the pass `%s` takes %s in the stage %s%s%s, and this program is %s in the stage %s", option, pass->name,
+               pass->kind == ON_LOOPS ? "loops" : "a graph", from, strcmp(from, last) ? " or " : "",
+               strcmp(from, last) ? last : "", r->p->loops ? "loops" : "a graph", is);
+}
+
+/* What is to be printed or to be the end, but never came. */
+static bool all_came(Run *r) {
+    bool ok = true;
+    for (int i = 0; i < N_PASSES; i++) {
+        bool ran = false, again = false;
+        for (int k = 0; k < N_PASSES; k++) ran |= r->ran[k] && strcmp(table[k].name, table[i].name) == 0;
+        for (int k = 0; k < i; k++) again |= strcmp(table[k].name, table[i].name) == 0;
+        if (ran || again) continue;
+        const char *option = listed(r->o->print_after, table[i].name)                  ? "--print-after"
+                             : r->o->passes && listed(r->o->stop_after, table[i].name) ? "--stop-after"
+                                                                                       : NULL;
+        if (!option) continue;
+        diag_error(r->c->diag, (Loc){0}, 902, "%s: the pass `%s` was not run%s", option, table[i].name,
+                   r->o->passes       ? ": it is not among --passes"
+                   : r->o->stop_after ? ": --stop-after ends before it"
+                                      : ": the program is behind it");
+        ok = false;
+    }
+    return ok;
+}
+
 static bool run_listed(Run *r) {
     for (const char *s = r->o->passes; *s;) {
         size_t n = strcspn(s, ",");
         const Pass *pass = pass_by_name(intern_n(s, n));
         if (!applies(r->p, pass)) {
-            diag_error(r->c->diag, (Loc){0}, 902, "the pass `%s` does not take a program at the stage this one is in",
-                       pass->name);
+            wrong_stage(r, "--passes", pass);
             return false;
         }
         if (!run_pass(r, pass)) return false;
@@ -262,9 +303,7 @@ static bool run_all(Run *r) {
         if (!run_pass(r, &table[i])) return false;
         came |= i == last;
     }
-    if (!came)
-        diag_error(r->c->diag, (Loc){0}, 902, "--stop-after: the pass `%s` does not take a program at the stage this one is in",
-                   r->o->stop_after);
+    if (!came) wrong_stage(r, "--stop-after", &table[last]);
     return came;
 }
 
@@ -273,10 +312,11 @@ bool pipeline_run(PassCtx *c, Program *p, const PipelineOptions *o) {
     if (!names_known(c, "--passes", o->passes) | !names_known(c, "--stop-after", o->stop_after) |
         !names_known(c, "--print-after", o->print_after))
         return false;
+    rename_all(p);
     if (o->verify) verify(&r, "reading the program");
-    if (o->print_changed) r.text = program_text(c->arena, p);
+    if (o->print_changed) r.text = program_text(c->arena, p, o->only);
     if (o->check) o->check(o->check_arg, p, NULL);
-    bool ok = o->passes ? run_listed(&r) : run_all(&r);
+    bool ok = (o->passes ? run_listed(&r) : run_all(&r)) && all_came(&r);
     if (o->time_passes) fprintf(r.out, "%10.3f ms  all passes\n", r.total);
     return ok && diag_errors(c->diag) == 0;
 }

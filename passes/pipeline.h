@@ -52,6 +52,7 @@ bool pass_fuse(PassCtx *c, Module *m);
 LoopsProgram *pass_lower(PassCtx *c, Module *m); /* NULL after an error */
 
 /* ---- passes over loops ---- */
+bool pass_halo(PassCtx *c, LoopsProgram *p);
 bool pass_tile(PassCtx *c, LoopsProgram *p);
 bool pass_vectorize(PassCtx *c, LoopsProgram *p);
 bool pass_parallelize(PassCtx *c, LoopsProgram *p);
@@ -64,6 +65,7 @@ typedef struct PipelineOptions {
     const char *passes; /* "a,b,c": these in this order; NULL: all that apply from the program's stage on, in the table's order */
     const char *stop_after;  /* NULL: to the end */
     const char *print_after; /* "a,b": print the text after each of these */
+    const char *only;        /* of what is printed: this function alone; NULL: all */
     bool print_after_all;
     bool print_changed; /* print what each pass changed, as a unified diff of texts */
     bool time_passes;   /* a table of milliseconds at the end */

@@ -1,60 +1,16 @@
 /*
  * plan_report.c - what `nnc --plan` prints: for each step the operations, the bytes by kind, the peak of the arena and what is
- * alive at it, and a timeline by source line.
+ * alive at it, and a timeline by kernel and source line.
  *
- * Operations are counted on the graph (a product's multiply-add is two, a function one), at the largest batch; bytes of
- * temporaries are those of the plan. A buffer is a gradient if the place that made it says "gradient of ..."; other temporaries
- * are activations.
+ * Operations are counted on the loops (ir/loops_cost.c: a product's multiply-add is two, a function one), at the largest batch, so a printed
+ * stage read again has the same; bytes of temporaries are those of the plan. A buffer is a gradient if the place that made it says
+ * "gradient of ..."; other temporaries are activations.
  */
 #include "passes/plan.h"
 #include "passes/report.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- operations ---- */
-
-/* Elements that one output of a product or window sums over. */
-static int64_t reduced(const Op *op, int64_t B) {
-    int64_t n = 1;
-    if (op->code == OP_contract || op->code == OP_conv) {
-        const char *spec = op_str(op, A_spec), *b = strchr(spec, ',') + 1, *arrow = strstr(spec, "->");
-        for (const char *c = b; c < arrow; c++) {
-            bool window = op->code == OP_conv && strchr(op_str(op, A_window), *c);
-            if (window || !strchr(arrow, *c)) n *= dim_size(op->in[1]->type->dim[c - b], B);
-        }
-        return n;
-    }
-    const int64_t *size;
-    int64_t k = op_ints(op, A_size, &size);
-    for (int64_t i = 0; i < k; i++) n *= size[i];
-    return n;
-}
-
-static double block_operations(const Block *b, int64_t B) {
-    double sum = 0;
-    for (const Op *op = b->first; op; op = op->next) {
-        double inner = 0;
-        for (int i = 0; i < op->n_blocks; i++) inner += block_operations(op->blocks[i], B);
-        if (op->code == OP_scan) {
-            int64_t trip = op_int(op, A_trip);
-            sum += inner * (double)(trip < 0 ? B : trip);
-        } else if (op->n_blocks) {
-            sum += inner;
-        } else if (op->code == OP_contract || op->code == OP_conv) {
-            sum += 2.0 * (double)type_count(op->out[0]->type, B) * (double)reduced(op, B);
-        } else if (op->code == OP_window_max || op->code == OP_window_sum || op->code == OP_window_put ||
-                   op->code == OP_window_pick) {
-            sum += (double)type_count(op->out[0]->type, B) * (double)reduced(op, B);
-        } else if (op_info[op->code].elementwise && op->code != OP_constant) {
-            sum += (double)type_count(op->out[0]->type, B);
-        } else if (op->code == OP_sum || op->code == OP_prod || op->code == OP_reduce_max || op->code == OP_reduce_min ||
-                   op->code == OP_argmax || op->code == OP_argmin) {
-            sum += (double)type_count(op->in[0]->type, B);
-        }
-    }
-    return sum;
-}
 
 /* ---- bytes ---- */
 
@@ -95,16 +51,35 @@ static int64_t *alive_bytes(Arena *a, const Step *s, const Lives *lives) {
 }
 
 /* The kernels and loops by the number that lives count by: a loop has that of its begin and that of its end. */
-static void number_nodes(StepNode *const *nodes, size_t n, const StepNode **by_number, int *count) {
+typedef struct Rows {
+    const Step *step;
+    const LoopsCost *cost; /* of the kernel that comes next */
+    const StepNode **node;
+    double *operations; /* of all its turns */
+    int n;
+} Rows;
+
+/* How often the loop of the step goes round; where that is known when it runs only: once. */
+static int64_t turns_of(const Step *s, const StepNode *loop) {
+    if (loop->kind != STEP_LOOP || !loop->trip) return 1;
+    int64_t turns = loop->trip->constant;
+    if (s->batch) turns += affine_factor(loop->trip, s->batch) * s->batch_bound;
+    return turns;
+}
+
+static void number_nodes(Rows *r, StepNode *const *nodes, size_t n, double times) {
     for (size_t i = 0; i < n; i++) {
         StepNode *k = nodes[i];
         if (k->kind == STEP_BARRIER) continue;
-        by_number[(*count)++] = k;
+        if (k->kind == STEP_KERNEL) r->operations[r->n] = times * r->cost++->operations;
+        r->node[r->n++] = k;
         if (k->kind == STEP_KERNEL) continue;
-        number_nodes(k->nodes.at, k->nodes.n, by_number, count);
-        by_number[(*count)++] = k;
+        number_nodes(r, k->nodes.at, k->nodes.n, times * (double)turns_of(r->step, k));
+        r->node[r->n++] = k;
     }
 }
+
+static const char *operations_text(Arena *a, double n) { return report_number(a, n < 9e18 ? (int64_t)n : INT64_MAX); }
 
 static const char *place_text(Arena *a, Loc at) {
     if (!at.file) return "";
@@ -117,12 +92,13 @@ static int by_bytes(const void *x, const void *y) {
     return (*a)->id - (*b)->id;
 }
 
-static void report_peak(const Step *s, const Lives *lives, const int64_t *bytes, const StepNode **nodes, Text *out, Arena *a) {
+static void report_peak(const Rows *r, const Lives *lives, const int64_t *bytes, Text *out, Arena *a) {
     enum { SHOWN = 8 };
     int peak = 0;
     for (int t = 1; t < lives->end; t++)
         if (bytes[t] > bytes[peak]) peak = t;
-    const StepNode *k = nodes[peak];
+    const Step *s = r->step;
+    const StepNode *k = r->node[peak];
     text_printf(a, out, "  peak              %s bytes alive%s%s%s\n", report_number(a, bytes[peak]), k && k->name ? " in @" : "",
                 k && k->name ? k->name : "", k && k->loc.file ? arena_printf(a, " (%s)", place_text(a, k->loc)) : "");
     Vec(Buffer *) alive = {0};
@@ -138,25 +114,29 @@ static void report_peak(const Step *s, const Lives *lives, const int64_t *bytes,
     if (alive.n > SHOWN) text_printf(a, out, "    and %zu more\n", alive.n - SHOWN);
 }
 
-/* One row a kernel: what is alive, and the line. */
-static void report_timeline(const Lives *lives, const int64_t *bytes, const StepNode **nodes, Text *out, Arena *a) {
-    text_add(a, out, "  timeline\n");
+/* One row a kernel: bytes alive, operations, and the line. */
+static void report_timeline(const Rows *r, const Lives *lives, const int64_t *bytes, Text *out, Arena *a) {
+    text_add(a, out, "  timeline      bytes alive       operations\n");
     for (int t = 0; t < lives->end; t++) {
-        const StepNode *k = nodes[t];
+        const StepNode *k = r->node[t];
         if (!k || k->kind != STEP_KERNEL) continue;
-        text_printf(a, out, "    %14s  @%s  %s\n", report_number(a, bytes[t]), k->name, place_text(a, k->loc));
+        text_printf(a, out, "           %14s   %14s  @%s  %s\n", report_number(a, bytes[t]), operations_text(a, r->operations[t]),
+                    k->name, place_text(a, k->loc));
     }
 }
 
 static void report_step(const Step *s, Text *out, Arena *a) {
     int64_t bytes[N_KINDS] = {0}, B = s->batch_bound ? s->batch_bound : 1;
     Lives lives = plan_lives(a, s);
+    Rows rows = {.step = s, .cost = step_costs(a, s, B).at};
+    double operations = 0;
+    rows.node = arena_make_n(a, const StepNode *, (size_t)lives.end + 2);
+    rows.operations = arena_make_n(a, double, (size_t)lives.end + 2);
+    number_nodes(&rows, s->nodes.at, s->nodes.n, 1);
+    for (int i = 0; i < rows.n; i++) operations += rows.operations[i];
     text_printf(a, out, "step @%s%s%s\n", s->func->name, s->func->loc.file ? "  " : "", place_text(a, s->func->loc));
     if (s->batch) text_printf(a, out, "  batch             %s\n", report_number(a, B));
-    if (s->func->body->first) {
-        double n = block_operations(s->func->body, B);
-        text_printf(a, out, "  operations        %s\n", report_number(a, n < 9e18 ? (int64_t)n : INT64_MAX));
-    }
+    text_printf(a, out, "  operations        %s\n", operations_text(a, operations));
     for (size_t i = 0; i < s->buffers.n; i++) {
         const Buffer *b = s->buffers.at[i];
         if (b->same || b->place == PLACE_DATA) continue;
@@ -172,14 +152,9 @@ static void report_step(const Step *s, Text *out, Arena *a) {
                 each && s->threads > 1 ? arena_printf(a, ", with places for %" PRId64 " threads (the largest: %s bytes each)",
                                                       s->threads, report_number(a, each))
                                        : "");
-    if (s->arena) {
-        int n = 0;
-        const StepNode **nodes = arena_make_n(a, const StepNode *, (size_t)lives.end + 2);
-        number_nodes(s->nodes.at, s->nodes.n, nodes, &n);
-        const int64_t *alive = alive_bytes(a, s, &lives);
-        report_peak(s, &lives, alive, nodes, out, a);
-        report_timeline(&lives, alive, nodes, out, a);
-    }
+    const int64_t *alive = alive_bytes(a, s, &lives);
+    if (s->arena) report_peak(&rows, &lives, alive, out, a);
+    report_timeline(&rows, &lives, alive, out, a);
     text_add(a, out, "\n");
 }
 

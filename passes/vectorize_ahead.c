@@ -80,7 +80,8 @@ void vectorize_ahead(PassCtx *c, const Step *step, Body *body) {
         if (rows->kind != STMT_FOR || rows->step != 1 || rows->mark != MARK_SERIAL) continue;
         vectorize_ahead(c, step, &rows->body);
         for (Stmt *dear = rows->body.first; dear; dear = dear->next) {
-            if (!is_dear(dear) || !dear->prev) continue; /* the only loop of a row waits for nothing */
+            if (!is_dear(dear) || !dear->prev) continue;        /* the only loop of a row waits for nothing */
+            if (dear->body.first->kind == STMT_PREFETCH) break; /* done before: the text was read again */
             Ahead h = {.arena = c->arena, .step = step, .rows = rows, .dear = dear, .l2 = c->machine->l2};
             for (const Stmt *b = dear->body.first; b; b = b->next) hint_loads(&h, b->value);
             for (const Stmt *s = dear->next; s; s = s->next) hint_stores(&h, s);

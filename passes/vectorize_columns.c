@@ -118,7 +118,8 @@ static void make(Arena *a, Step *step, Body *around, const Columns *c, int lanes
 void vectorize_columns(PassCtx *c, Step *step, Body *body) {
     for (Stmt *s = body->first, *next; s; s = next) {
         next = s->next;
-        if (s->kind != STMT_FOR) continue;
+        if (s->kind != STMT_FOR || s->mark == MARK_VECTOR)
+            continue; /* a vector's body is lanes already: the pass may see its own work again, as text */
         Columns columns;
         LaneScan scan = {.arena = c->arena};
         if (!read_columns(s, &columns) || lanes_score(&scan, s) <= 0) {

@@ -292,7 +292,8 @@ static void make(const Rows *r, Body *around) {
 void vectorize_rows(PassCtx *c, Step *step, Body *body) {
     for (Stmt *s = body->first, *next; s; s = next) {
         next = s->next;
-        if (s->kind != STMT_FOR) continue;
+        if (s->kind != STMT_FOR || s->mark == MARK_VECTOR)
+            continue; /* a vector's body is lanes already: the pass may see its own work again, as text */
         Rows r = {.arena = c->arena, .step = step, .loop = s};
         bool fits = possible(&r);
         r.lanes = machine_lanes(c->machine, r.scan.widest < 4 ? 4 : r.scan.widest);

@@ -5,7 +5,7 @@
  * straight stretch of a command. The runtime walks the trees, reads data, and calls steps.
  *
  * A step computes: it reads slots from the frame (and batch fields through pointers), writes slots to the frame, and uses an arena of scratch. It allocates
- * nothing and keeps nothing. All threads of a parallel region call the same step with the same nn_call but for `thread`; it meets the
+ * nothing and keeps nothing. All threads that the step takes call the same step with the same nn_call but for `thread`; it meets the
  * others at nn_barrier where data cross threads, so all of them must call it.
  */
 #ifndef NN_ABI_H
@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-enum { NN_ABI = 2, NN_ALIGN = 64 };
+enum { NN_ABI = 3, NN_ALIGN = 64 };
 
 enum nn_elem { NN_F32, NN_F64, NN_I32, NN_I64, NN_U8, NN_BOOL }; /* in the order of the compiler's Elem */
 enum nn_slot_kind {
@@ -44,6 +44,12 @@ struct nn_func;
 
 struct nn_barrier;
 
+/* Whoever wants to know how far a step is: compiled code calls lap behind each kernel (k: its index) and each barrier (k: the number of kernels), the runtime in front of
+ * the first (k: -1). --profile and --guard have what they need behind it. */
+struct nn_watch {
+    void (*lap)(struct nn_watch *watch, int64_t k);
+};
+
 struct nn_call {
     char *frame;               /* slots at their offsets; 64-byte aligned */
     char *arena;               /* nn_func.arena bytes of scratch; 64-byte aligned */
@@ -53,21 +59,16 @@ struct nn_call {
     struct nn_barrier *barrier;
     struct nn_fault *fault;
     const struct nn_func *func;
-    uint64_t *profile; /* --profile, thread 0 alone: NN_PROFILE_WORDS(func->n_kernels) words; else NULL */
+    struct nn_watch *watch; /* of thread 0 alone; NULL: nobody watches */
 };
 
 typedef void nn_step(struct nn_call *);
 
-/* Waits until all call->threads threads are here: spins, then yields. Called by compiled code. */
+/* Waits until all call->threads threads are here: awake at first, then asleep. Called by compiled code. */
 void nn_barrier_wait(struct nn_call *call);
 /* Hands out the turns 0..total-1 of a shared loop, each to one thread: the calling one is to make turns from what is returned up to *end, and then to ask again; -1:
  * no turns are left. first: not 0 where a thread begins with a loop. All threads come to the same loops in the same order, none of them inside another. */
 int64_t nn_turns(struct nn_call *call, int64_t total, int64_t first, int64_t *end);
-
-/* Word 0 of a profile is the time of the last lap in nanoseconds; then two a kernel of the step, and two for its barriers: nanoseconds, and how often. Compiled code calls
- * nn_profile_lap behind each kernel (k: its index) and each barrier (k: the number of kernels) where nn_call.profile is not NULL. */
-#define NN_PROFILE_WORDS(kernels) (2 * ((kernels) + 1) + 1)
-void nn_profile_lap(uint64_t *profile, int64_t k);
 
 #define STRUCT(name) struct name {
 #define END(name)                                                                                                                \

@@ -26,6 +26,11 @@ struct nn_batches *nn_batches_begin(struct nn_env *env, const struct nn_part *pa
 /* Puts the fields of the next turn (they are asked for in order) into fields[], by the places of their slots. The pointers are
  * good until the next call. *batch: samples of the first set. */
 bool nn_batches_next(struct nn_batches *b, const struct nn_slot *slots, const void **fields, int64_t *batch);
+/* The same loop begins again, of parts as large, and all turns of the last time were asked for: what was made for them is used
+ * again. false: it cannot be, nothing has changed. */
+bool nn_batches_again(struct nn_batches *b, const struct nn_part *parts, int64_t first, int64_t turns);
+/* They are worth keeping until their loop begins again: a thread and a ring stand behind them. */
+bool nn_batches_stay(const struct nn_batches *b);
 void nn_batches_end(struct nn_batches *b);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * call.c - one call of a compiled function: the slots that the runtime keeps for it, the threads, and what can go wrong in it.
  */
+#include "guard.h"
 #include "profile.h"
 #include "run.h"
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 /* Slots that the runtime itself keeps: written before every call, for they differ from loop to loop. */
@@ -30,8 +30,7 @@ int64_t nn_run_batch(const struct nn_run *r) {
     return r->input_batch;
 }
 
-/* " (epoch 3, turn 12)" of the loops around, for messages. */
-static void text_position(struct nn_run *r, struct nn_text *t) {
+void nn_text_position(struct nn_run *r, struct nn_text *t) {
     const char *before = " (";
     nn_text_printf(r->env, t, " at step %" PRId64, r->steps);
     for (int64_t loop = r->loop; loop >= 0; loop = r->items[loop].loop) {
@@ -45,7 +44,7 @@ static void text_position(struct nn_run *r, struct nn_text *t) {
 
 static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
     struct nn_text where = {0};
-    text_position(r, &where);
+    nn_text_position(r, &where);
     const char *source = r->program->source;
     if (fault->kind == NN_INDEX) {
         nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": index %" PRId64 " is out of range: the axis has %" PRId64 " elements%s",
@@ -55,40 +54,6 @@ static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
     }
     nn_text_free(r->env, &where);
     return false;
-}
-
-static const char *const kind_names[] = {"parameter", "state", "optimizer state", "value", "option", "counter",
-                                         "step",      "key",   "place",           "field", "input"};
-
-/* --guard: the first NaN or infinity in what the function wrote. */
-static bool guard(struct nn_run *r, const struct nn_func *f) {
-    for (int64_t i = 0; i < f->n_writes; i++) {
-        const struct nn_slot *s = &r->program->slots[f->writes[i]];
-        if (s->elem != NN_F32 && s->elem != NN_F64) continue;
-        int64_t n = s->bytes / nn_elem_size(s->elem), bad = 0;
-        if (s->batch_axis >= 0 && s->batch_bound > 0)
-            n = n / s->batch_bound * nn_run_batch(r); /* beyond: left from a larger batch */
-        const char *at = nn_run_value(r, f->writes[i]);
-        if (!at) return false;
-        double least = INFINITY, most = -INFINITY;
-        for (int64_t k = 0; k < n; k++) {
-            double v = nn_value_at(at, s->elem, k);
-            bad += !isfinite(v);
-            if (isfinite(v) && v < least) least = v;
-            if (isfinite(v) && v > most) most = v;
-        }
-        if (bad == 0) continue;
-        struct nn_text where = {0};
-        text_position(r, &where);
-        nn_fail(r->env, NN_RUNTIME,
-                "%s:%" PRId64 ": the %s `%s` has %" PRId64 " elements of %" PRId64
-                " that are NaN or infinite (the others lie between %g and %g)%s; written by `%s`",
-                r->program->source, s->line > 0 ? s->line : f->line, kind_names[s->kind], s->name, bad, n, least, most,
-                nn_text_str(&where), f->name);
-        nn_text_free(r->env, &where);
-        return false;
-    }
-    return true;
 }
 
 bool nn_run_call(struct nn_run *r, int64_t index) {
@@ -103,13 +68,14 @@ bool nn_run_call(struct nn_run *r, int64_t index) {
                            .func = f};
     if (r->settings->profile && !nn_profile_call(r, index, &call)) return false;
     put_places(r, f);
+    if (r->settings->guard && !nn_guard_begin(r)) return false;
     struct nn_pace *pace = threads > 1 ? &r->paces[index] : NULL;
     double start = pace || r->settings->profile ? nn_now(r->env) : 0;
-    nn_threads_step(&call, pace ? nn_pace_threads(pace, threads) : threads);
+    nn_threads_step(r->team, &call, pace ? nn_pace_threads(pace, threads) : threads);
     double seconds = pace || r->settings->profile ? nn_now(r->env) - start : 0;
     if (pace) nn_pace_note(pace, seconds);
     r->func_seconds[index] += seconds;
     r->func_calls[index]++;
     if (fault.kind != NN_NO_FAULT) return faulted(r, &fault);
-    return !r->settings->guard || guard(r, f);
+    return !r->settings->guard || nn_guard(r, &call);
 }

@@ -22,13 +22,23 @@ static uint64_t now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-void nn_profile_start(uint64_t *profile) { profile[0] = now(); }
+/* Of one function: nanoseconds and how often, of each kernel and, behind the last, of its barriers. */
+struct nn_profile {
+    struct nn_watch watch;
+    uint64_t last; /* lap, in nanoseconds */
+    struct nn_laps {
+        uint64_t ns, calls;
+    } at[];
+};
 
-void nn_profile_lap(uint64_t *profile, int64_t k) {
+static void lap(struct nn_watch *watch, int64_t k) {
+    struct nn_profile *p = (struct nn_profile *)watch;
     uint64_t t = now();
-    profile[1 + 2 * k] += t - profile[0];
-    profile[2 + 2 * k]++;
-    profile[0] = t;
+    if (k >= 0) {
+        p->at[k].ns += t - p->last;
+        p->at[k].calls++;
+    }
+    p->last = t;
 }
 
 bool nn_profile_make(struct nn_run *r) {
@@ -48,9 +58,12 @@ bool nn_profile_call(struct nn_run *r, int64_t index, struct nn_call *call) {
     int64_t n = r->program->funcs[index].n_kernels;
     r->func_batch[index] += call->batch;
     if (n == 0) return true;
-    if (!r->profiles[index]) r->profiles[index] = nn_alloc_n(r->env, NN_PROFILE_WORDS(n), sizeof(uint64_t));
-    call->profile = r->profiles[index];
-    return call->profile != NULL;
+    struct nn_profile **p = &r->profiles[index];
+    if (!*p) *p = nn_alloc(r->env, sizeof **p + (size_t)(n + 1) * sizeof *(*p)->at);
+    if (!*p) return false;
+    (*p)->watch.lap = lap;
+    call->watch = &(*p)->watch;
+    return true;
 }
 
 /* ---- the table ---- */
@@ -85,13 +98,13 @@ static void rates(struct nn_run *r, const struct nn_kernel *k, const struct row 
 /* The kernels of function f, which took `seconds` in all. */
 static bool kernels(struct nn_run *r, int64_t f, double seconds, double all) {
     const struct nn_func *func = &r->program->funcs[f];
-    const uint64_t *profile = r->profiles[f];
+    const struct nn_profile *profile = r->profiles[f];
     double batch = (double)r->func_batch[f] / (double)r->func_calls[f];
     struct row *rows = nn_alloc_n(r->env, func->n_kernels + 1, sizeof *rows);
     if (!rows) return false;
     uint64_t inside = 0;
     for (int64_t k = 0; k <= func->n_kernels; k++) {
-        rows[k] = (struct row){profile[1 + 2 * k], profile[2 + 2 * k], k};
+        rows[k] = (struct row){profile->at[k].ns, profile->at[k].calls, k};
         inside += rows[k].ns;
     }
     qsort(rows, (size_t)func->n_kernels + 1, sizeof *rows, longer);

@@ -1,5 +1,5 @@
 /*
- * profile.h - --profile: where the time of a run went, by function and by kernel. What compiled code does for it: abi.h, nn_profile_lap.
+ * profile.h - --profile: where the time of a run went, by function and by kernel. What compiled code does for it: abi.h, nn_watch.
  */
 #ifndef NN_PROFILE_H
 #define NN_PROFILE_H
@@ -11,8 +11,6 @@ bool nn_profile_make(struct nn_run *r);
 void nn_profile_free(struct nn_run *r);
 /* Before a call of function `index`: gives the call its profile. */
 bool nn_profile_call(struct nn_run *r, int64_t index, struct nn_call *call);
-/* The step begins now (thread 0). */
-void nn_profile_start(uint64_t *profile);
 /* The table, on standard error. */
 void nn_report_profile(struct nn_run *r);
 

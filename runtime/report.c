@@ -105,22 +105,34 @@ void nn_report_turn(struct nn_run *r, int64_t index) {
 
 /* ---- log ---- */
 
-bool nn_log_open(struct nn_run *r, int64_t keep_bytes, bool resumed) {
-    const char *path = r->settings->log;
-    if (!path) return true;
-    r->log = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (resumed ? 0 : O_TRUNC), 0666);
-    if (r->log < 0) return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: cannot be written: %s", path, strerror(errno));
-    if (!resumed) return true;
+/* Goes on behind the first keep_bytes of the log, which are of this run; what stands behind them is of turns that are made again. */
+static bool log_goes_on(struct nn_run *r, const char *path, int64_t keep_bytes) {
     off_t end = lseek(r->log, 0, SEEK_END);
     if (end >= 0 && end < keep_bytes) {
-        return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: it has %lld bytes, but had %" PRId64 " when the checkpoint was written",
+        return nn_fail(r->env, NN_BAD_INPUT,
+                       "--log=%s: it has %lld bytes, but had %" PRId64 " when the checkpoint was written: is it another one?",
                        path, (long long)end, keep_bytes);
     }
-    if (end >= 0 && (ftruncate(r->log, keep_bytes) != 0 || lseek(r->log, keep_bytes, SEEK_SET) < 0)) {
+    if (end >= 0 && (ftruncate(r->log, keep_bytes) != 0 || lseek(r->log, keep_bytes, SEEK_SET) < 0))
         return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: cannot be cut: %s", path, strerror(errno));
-    }
-    r->logged = keep_bytes;
     return true;
+}
+
+bool nn_log_open(struct nn_run *r, int64_t keep_bytes, bool resumed) {
+    const char *path = r->settings->log;
+    r->logged =
+        resumed ? keep_bytes : 0; /* also of a run without --log: the checkpoint after it still knows what is in the file */
+    if (!path) return true;
+    bool special = nn_is_special(path);
+    int how = special ? O_APPEND : !resumed ? O_CREAT | O_TRUNC : keep_bytes == 0 ? O_CREAT : 0;
+    r->log = open(path, O_WRONLY | O_CLOEXEC | how, 0666);
+    if (r->log < 0 && resumed && errno == ENOENT) {
+        return nn_fail(r->env, NN_BAD_INPUT,
+                       "--log=%s: there is no such file, but %" PRId64 " bytes had been written when the checkpoint was", path,
+                       keep_bytes);
+    }
+    if (r->log < 0) return nn_fail(r->env, NN_BAD_INPUT, "--log=%s: cannot be written: %s", path, strerror(errno));
+    return special || !resumed || log_goes_on(r, path, keep_bytes);
 }
 
 static bool log_loop(struct nn_run *r, int64_t index) {

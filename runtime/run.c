@@ -233,16 +233,39 @@ static bool init_slots(struct nn_run *r) {
 
 /* ---- loops ---- */
 
+/* The batches of a loop that ended stay for its next time, those of one loop at most: others that gather take their place. */
+static void keep_batches(struct nn_run *r, struct nn_item *item) {
+    nn_batches_end(r->spare);
+    r->spare = item->batches;
+    r->spare_of = item;
+    item->batches = NULL;
+}
+
+static void make_batches(struct nn_run *r, struct nn_item *item, const struct nn_part *parts) {
+    if (r->spare_of == item && nn_batches_again(r->spare, parts, item->turn, item->turns)) {
+        item->batches = r->spare;
+    } else {
+        item->batches = nn_batches_begin(r->env, parts, item->node->n_sets, item->turn, item->turns);
+        if (!item->batches || !nn_batches_stay(item->batches)) return;
+        nn_batches_end(r->spare);
+    }
+    r->spare = NULL;
+    r->spare_of = NULL;
+}
+
+/* The loop begins, or goes on from a checkpoint. */
+static bool begin_batches(struct nn_run *r, struct nn_item *item) {
+    struct nn_part *parts = nn_alloc_n(r->env, item->node->n_sets, sizeof *parts);
+    bool good = parts != NULL;
+    for (int64_t u = 0; good && u < item->node->n_sets; u++) good = find_part(r, item, u, NN_RUNTIME, &parts[u]);
+    if (good) make_batches(r, item, parts);
+    nn_free(r->env, parts);
+    return item->batches != NULL;
+}
+
 /* Makes the next batch the one that steps see; waits for the reader if it is not there yet. */
 static bool next_batch(struct nn_run *r, struct nn_item *item) {
-    if (!item->batches) { /* the loop begins, or goes on from a checkpoint */
-        struct nn_part *parts = nn_alloc_n(r->env, item->node->n_sets, sizeof *parts);
-        bool good = parts != NULL;
-        for (int64_t u = 0; good && u < item->node->n_sets; u++) good = find_part(r, item, u, NN_RUNTIME, &parts[u]);
-        if (good) item->batches = nn_batches_begin(r->env, parts, item->node->n_sets, item->turn, item->turns);
-        nn_free(r->env, parts);
-        if (!item->batches) return false;
-    }
+    if (!item->batches && !begin_batches(r, item)) return false;
     return nn_batches_next(item->batches, r->program->slots, r->fields, &item->batch);
 }
 
@@ -287,9 +310,13 @@ static bool count_turns(struct nn_run *r, struct nn_item *item) {
 static bool end_loop(struct nn_run *r, int64_t index) {
     struct nn_item *loop = &r->items[index];
     double start = r->settings->profile ? nn_now(r->env) : 0;
-    nn_batches_end(loop->batches);
+    if (loop->batches && nn_batches_stay(loop->batches)) {
+        keep_batches(r, loop);
+    } else {
+        nn_batches_end(loop->batches);
+        loop->batches = NULL;
+    }
     if (r->settings->profile) r->data_seconds += nn_now(r->env) - start;
-    loop->batches = NULL;
     for (int64_t i = index + 1; i < loop->end; i = r->items[i].end) {
         if (r->items[i].node->kind == NN_TRACK) nn_do_averages(r, &r->items[i]);
     }
@@ -447,6 +474,7 @@ static void release(struct nn_run *r) {
         nn_free(env, r->items[i].sums);
         nn_free_aligned(env, r->items[i].kept);
     }
+    nn_batches_end(r->spare);
     nn_free(env, r->items);
     for (int64_t i = 0; r->sets && i < r->program->n_data; i++) nn_set_free(env, &r->sets[i]);
     nn_free(env, r->sets);
@@ -464,7 +492,36 @@ static void release(struct nn_run *r) {
     nn_free(env, r->func_seconds);
     nn_free(env, r->func_calls);
     nn_profile_free(r);
+    nn_free(env, r->guarded);
     if (r->log >= 0) close(r->log);
+}
+
+/* As many threads as are asked for and some step of the program is worth. */
+static int64_t threads_of(const struct nn_settings *settings) {
+    int64_t asked = settings->threads > 0 ? settings->threads : nn_threads_default(), most = 1;
+    for (int64_t i = 0; i < settings->program->n_funcs; i++) {
+        int64_t worth = settings->program->funcs[i].threads;
+        if (worth <= 0) return asked;
+        if (worth > most) most = worth;
+    }
+    return asked < most ? asked : most;
+}
+
+/* What a command does, and whether all went well. */
+struct doing {
+    struct nn_run *r;
+    bool resumed, good;
+};
+
+static void do_command(struct nn_team *team, void *doing) {
+    struct doing *d = doing;
+    struct nn_run *r = d->r;
+    int64_t log_bytes = 0;
+    r->team = team;
+    bool good = prepare(r, &log_bytes) && check_out(r) && nn_check_places(r) && nn_log_open(r, log_bytes, d->resumed);
+    if (good && r->settings->save_init && !d->resumed) good = nn_save_weights(r, r->settings->save_init);
+    d->good = good && walk(r) && finish(r);
+    r->team = NULL;
 }
 
 bool nn_run_command(struct nn_env *env, const struct nn_settings *settings) {
@@ -475,8 +532,7 @@ bool nn_run_command(struct nn_env *env, const struct nn_settings *settings) {
                        .loop = -1,
                        .log = -1,
                        .input_batch = 1,
-                       .threads = settings->threads > 0 ? settings->threads : nn_threads_default()};
-    int64_t log_bytes = 0;
+                       .threads = threads_of(settings)};
     if (settings->checkpoint && nn_is_folder(settings->checkpoint)) {
         return nn_fail(env, NN_BAD_INPUT, "--checkpoint=%s: this is a folder, not a file", settings->checkpoint);
     }
@@ -488,10 +544,9 @@ bool nn_run_command(struct nn_env *env, const struct nn_settings *settings) {
         r.settings = &fresh;
     }
     r.saved_at = nn_now(env);
-    bool good = prepare(&r, &log_bytes) && check_out(&r) && nn_check_places(&r) && nn_log_open(&r, log_bytes, resumed);
-    if (good && settings->save_init && !resumed) good = nn_save_weights(&r, settings->save_init);
-    good = good && walk(&r) && finish(&r);
-    if (!good) nn_report_clear(&r);
+    struct doing doing = {&r, resumed, false};
+    nn_team_run(r.threads, do_command, &doing);
+    if (!doing.good) nn_report_clear(&r);
     release(&r);
-    return good;
+    return doing.good;
 }

@@ -66,8 +66,11 @@ struct nn_run {
     char *tight; /* see nn_run_value */
     int64_t tight_bytes;
     int64_t computed; /* turns of loops whose own body computes: what --every=N counts */
-    int64_t threads;
+    int64_t threads;  /* as many as are asked for and some step is worth */
+    struct nn_team *team;
 
+    struct nn_batches *spare; /* of the loop spare_of, which ended and may begin again; NULL: none */
+    struct nn_item *spare_of;
     struct nn_data_reader reader;
     struct nn_set *sets;      /* one a data set of the program */
     struct nn_column *inputs; /* one an input of the command */
@@ -84,9 +87,10 @@ struct nn_run {
     struct nn_pace *paces; /* by function */
     double *func_seconds;  /* --profile: by function */
     int64_t *func_calls;
-    uint64_t **profiles; /* --profile: by function, of its kernels (abi.h); NULL where it was not called */
-    int64_t *func_batch; /* ... and the sum of the batches of its calls */
-    double data_seconds; /* --profile: in which the run waited for batches, or made them itself */
+    struct nn_profile **profiles; /* --profile: by function, of its kernels (profile.c); NULL where it was not called */
+    int64_t *func_batch;          /* ... and the sum of the batches of its calls */
+    char *guarded;                /* --guard: the frame as it was before the call */
+    double data_seconds;          /* --profile: in which the run waited for batches, or made them itself */
     int64_t data_calls;
 };
 
@@ -98,6 +102,9 @@ bool nn_run_command(struct nn_env *env, const struct nn_settings *settings);
 /* Calls a function of the program on the frame and the batch at hand. An index out of range, a division by zero and, under --guard, a NaN are errors
  * that say where the run is. */
 bool nn_run_call(struct nn_run *r, int64_t func);
+
+/* " at step 7 (turn 12 of the loop in line 33, epoch 3 of ...)", for messages. */
+void nn_text_position(struct nn_run *r, struct nn_text *t);
 
 /* ---- parts of run.c that checkpoints use ---- */
 
@@ -121,6 +128,7 @@ void nn_report_turn(struct nn_run *r, int64_t item);
 bool nn_report_loop(struct nn_run *r, int64_t item);
 /* Removes the moving line, so that something else may be printed. */
 void nn_report_clear(struct nn_run *r);
+/* --log: begun anew, or, of a run that goes on, cut to the keep_bytes that it had when the checkpoint was written. */
 bool nn_log_open(struct nn_run *r, int64_t keep_bytes, bool resumed);
 
 /* ---- statements.c: print, save, load, write, keep, stop, track ---- */

@@ -5,6 +5,8 @@
 #include "shuffle.h"
 #include "random.h"
 
+enum { AHEAD = 32 };
+
 static struct nn_draws stream_begin(uint64_t key) { return (struct nn_draws){.key = {(uint32_t)key, (uint32_t)(key >> 32)}}; }
 
 static uint32_t stream_next(struct nn_draws *s) {
@@ -29,11 +31,20 @@ static uint32_t stream_below(struct nn_draws *s, uint32_t n) {
 
 struct nn_shuffler nn_shuffle_begin(uint32_t n, uint64_t key) { return (struct nn_shuffler){stream_begin(key), n}; }
 
+/* Draws some swaps ahead of making them, so that the elements, which lie anywhere, are on their way. */
 void nn_shuffle_on(struct nn_shuffler *s, uint32_t *order, uint32_t down_to) {
-    for (; s->left > down_to && s->left > 1; s->left--) {
-        uint32_t i = s->left - 1, j = stream_below(&s->stream, s->left), t = order[i];
-        order[i] = order[j];
-        order[j] = t;
+    uint32_t stop = down_to > 1 ? down_to : 1, with[AHEAD];
+    while (s->left > stop) {
+        uint32_t n = s->left - stop < AHEAD ? s->left - stop : AHEAD;
+        for (uint32_t k = 0; k < n; k++) {
+            with[k] = stream_below(&s->stream, s->left - k);
+            __builtin_prefetch(&order[with[k]], 1);
+        }
+        for (uint32_t k = 0; k < n; k++) {
+            uint32_t i = --s->left, t = order[i];
+            order[i] = order[with[k]];
+            order[with[k]] = t;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 /*
  * start.c - nn_main: signals, messages, exit status.
  */
+#include "cpu.h"
 #include "run.h"
 #include "runtime.h"
 #include "settings.h"
@@ -41,7 +42,7 @@ int nn_main_with(const struct nn_system *sys, const struct nn_program *program, 
         return NN_INTERNAL;
     }
     bool good = nn_settings_read(&env, program, argc, argv, &settings, &ask);
-    if (good && ask == NN_ASK_COMMAND) good = nn_run_command(&env, &settings);
+    if (good && ask == NN_ASK_COMMAND) good = nn_cpu_check(&env, program) && nn_run_command(&env, &settings);
     if (!good) nn_fail(&env, NN_INTERNAL, "something failed and did not say why"); /* no more than what was said first */
     nn_settings_free(&env, &settings);
     if (env.error.status == 0) return ask == NN_ASK_NOTHING ? NN_BAD_INPUT : NN_OK;

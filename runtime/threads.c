@@ -2,13 +2,11 @@
  * threads.c - see threads.h.
  */
 #include "threads.h"
-#include "profile.h"
 #include <omp.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 
-enum { SPINS = 1000 }; /* some 10 to 50 us: longer than the threads of a step differ; a core that others want is then given up */
+enum { SPINS = 1000, JOB_BITS = 16 }; /* spins: some 10 to 50 us */
 
 int64_t nn_threads_default(void) {
     int n = omp_get_max_threads();
@@ -23,20 +21,51 @@ static inline void rest(void) {
 #endif
 }
 
+/* ---- waiting ---- */
+
+static void gate_begin(struct nn_gate *g) {
+    g->at = g->asleep = 0;
+    pthread_mutex_init(&g->mutex, NULL);
+    pthread_cond_init(&g->changed, NULL);
+}
+
+static void gate_end(struct nn_gate *g) {
+    pthread_mutex_destroy(&g->mutex);
+    pthread_cond_destroy(&g->changed);
+}
+
+/* Waits until the number is not `old` any more; returns it. */
+static int64_t gate_wait(struct nn_gate *g, int64_t old) {
+    int64_t at;
+    for (int i = 0; i < SPINS; i++) {
+        if ((at = __atomic_load_n(&g->at, __ATOMIC_ACQUIRE)) != old) return at;
+        rest();
+    }
+    pthread_mutex_lock(&g->mutex);
+    __atomic_add_fetch(&g->asleep, 1, __ATOMIC_SEQ_CST); /* first this, then a look; whoever opens does it the other way round */
+    while ((at = __atomic_load_n(&g->at, __ATOMIC_SEQ_CST)) == old) pthread_cond_wait(&g->changed, &g->mutex);
+    __atomic_sub_fetch(&g->asleep, 1, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&g->mutex);
+    return at;
+}
+
+static void gate_open(struct nn_gate *g, int64_t at) {
+    __atomic_store_n(&g->at, at, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&g->asleep, __ATOMIC_SEQ_CST) == 0) return;
+    pthread_mutex_lock(&g->mutex);
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->mutex);
+}
+
 void nn_barrier_wait(struct nn_call *call) {
     struct nn_barrier *b = call->barrier;
     if (call->threads == 1) return;
-    int64_t round = __atomic_load_n(&b->round, __ATOMIC_RELAXED); /* cannot change before this thread has come */
+    int64_t round = __atomic_load_n(&b->round.at, __ATOMIC_RELAXED); /* cannot change before this thread has come */
     if (__atomic_add_fetch(&b->waiting, 1, __ATOMIC_ACQ_REL) == call->threads) {
         __atomic_store_n(&b->waiting, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&b->round, round + 1, __ATOMIC_RELEASE);
-        return;
-    }
-    for (int i = 0; __atomic_load_n(&b->round, __ATOMIC_ACQUIRE) == round; i++) {
-        if (i < SPINS)
-            rest();
-        else
-            sched_yield();
+        gate_open(&b->round, round + 1);
+    } else {
+        gate_wait(&b->round, round);
     }
 }
 
@@ -89,32 +118,84 @@ int64_t nn_turns(struct nn_call *call, int64_t total, int64_t first, int64_t *en
     return -1;
 }
 
-/* ---- a step ---- */
+/* ---- the team ---- */
 
-void nn_threads_step(const struct nn_call *call, int64_t threads) {
-    struct nn_barrier barrier = {0};
+/* A thread that is called, until there will be no job any more. A job that does not take it may be over, and the next be on its way, when it looks: all that it may read then
+ * is the number. */
+static void serve(struct nn_team *team, int64_t me) {
+    for (int64_t job = 0;;) {
+        job = gate_wait(&team->job, job);
+        int64_t threads = job & ((1 << JOB_BITS) - 1);
+        if (me >= threads) continue;
+        if (!team->work) return;
+        team->work(team->arg, me, threads);
+        if (__atomic_sub_fetch(&team->working, 1, __ATOMIC_ACQ_REL) == 0) gate_open(&team->done, job);
+    }
+}
+
+static void begin_job(struct nn_team *team, int64_t threads, nn_team_work *work, void *arg) {
+    team->work = work;
+    team->arg = arg;
+    team->working = threads - 1;
+    gate_open(&team->job, ((team->job.at >> JOB_BITS) + 1) << JOB_BITS | threads);
+}
+
+void nn_team_do(struct nn_team *team, int64_t threads, nn_team_work *work, void *arg) {
+    if (threads > team->threads) threads = team->threads;
     if (threads <= 1) {
-        struct nn_call one = *call;
-        one.thread = 0;
-        one.threads = 1;
-        one.barrier = &barrier;
-        if (one.profile) nn_profile_start(one.profile);
-        call->func->step(&one);
+        work(arg, 0, 1);
         return;
     }
+    int64_t before = team->done.at;
+    begin_job(team, threads, work, arg);
+    work(arg, 0, threads);
+    gate_wait(&team->done, before);
+}
+
+void nn_team_run(int64_t threads, void (*run)(struct nn_team *team, void *arg), void *arg) {
+    if (threads < 1) threads = 1;
+    if (threads >= 1 << JOB_BITS) threads = (1 << JOB_BITS) - 1;
     struct nn_share shares[threads];
-    memset(shares, 0, sizeof shares);
-    barrier.shares = shares;
+    struct nn_team team = {.threads = 1, .barrier = {.shares = shares}};
+    struct nn_gate *gates[] = {&team.job, &team.done, &team.barrier.round};
+    for (int i = 0; i < 3; i++) gate_begin(gates[i]);
+    if (threads == 1) {
+        run(&team, arg);
+    } else {
 #pragma omp parallel num_threads((int)threads)
-    {
-        struct nn_call mine = *call;
-        mine.thread = omp_get_thread_num();
-        mine.threads = omp_get_num_threads(); /* may be fewer than asked for */
-        mine.barrier = &barrier;
-        if (mine.thread != 0) mine.profile = NULL;
-        if (mine.profile) nn_profile_start(mine.profile);
-        call->func->step(&mine);
+        if (omp_get_thread_num() != 0) {
+            serve(&team, omp_get_thread_num());
+        } else {
+            team.threads = omp_get_num_threads(); /* may be fewer than asked for */
+            run(&team, arg);
+            begin_job(&team, team.threads, NULL, NULL);
+        }
     }
+    for (int i = 0; i < 3; i++) gate_end(gates[i]);
+}
+
+/* ---- a step ---- */
+
+struct step {
+    const struct nn_call *call;
+    struct nn_barrier *barrier;
+};
+
+static void step_part(void *arg, int64_t thread, int64_t threads) {
+    struct step *s = arg;
+    struct nn_call mine = *s->call;
+    mine.thread = thread;
+    mine.threads = threads;
+    mine.barrier = s->barrier;
+    if (thread != 0) mine.watch = NULL;
+    if (mine.watch) mine.watch->lap(mine.watch, -1);
+    mine.func->step(&mine);
+}
+
+void nn_threads_step(struct nn_team *team, const struct nn_call *call, int64_t threads) {
+    struct step s = {call, &team->barrier};
+    if (threads > 1) memset(team->barrier.shares, 0, (size_t)team->threads * sizeof *team->barrier.shares);
+    nn_team_do(team, threads, step_part, &s);
 }
 
 /* A period: TRIAL steps on many threads, TRIAL on one, the rest on what was faster. Periods grow, so that trials cost less and

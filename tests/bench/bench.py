@@ -8,7 +8,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 NEEDED = ("linux-vdso", "libc.so", "libm.so", "libgomp.so", "ld-linux")  # all that a program may need when it runs
 RUNTIME_BYTES = 8 << 20  # what a program may use beside plan and data
-READY_BYTES = 4 << 20    # of batches that lie ready: more than a core's own caches, less than what cores share
 UPDATED = 1 << 25        # parameters of update.nn
 
 
@@ -58,10 +57,10 @@ def make_data(folder, net):
 # ---- our programs ----
 
 class Program:
-    """A program of tests/bench or samples, compiled `times` times: the best of them counts."""
+    """A program of tests/bench or samples, compiled `times` times: the best of them counts. batch: samples of its steps."""
 
-    def __init__(self, nnc, folder, source, times=3):
-        self.folder, self.path, seconds = folder, f"{folder}/{os.path.basename(source)[:-3]}", []
+    def __init__(self, nnc, folder, source, times=3, batch=1):
+        self.batch, self.folder, self.path, seconds = batch, folder, f"{folder}/{os.path.basename(source)[:-3]}", []
         for _ in range(times):
             start = time.time()
             subprocess.run([nnc, source, "-o", self.path], check=True)
@@ -94,12 +93,18 @@ class Program:
         with open(log) as f: times = [json.loads(line)["seconds"] for line in f]
         with open(peak) as f: return [1e3 * t / turns for t in times[1:]], int(f.read())
 
-    def profile(self, threads, *flags):
-        """(microseconds a step of training, microseconds a step in which the program waited for data), from --profile."""
-        done = subprocess.run(self.command(threads, "--profile", *flags), cwd=self.folder, capture_output=True, text=True)
-        if done.returncode: raise SystemExit(f"{self.path} ended with {done.returncode}: {done.stderr}")
-        step, data = [re.search(rf"^ *([\d.]+) +(\d+) .*%  {what}", done.stderr, re.M) for what in ("train\\.step", "waiting for data")]
-        return 1e6 * float(step[1]) / int(step[2]), 1e6 * float(data[1]) / int(step[2])
+    def pairs(self, threads, *flags):
+        """(microseconds a step of the first loop, of the second) of each epoch but the first, for a program whose epochs have two loops over data. The second runs several times in an
+        epoch; its first time, which brings its data to the cache, is not counted."""
+        log, epochs = f"{self.folder}/log.jsonl", {}
+        if os.path.exists(log): os.remove(log)
+        done = subprocess.run(self.command(threads, f"--log={log}", *flags), cwd=self.folder)
+        if done.returncode: raise SystemExit(f"{self.path} ended with {done.returncode}")
+        with open(log) as f:
+            for loop in map(json.loads, f):
+                runs = epochs.setdefault(loop["epoch"], {}).setdefault(loop["line"], [])
+                runs.append(1e6 * loop["seconds"] * self.batch / loop["samples"])
+        return [(first[0], statistics.mean(second[1:])) for first, second in (loops.values() for epoch, loops in epochs.items() if epoch > 0)]
 
 
 # ---- other systems ----

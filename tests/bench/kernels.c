@@ -13,6 +13,7 @@
 #endif
 
 #include "kernels.h"
+#include "runtime/threads.h"
 
 #include <cblas.h>
 #include <sched.h>
@@ -55,11 +56,15 @@ static Compiled *yardstick(const Setup *u, const char *name, const char *text) {
 
 enum { TILE_CALLS = 128 }; /* of a thread: one is short beside the start of a parallel region */
 
+static void call_tile(void *yardsticks, int64_t thread, int64_t threads) {
+    const Yardsticks *y = yardsticks;
+    (void)threads;
+    for (int k = 0; k < TILE_CALLS; k++) compiled_call_alone(y->tiles[thread]);
+}
+
 void call_tiles(void *yardsticks) {
     const Yardsticks *y = yardsticks;
-#pragma omp parallel for num_threads(y->threads) schedule(static, 1) if (y->threads > 1)
-    for (int i = 0; i < y->threads; i++)
-        for (int k = 0; k < TILE_CALLS; k++) compiled_call(y->tiles[i]);
+    nn_team_do(y->team, y->threads, call_tile, yardsticks);
 }
 
 static Yardsticks measure_yardsticks(const Setup *u, Arena *a) {
@@ -74,6 +79,7 @@ static Yardsticks measure_yardsticks(const Setup *u, Arena *a) {
     y.tiles_flop = y.tile_flop * TILE_CALLS * u->threads;
     y.peak = yardstick(u, "peak.loops", peak_text(a, lanes, chains));
     y.threads = u->threads;
+    y.team = u->team;
     for (int i = 0; i < y.threads; i++) y.tiles[i] = yardstick(u, "tile.loops", tile_text(a, rows, columns, lanes, k));
     Timed t[] = {{.call = compiled_call, .arg = y.peak}, {.call = compiled_call, .arg = y.tiles[0]}};
     timed_in_turns(u, t, 2);
@@ -117,6 +123,27 @@ static int number_of(const char *name, const char *text, long most) {
     return (int)n;
 }
 
+typedef struct Job {
+    Setup *setup;
+    const char *only;
+    Arena *arena;
+} Job;
+
+static void run_parts(struct nn_team *team, void *arg) {
+    Job *job = arg;
+    Setup *u = job->setup;
+    u->team = team;
+    if (team->threads < u->threads) fail("the system gives %d threads, not %d", (int)team->threads, u->threads);
+    Yardsticks y = measure_yardsticks(u, job->arena);
+    if (strstr(job->only, "products")) bench_products(u, &y);
+    if (strstr(job->only, "nests")) bench_nests(u, &y);
+    if (strstr(job->only, "convolutions")) bench_convolutions(u, &y);
+    if (strstr(job->only, "memory")) bench_memory(u);
+    if (strstr(job->only, "math")) bench_math(u);
+    compiled_free(y.peak);
+    for (int i = 0; i < y.threads; i++) compiled_free(y.tiles[i]);
+}
+
 int main(int argc, char **argv) {
     Setup u = {.rounds = 7, .threads = 1};
     const char *cpu = NULL, *only = "products,nests,convolutions,memory,math";
@@ -145,14 +172,8 @@ int main(int argc, char **argv) {
     if (!u.target) return diag_print(d, stderr), 2;
     stay_on_one_processor(&u);
     openblas_set_num_threads(u.threads);
-    Yardsticks y = measure_yardsticks(&u, a);
-    if (strstr(only, "products")) bench_products(&u, &y);
-    if (strstr(only, "nests")) bench_nests(&u, &y);
-    if (strstr(only, "convolutions")) bench_convolutions(&u, &y);
-    if (strstr(only, "memory")) bench_memory(&u);
-    if (strstr(only, "math")) bench_math(&u);
-    compiled_free(y.peak);
-    for (int i = 0; i < y.threads; i++) compiled_free(y.tiles[i]);
+    Job job = {&u, only, a};
+    nn_team_run(u.threads, run_parts, &job);
     arena_free(a);
     return 0;
 }

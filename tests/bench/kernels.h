@@ -22,10 +22,11 @@ enum { MOST_THREADS = 64 };
 typedef struct Setup {
     const BackendTarget *target;
     int rounds, threads;
-    bool json;          /* one JSON object a line in place of the table */
-    const char *filter; /* only cases whose name holds this; NULL: all */
-    const char *torch;  /* a Python that has PyTorch; NULL: without */
-    pid_t peer;         /* its process while it runs, else 0 */
+    struct nn_team *team; /* of so many threads */
+    bool json;            /* one JSON object a line in place of the table */
+    const char *filter;   /* only cases whose name holds this; NULL: all */
+    const char *torch;    /* a Python that has PyTorch; NULL: without */
+    pid_t peer;           /* its process while it runs, else 0 */
 } Setup;
 
 /* ---- a step, compiled and loaded ---- */
@@ -43,6 +44,8 @@ Compiled *compiled_new(const Setup *u, const char *name, const char *text, TextK
 void compiled_free(Compiled *c);
 /* Runs the step once on as many threads as the setup allows and the step was planned for. */
 void compiled_call(void *compiled);
+/* Runs it on the calling thread, which may be any of a team. */
+void compiled_call_alone(const Compiled *c);
 /* The memory of a buffer (loops) or a slot (graph); *n: its numbers. Ends the benchmark if there is none of this name. */
 float *compiled_buffer(const Compiled *c, const char *name, int64_t *n);
 /* The same, but NULL if there is none. */
@@ -86,6 +89,7 @@ _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)
 typedef struct Yardsticks {
     Compiled *peak, *tiles[MOST_THREADS]; /* tiles: one a thread, with memory of its own */
     int threads;
+    struct nn_team *team;
     double peak_flop, tile_flop; /* operations of a call of one thread */
     double tiles_flop;           /* of call_tiles */
     double gflops_tile;          /* of one thread, median */

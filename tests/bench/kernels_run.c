@@ -31,6 +31,7 @@ struct Compiled {
     Native *native;
     NativeRun memory;
     struct nn_call call;
+    struct nn_team *team;
     int64_t threads;
 };
 
@@ -38,7 +39,8 @@ static bool run_passes(PassCtx *c, Program *p, TextKind kind) {
     if (kind == TEXT_LOOPS_PLAIN) return true;
     if (kind == TEXT_GRAPH) return pipeline_run(c, p, &(PipelineOptions){0});
     /* Not the plan: buffers that are only read would lie under those that are only written. */
-    return pass_tile(c, p->loops) && pass_vectorize(c, p->loops) && pass_parallelize(c, p->loops) && pass_barriers(c, p->loops);
+    return pass_halo(c, p->loops) && pass_tile(c, p->loops) && pass_vectorize(c, p->loops) && pass_parallelize(c, p->loops) &&
+           pass_barriers(c, p->loops);
 }
 
 Compiled *compiled_new(const Setup *u, const char *name, const char *text, TextKind kind, int64_t batch) {
@@ -63,6 +65,7 @@ Compiled *compiled_new(const Setup *u, const char *name, const char *text, TextK
     const struct nn_func *f = &x->native->program->funcs[0];
     x->memory = native_memory_new(x->native, f->name);
     memset(x->memory.scratch, 0, (size_t)f->arena);
+    x->team = u->team;
     x->threads = kind == TEXT_LOOPS_PLAIN || f->threads <= 0 ? 1 : f->threads < u->threads ? f->threads : u->threads;
     x->call = (struct nn_call){.frame = x->memory.frame,
                                .arena = x->memory.scratch,
@@ -80,7 +83,14 @@ void compiled_free(Compiled *c) {
 
 void compiled_call(void *compiled) {
     Compiled *c = compiled;
-    nn_threads_step(&c->call, c->threads);
+    nn_threads_step(c->team, &c->call, c->threads);
+}
+
+void compiled_call_alone(const Compiled *c) {
+    struct nn_call call = c->call;
+    call.thread = 0;
+    call.threads = 1;
+    call.func->step(&call);
 }
 
 float *compiled_find(const Compiled *c, const char *name, int64_t *n) {

@@ -80,6 +80,9 @@ def test_options_of_another_mode(t):
                         (["--max-batch"], ["--max-batch"]), (["-q"], ["q"]), (["--list-pases"], ["--list-passes"]), (["-D", "hidden=1", "-D", "hidden=2"], ["twice"]),
                         (["-D", "hidden="], ["NAME=VALUE"]), (["--stop-after="], ["--stop-after", "--list-passes"]), (["--print-after="], ["--print-after"]),
                         (["--fn=train.step"], ["--fn", "all its functions"]), (["--verify"], ["--verify-passes"]),
+                        (["--print-after=tile", "--stop-after=fuse"], ["E0902", "`tile` was not run"]), (["--passes=infer", "--stop-after=fuse"], ["`fuse` was not run"]),
+                        (["--passes=infer", "--print-after=infer,fuse", "--emit=graph"], ["--print-after", "`fuse` was not run"]), (["--emit=graph", "--print-changed"], ["--stop-after"]),
+                        (["--emit=loops", "--print-after-all", "--fn=train.stp"], ["train.step"]), (["--emit=loops", "--passes=fuse"], ["expanded", "front"]),
                         (["--target=aarch64-linux-gnu"], ["--target=aarch64-linux-gnu", "--emit=obj"])]:
         fails(t, t.nnc, digits, *args, words=words)
     fails(t, t.nnc, digits, graph, words=["one program at a time"])
@@ -94,6 +97,17 @@ def test_options_of_another_mode(t):
     fails(t, t.nnc, digits, "--eval", "train", f"--data={t.path('nowhere')}", words=["nowhere", "no such folder"])
     fails(t, t.compile("digits"), "train", f"--data={t.path('nowhere')}", words=["nowhere", "no such folder"])
     assert sorted(os.listdir(t.folder)) == before
+
+
+def test_one_function_of_each_stage(t):
+    """--fn holds for what --print-after and --print-changed print, too."""
+    digits = os.path.join(t.root, "samples/digits.nn")
+    for flag in ("--print-after=simplify,tile", "--print-after-all"):
+        shown = t.run(t.nnc, digits, flag, "--fn=train.step", "--emit=loops").stderr
+        heads = [line for line in shown.splitlines() if line.startswith(("func @", "step @"))]
+        assert len(heads) >= 4 and all("@train.step" in line for line in heads), heads
+    changed = [t.run(t.nnc, digits, "--print-changed", *fn, "--emit=loops").stderr for fn in ([], ["--fn=train.step"])]
+    assert "%predict.x" in changed[0] and "@predict" in changed[0] and "@predict" not in changed[1] and "# tile changed\n" in changed[1], changed[1]
 
 
 def test_a_full_disk_behind_standard_output(t):

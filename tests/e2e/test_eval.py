@@ -158,6 +158,39 @@ def test_gradcheck_at_kinks(t):
     assert "kinks.nn:14: w:" in done.stdout and ", 0 beyond their bounds" in done.stdout, done.stdout
 
 
+def test_gradcheck_inside_loops(t):
+    """Gradients that the turn of a loop asks for are compared as in its first turn: of scans, forwards, backwards, over slices, one in another, and of a while."""
+    source = t.write("inside.nn", """param w: f32[3, 3] = normal(shape)
+fn energy(x) { return sum(tanh(x @ w)^2) + 0.1 * sum(x^4) }
+command train {
+    for i in 0..4 {
+        let y = ones([2, 3]) * 0.5
+        x = y
+        scan t in 0..5 {
+            x = x - 0.1 * grad(energy(x * (1 + 0.1 * f32(t))) + sum(x * y), x)
+        }
+        scan t in 0..5 {
+            z = x
+            scan s in 0..3 { z = z - 0.1 * grad(energy(z), z) }
+            x = x + z
+        }
+        let turned = y'
+        scan row in turned along 0 backwards {
+            let r = row * row
+            x = x + grad(sum(r * r) + sum(r), r)[0] * 0.01
+        }
+        while sum(x) > 1 max 10 { x = x - 0.2 * grad(energy(x), x) }
+        let q = stop_gradient(x)
+        minimize energy(q) over w using sgd[0.1]
+    }
+}
+""")
+    done = t.run(t.nnc, source, "--gradcheck")
+    lines = sorted(int(n) for n in re.findall(r"inside\.nn:(\d+): \w*: gradient", done.stdout))
+    assert lines == [8, 12, 18, 20, 22], done.stdout
+    assert "0 beyond" in done.stdout and "4 gradients inside loops: of the first turn" in done.stdout and "not compared" not in done.stdout, done.stdout
+
+
 def test_gradcheck_of_what_is_stopped(t):
     """What stop_gradient holds back does not move in the differences either, even where it is the parameter itself."""
     for term, gradient in (("w * stop_gradient(w)", 2), ("w * w * stop_gradient(w)", 8), ("w * stop_gradient(w * w)", 4), ("stop_gradient(w)", 0)):

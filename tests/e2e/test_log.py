@@ -165,6 +165,53 @@ def test_errors_while_running(t):
     assert done.stdout == ""
 
 
+GUARDED = """
+param w: f32[3, 3] = 1
+
+fn grow(x) {
+    let big = (x * 1e20) @ (w * 1e20)
+    let bigger = big @ w
+    return sum(bigger - big)
+}
+command overflow {
+    for i in 0..4 { track y = grow(w + i) }
+}
+command late {
+    for i in 0..3 {
+        h = w[0] + 5
+        scan t in 0..60 {
+            h = log(h @ w - 16)
+        }
+        track z = sum(h)
+    }
+}
+command masked(x: f32[B, 3]) -> (y: f32[B, 3]) {
+    let m = if x > 0 then x else -1 / (0 * x * x)
+    y = softmax(m)
+}
+"""
+
+
+def test_guard_names_the_kernel(t):
+    """--guard tells where it came from: the kernel and its line, as --emit=loops names it, with one thread and with several; infinities that a step means are no fault."""
+    source = t.write("guarded.nn", GUARDED)
+    p, loops = t.compile(source), t.run(t.nnc, source, "--emit=loops").stdout
+    for threads in (1, 3):
+        for command, slot, nan, infinity, more in (("overflow", "overflow.y", 7, 5, ["turn 0"]), ("late", "late.z", 16, None, ["the 2. time it ran in this step"])):
+            done = t.run(p, command, "--guard", f"--threads={threads}", status=3)
+            assert "NaN" in done.stderr and f"`{slot}`" in done.stderr and all(word in done.stderr for word in more), done.stderr
+            first = re.search(r"the first NaN came out of its kernel @(\S+) \((\S+):(\d+)\)", done.stderr)
+            assert first and first[2].endswith("guarded.nn") and f"kernel @{first[1]} {{" in loops, done.stderr
+            before = re.search(r"an infinity before it out of @(\S+) \(\S+:(\d+)\)", done.stderr)
+            assert abs(int(first[3]) - nan) <= 1 and (before is None) == (infinity is None), done.stderr
+            assert not before or int(before[2]) in (infinity, infinity + 1), done.stderr
+    assert t.run(p, "masked", "--guard", f"--x={t.write('x.csv', '1,2,-3')}").stdout.startswith("y 0.26")
+    done = t.run(p, "masked", "--guard", f"--x={t.write('x.csv', chr(10).join(['1,2,-3', '-1,-1,-1']))}", status=3)
+    assert re.search(r"3 elements of 6 .* kernel @softmax\.1 \(\S*guarded.nn:2\d\)", done.stderr), done.stderr
+    done = t.run(t.nnc, source, "--eval", "late", "--guard", status=3)  # no kernels there
+    assert "`late.z`" in done.stderr and "kernel" not in done.stderr, done.stderr
+
+
 def test_profile(t):
     done = t.run(program(t), "train", "--profile", "--progress=none")
     for word in ("train.step", "calls", "waiting for data"): assert word in done.stderr, done.stderr

@@ -1,5 +1,5 @@
 """What the code is made for and made by: the same bytes on any number of cores and from run to run, and CPUs without fused multiply-add."""
-import os
+import os, subprocess
 
 from support import ROOT, floats, read_safetensors
 
@@ -63,3 +63,21 @@ def test_no_fma(t):
         worst = max(abs(x - y) for x, y in zip(a, b))
         assert worst <= 1e-4 * size, (name, worst, size)
     assert differs, "products rounded before they are added gave the same bits: was fma used?"
+
+
+def test_another_cpu(t):
+    """A program whose steps need what this CPU lacks says so before anything is read or written; what it is, it tells everywhere."""
+    refused = []
+    for cpu in ("sapphirerapids", "znver4"):  # no CPU has both avx512fp16 and sse4a
+        program, log = t.path(cpu), t.path(f"{cpu}.jsonl")
+        t.run(t.nnc, SAMPLE, "--target=x86_64-linux-gnu", f"--cpu={cpu}", "--emit=obj", "-o", t.path(f"{cpu}.o"))
+        if os.uname().machine != "x86_64": continue
+        t.run(t.nnc, SAMPLE, f"--cpu={cpu}", "-o", program)
+        assert cpu in t.run(program, "--version").stdout and "train" in t.run(program, "--help").stdout
+        done = subprocess.run([program, "train", "--epochs=1", "--progress=none", f"--log={log}", f"--out={t.path('out')}"], cwd=t.folder, capture_output=True, text=True)
+        assert done.returncode in (0, 2), f"{cpu}: ended with {done.returncode}: {done.stderr}"
+        if done.returncode == 0: continue
+        refused.append(cpu)
+        assert f"was compiled for {cpu}; this CPU has no " in done.stderr and "--cpu=native" in done.stderr, done.stderr
+        assert not os.path.exists(log) and not os.path.exists(t.path("out")), os.listdir(t.folder)
+    assert refused or os.uname().machine != "x86_64"

@@ -52,6 +52,27 @@ def test_summary_and_plan(t):
     assert 4 * 238510 <= frame <= 4 * 238510 + 4096, plan
 
 
+def test_a_long_step(t):
+    """Steps of more kernels than code is made well for, beside short ones: units of their own, whose kernels stand in others; the numbers of the evaluator all the same."""
+    text = """layer net(x: f32[B, 8]) -> f32[B, 8] {
+    for i in 0..90 { x = x |> dense[8] |> tanh }
+    return x
+}
+model m = net
+command long(x: f32[B, 8]) -> (y: f32[B, 8]) { y = m(x) }
+command short(x: f32[B, 8]) -> (y: f32[B, 8]) { y = x * 2 }
+"""
+    source = t.write("long.nn", text)
+    done = t.run(t.nnc, source, "-o", t.path("long"), "--time-passes")
+    assert int(re.search(r"backend: (\d+) units", done.stderr)[1]) >= 2, done.stderr
+    assert t.run(t.nnc, source, "--emit=loops", "--fn=long.1").stdout.count("kernel @") > 64
+    x = t.write("x.csv", "\n".join(",".join(str((3 * i + j) % 7 / 4) for j in range(8)) for i in range(5)) + "\n")
+    for command in ("long", "short"):
+        want = t.run(t.nnc, source, "--eval-type=f32", "--eval", command, f"--x={x}", f"--y={t.path('want.csv')}")
+        for threads in (1, 2): assert t.run(t.path("long"), command, f"--x={x}", f"--threads={threads}", f"--y={t.path('got.csv')}").returncode == 0
+        with open(t.path("want.csv")) as a, open(t.path("got.csv")) as b: assert a.read() == b.read(), want
+
+
 def test_installed(t):
     """`meson install` into a folder: nnc finds the runtime relative to itself there, and samples and library are there to be read."""
     build = os.path.dirname(t.nnc)

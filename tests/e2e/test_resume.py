@@ -287,3 +287,38 @@ def test_a_log_that_is_too_short_is_refused(t):
     Stopped(program, flags(folder, f"--checkpoint={folder}/c"), 12, signal.SIGTERM)
     with open(f"{folder}/log.jsonl", "w"): pass
     refused(t, program, folder, flags(folder, f"--checkpoint={folder}/c", "--resume"), ["log.jsonl"])
+
+
+def test_the_log_goes_on(t):
+    """A new run begins a new log; one that goes on keeps the lines of before, also those from before a part that had no log; another file is not taken for the log."""
+    program = setup(t)
+    folder = fresh(t)
+    log, check = f"{folder}/log.jsonl", [f"--checkpoint={folder}/c", "--resume"]
+    with open(log, "w") as f: f.write("an old log\n" * 1000)
+    assert Stopped(program, flags(folder, f"--checkpoint={folder}/c"), 2 * IN_AN_EPOCH, signal.SIGTERM).status == 143
+    with open(log) as f: first = f.read()
+    assert len(read_log(log)) >= 4 and int(metadata(f"{folder}/c")["log"]) == len(first.encode()), first
+    without = [word for word in flags(folder, *check) if not word.startswith("--log=")]
+    assert Stopped(program, without, 2 * IN_AN_EPOCH, signal.SIGTERM).status == 143
+    with open(log) as f: assert f.read() == first
+    refused(t, program, folder, [*without, f"--log={folder}/other.jsonl"], ["other.jsonl", "no such file"])
+    with open(log, "a") as f: f.write("cut off in the mid")
+    t.run(program, *flags(folder, *check))
+    with open(log) as f: assert f.read().startswith(first)
+    want = [line for line in whole(t, program)[0]["log"] if line.get("epoch") not in (2, 3)]
+    assert read_log(log) == want, (read_log(log), want)
+    t.run(program, *flags(folder))  # a new run
+    assert read_log(log) == whole(t, program)[0]["log"]
+
+
+def test_a_log_to_where_it_is_appended(t):
+    """/dev/stdout is not ours to begin anew."""
+    program, folder = setup(t), fresh(t)
+    said = f"{folder}/said"
+    with open(said, "w") as f: f.write("before\n")
+    for more in (["--epochs=1"], ["--epochs=1", "--resume"]):
+        with open(said, "ab") as f:
+            done = subprocess.run([program, "train", f"--out={folder}", "--progress=none", "--log=/dev/stdout", f"--checkpoint={folder}/c", *more], stdout=f, stderr=subprocess.PIPE)
+            assert done.returncode == 0, done.stderr
+    with open(said) as f: lines = f.read().splitlines()
+    assert lines[0] == "before" and sum(line.startswith('{"command":"train"') for line in lines) >= 3, lines

@@ -6,6 +6,7 @@
 
 #define SUITES(X)                                                                                                                \
     X(autodiff)                                                                                                                  \
+    X(barriers)                                                                                                                  \
     X(backend)                                                                                                                   \
     X(simplify)                                                                                                                  \
     X(elaborate)                                                                                                                 \

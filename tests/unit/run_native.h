@@ -36,8 +36,6 @@ static const char native_stub[] =
     "    return -1;\n"
     "}\n"
     "void nn_barrier_wait(struct nn_call *c);\n"
-    "void nn_profile_lap(unsigned long long *profile, long long k);\n"
-    "void nn_profile_lap(unsigned long long *profile, long long k) { (void)profile, (void)k; }\n"
     "void nn_barrier_wait(struct nn_call *c) { pthread_barrier_wait(c->barrier); }\n";
 
 static LoopsProgram *native_parse(Arena *a, const char *text) {

@@ -292,6 +292,29 @@ START_TEST(lengths) {
 }
 END_TEST
 
+/* Loops that call functions take two vectors at once: every kind of remainder behind them, and rare lanes in either vector. */
+START_TEST(lengths_of_functions) {
+    Arena *a = arena_new();
+    Text t = {0};
+    text_add(a, &t, HEAD);
+    static const int constant[] = {24, 32, 40, 56, 64, 75, 128, 131, 144, 152, 157}, most[] = {20, 41, 64, 150, 163};
+    for (int w = 8; w <= 16; w *= 2) {
+        for (size_t i = 0; i < sizeof constant / sizeof *constant; i++)
+            elementwise(&t, a, i % 2 ? "log" : "exp", "f32", "f32", 2, i % 2 ? "log(%x[i])" : "mul(exp(%x[i]), sin(%y[i]))", w,
+                        constant[i]);
+        for (size_t i = 0; i < sizeof most / sizeof *most; i++)
+            text_printf(a, &t,
+                        "step @run.%d.%d batch B<=%d {\n  buffer %%x: f32[B]\n  buffer %%y: f32[B]\n  buffer %%z: f32[B, 3]\n  "
+                        "kernel @k {\n"
+                        "    for i in 0..B vector %d { %%y[i] = %s(%%x[i]) }\n"
+                        "    for i in 0..B by 2 vector %d { %%z[i, 1] = erf(%%x[-i + B - 1]) }\n  }\n}\n",
+                        w, most[i], most[i], w, i % 2 ? "log" : "exp", w);
+    }
+    all_steps(text_str(a, &t), false);
+    arena_free(a);
+}
+END_TEST
+
 /* ---- texts written out ---- */
 
 static const char statements[] = HEAD
@@ -682,6 +705,7 @@ Suite *backend_suite(void) {
     tcase_add_test(t, every_exponent);
     tcase_add_test(t, int_division);
     tcase_add_test(t, lengths);
+    tcase_add_test(t, lengths_of_functions);
     tcase_add_test(t, every_statement);
     tcase_add_test(t, faults);
     tcase_add_test(t, tables);

@@ -3,6 +3,7 @@
  * and log, keep and stop, weights, outputs, and what happens without memory or on a full disk.
  */
 #include "ir/random.h"
+#include "runtime/cpu.h"
 #include "runtime/random.h"
 #include "runtime/shuffle.h"
 #include "runtime/threads.h"
@@ -161,6 +162,30 @@ START_TEST(test_refused) {
         ck_assert_int_eq(toy.calls, 0);
     }
     ck_assert_int_eq(run("train --seed=18446744073709551615 --epochs 1 --lr 0.5 --threads=3"), 0); /* these are right */
+}
+END_TEST
+
+/* A program whose steps need what no CPU has runs no command; it still says what it is. */
+START_TEST(test_cpu) {
+    struct nn_system sys = nn_real_system();
+    struct nn_env env = {.sys = &sys};
+    struct toy toy = {0};
+    struct nn_program p = *toy_program(&toy);
+    p.cpu = "the next one";
+    ck_assert(nn_cpu_check(&env, &p)); /* needs nothing */
+    p.needs = "";
+    ck_assert(nn_cpu_check(&env, &p));
+#ifdef __x86_64__
+    p.needs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "cx16,popcnt,avx2,fma" : "cx16";
+    ck_assert(nn_cpu_check(&env, &p));
+#endif
+    ck_assert_int_eq(env.error.status, 0);
+    p.needs = "cx17,av,avx2f,avx1024";
+    ck_assert(!nn_cpu_check(&env, &p));
+    ck_assert_int_eq(env.error.status, NN_BAD_INPUT);
+    ck_assert_ptr_nonnull(
+        strstr(env.error.text,
+               "compiled for the next one; this CPU has no cx17, av, avx2f, avx1024: compile it here with --cpu=native"));
 }
 END_TEST
 
@@ -567,14 +592,51 @@ static void meet(struct nn_call *call) {
     __atomic_add_fetch(&m->all, 1, __ATOMIC_RELAXED);
 }
 
+/* A step on a team of its own. */
+static void one_step(struct nn_team *team, void *call) { nn_threads_step(team, call, team->threads); }
+
 START_TEST(test_barrier) {
     for (int threads = 1; threads <= 7; threads += 3) {
         struct meeting m = {0};
         struct nn_func f = {.step = meet, .context = &m};
         struct nn_call call = {.func = &f};
-        nn_threads_step(&call, threads);
+        nn_team_run(threads, one_step, &call);
         ck_assert_int_ge(m.all, 1);
         ck_assert_int_eq(m.wrong, 0);
+    }
+}
+END_TEST
+
+/* Jobs of one team, more and fewer threads in turns, some right behind each other, some so long apart that the threads are asleep. */
+struct jobs {
+    int done[8]; /* by each thread, in the job at hand */
+    int jobs, wrong;
+};
+
+static void count_job(void *arg, int64_t thread, int64_t threads) {
+    struct jobs *j = arg;
+    __atomic_add_fetch(&j->done[thread], 1, __ATOMIC_RELAXED);
+    if (thread == threads - 1 && j->jobs % 50 == 0) nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+}
+
+static void many_jobs(struct nn_team *team, void *arg) {
+    struct jobs *j = arg;
+    for (j->jobs = 0; j->jobs < 1000; j->jobs++) {
+        int64_t threads = j->jobs * 7 % (team->threads + 2); /* none: one; more than there are: all */
+        memset(j->done, 0, sizeof j->done);
+        nn_team_do(team, threads, count_job, j);
+        int64_t taken = threads < 1 ? 1 : threads < team->threads ? threads : team->threads;
+        for (int64_t i = 0; i < 8; i++) j->wrong += j->done[i] != (i < taken);
+        if (j->jobs % 100 == 99) nanosleep(&(struct timespec){.tv_nsec = 3000000}, NULL);
+    }
+}
+
+START_TEST(test_team) {
+    for (int threads = 1; threads <= 8; threads++) {
+        struct jobs j = {0};
+        nn_team_run(threads, many_jobs, &j);
+        ck_assert_int_eq(j.jobs, 1000);
+        ck_assert_int_eq(j.wrong, 0);
     }
 }
 END_TEST
@@ -604,7 +666,7 @@ START_TEST(test_turns) {
         struct sharing m = {0};
         struct nn_func f = {.step = share, .context = &m};
         struct nn_call call = {.func = &f};
-        nn_threads_step(&call, threads);
+        nn_team_run(threads, one_step, &call);
         for (int loop = 0; loop < 3; loop++)
             for (int i = 0; i < 1000; i++) ck_assert_int_eq(m.done[loop][i], i < sharing_turns[loop]);
         int64_t all = sharing_turns[0] + sharing_turns[1] + sharing_turns[2];
@@ -625,6 +687,7 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_shuffle);
     tcase_add_test(t, test_alone);
     tcase_add_test(t, test_refused);
+    tcase_add_test(t, test_cpu);
     tcase_add_test(t, test_places);
     tcase_add_test(t, test_order);
     tcase_add_test(t, test_keys);
@@ -637,6 +700,7 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_faults);
     tcase_add_test(t, test_no_memory);
     tcase_add_test(t, test_full_disk);
+    tcase_add_test(t, test_team);
     tcase_add_test(t, test_barrier);
     tcase_add_test(t, test_turns);
     suite_add_tcase(s, t);

@@ -538,17 +538,22 @@ static void free_set(struct nn_set *set) {
     free(set->columns);
 }
 
-/* Walks the turns from `first` on; out[turn * batch + row]: the sample, -1 where there is none. */
-static void walk(struct nn_part *parts, int64_t n_parts, int64_t first, int64_t turns, int which, int32_t *out) {
+/* Asks for all turns; out[turn * batch + row]: the sample, -1 where there is none. */
+static void take_turns(struct nn_batches *b, struct nn_part *parts, int64_t first, int64_t turns, int which, int32_t *out) {
     struct nn_slot slots[2] = {{.offset = 0}, {.offset = 1}};
     const void *fields[2];
-    struct nn_batches *b = nn_batches_begin(&env, parts, n_parts, first, turns);
-    ck_assert_ptr_nonnull(b);
     for (int64_t t = first; t < turns; t++) {
         int64_t batch, size = parts[which].use->batch;
         ck_assert(nn_batches_next(b, slots, fields, &batch));
         for (int64_t i = 0; i < size; i++) out[t * size + i] = which > 0 || i < batch ? ((const int32_t *)fields[which])[i] : -1;
     }
+}
+
+/* ... of batches that begin at turn `first`. */
+static void walk(struct nn_part *parts, int64_t n_parts, int64_t first, int64_t turns, int which, int32_t *out) {
+    struct nn_batches *b = nn_batches_begin(&env, parts, n_parts, first, turns);
+    ck_assert_ptr_nonnull(b);
+    take_turns(b, parts, first, turns, which, out);
     nn_batches_end(b);
 }
 
@@ -601,6 +606,51 @@ START_TEST(test_batches_again) {
     free(late);
     free(seen);
     free_set(&set);
+}
+END_TEST
+
+/* A loop that begins again with the ring and the reader of the last time reads what it would have read without: other orders, other parts, from any turn, two sets. */
+START_TEST(test_batches_once_more) {
+    enum { N = 600007, BATCH = 1000, TURNS = 600, BYTES = TURNS * BATCH * 4 };
+    struct nn_set set = make_set(N), other = make_set(2503);
+    int64_t field[2] = {0, 1};
+    struct nn_use use = {.batch = BATCH, .fields = field, .n_fields = 1},
+                  beside = {.batch = BATCH, .fields = field + 1, .n_fields = 1};
+    struct nn_part parts[2] = {{.set = &set, .use = &use, .count = TURNS * BATCH - 7, .shuffle = true},
+                               {.set = &other, .use = &beside, .count = 2500, .shuffle = true, .repeats = true}};
+    int32_t *again = malloc(BYTES), *fresh = malloc(BYTES);
+    struct nn_batches *b = nn_batches_begin(&env, parts, 2, 0, TURNS);
+    ck_assert(nn_batches_stay(b));                    /* else the rest would test nothing */
+    ck_assert(!nn_batches_again(b, parts, 0, TURNS)); /* it is in use */
+    take_turns(b, parts, 0, TURNS, 0, again);
+    parts[0].count++; /* another order would have to be made */
+    ck_assert(!nn_batches_again(b, parts, 0, TURNS));
+    parts[0].count--;
+    parts[1].shuffle = false;
+    ck_assert(!nn_batches_again(b, parts, 0, TURNS));
+    parts[1].shuffle = true;
+    static const struct {
+        int64_t first, turns, from;
+    } times[] = {{0, TURNS, 0}, {0, TURNS, 7}, {300, TURNS, 14}, {2, 595, 14}, {0, TURNS, 14}};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        parts[0].shuffle_key = 10 + i;
+        parts[0].from = times[i].from;
+        parts[1].shuffle_key = 20 + i;
+        parts[1].from = (int64_t)i % 4;
+        int64_t first = times[i].first, turns = times[i].turns;
+        for (int which = 0; which < 2; which++) {
+            ck_assert(nn_batches_again(b, parts, first, turns));
+            take_turns(b, parts, first, turns, which, again);
+            walk(parts, 2, first, turns, which, fresh);
+            ck_assert(memcmp(again + first * BATCH, fresh + first * BATCH, (size_t)((turns - first) * BATCH) * 4) == 0);
+        }
+    }
+    ck_assert(!nn_batches_again(b, parts, TURNS - 1, TURNS)); /* so few need no reader */
+    nn_batches_end(b);
+    free(again);
+    free(fresh);
+    free_set(&set);
+    free_set(&other);
 }
 END_TEST
 
@@ -916,6 +966,7 @@ Suite *runtime_data_suite(void) {
     tcase_add_test(t, test_picture_folders);
     tcase_add_test(t, test_batches_again);
     tcase_add_test(t, test_batches_stay);
+    tcase_add_test(t, test_batches_once_more);
     tcase_add_test(t, test_batches_kinds);
     tcase_add_test(t, test_resample);
     tcase_add_test(t, test_sets);

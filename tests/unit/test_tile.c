@@ -252,6 +252,55 @@ START_TEST(packed_in_front_of_a_loop) {
 }
 END_TEST
 
+/* Maps that products read outside of get a border of zeros. The index of the place that is read, along the two axes; what is found outside; how samples are counted; whether
+ * there is a border then. */
+static const struct {
+    const char *x, *y, *outside, *samples;
+    bool border;
+} maps[] = {
+    {"n, x + v - 1, y + u - 1, c", "n, x, y, c", "0", "0..B", true},
+    {"n, 2*x + v - 2, y + 2*u - 3, c", "n, x, y, c", "0", "0..B", true},
+    {"n, x - v + 1, y - u + 2, c", "n, x, y, c", "0", "2..min(B, 5)", true},
+    {"n, x + v, y + u - 1, c", "n, x, y, c", "1", "0..B", false},      /* something else than 0 */
+    {"n + 1, x + v - 1, y + u, c", "n, x, y, c", "0", "0..B", false},  /* outside of the batch */
+    {"n, x + v - 1, y + u + n, c", "n, x, y, c", "0", "0..B", false},  /* nobody knows how far */
+    {"n, x + v + 40, y + u - 1, c", "n, x, y, c", "0", "0..B", false}, /* mostly border */
+};
+
+START_TEST(maps_with_a_border) {
+    Arena *a = arena_new();
+    const char *text = arena_printf(
+        a,
+        "loops lowered\nsource \"nest.nn\" 0x1\n\nstep @f batch B<=6 {\n  buffer %%x: f32[B, 6, 7, 3]\n  buffer %%a: f32[B, 6, "
+        "7, 3]\n  buffer %%w: f32[3, 3, "
+        "3, 40]\n  buffer %%y: f32[B, 6, 7, 40]\n  buffer %%z: f32[B, 6, 7, 3]\n  kernel @make {\n    for n in 0..B, x in 0..6, "
+        "y in 0..7, c in 0..3 { "
+        "%%a[n, x, y, c] = mul(2, %%x[n, x, y, c]) }\n  }\n  barrier\n  kernel @conv {\n    for n in %s, x in 0..6, y in 0..7, d "
+        "in 0..40 {\n"
+        "      acc s: f32 = 0\n      for v in 0..3, u in 0..3, c in 0..3 { s = fma(%%a[%s] else %s, %%w[v, u, c, d], s) }\n      "
+        "%%y[n, x, y, d] = s\n    }\n"
+        "  }\n  kernel @other {\n    for n in 0..B, x in 0..6, y in 0..7, c in 0..3 { %%z[n, x, y, c] = neg(%%a[%s]) }\n  }\n}\n",
+        maps[_i].samples, maps[_i].x, maps[_i].outside, maps[_i].y);
+    for (int batch = 1; batch <= 6; batch += 5) {
+        LoopsProgram *plain = loops_read(a, text), *with = loops_read(a, text);
+        const Step *before = plain->steps.at[0], *after = with->steps.at[0];
+        PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &(Machine){.vector_bytes = 64, .l2 = 1 << 14}};
+        ck_assert(pass_halo(&c, with));
+        const char *why = loops_verify(a, with, LOOPS_LOWERED);
+        ck_assert_msg(!why, "after halo: %s", why);
+        ck_assert_int_eq(after->nodes.n > before->nodes.n, maps[_i].border);
+        Text shown = {0};
+        loops_print(with, LOOPS_LOWERED, NULL, &shown, a);
+        ck_assert_int_eq(strstr(text_str(a, &shown), "else") == NULL, maps[_i].border);
+        void **want = run(a, before, before->buffers.n, batch), **got = run(a, after, before->buffers.n, batch);
+        for (int i = 3; i < 5; i++)
+            ck_assert_msg(memcmp(want[i], got[i], (size_t)before->buffers.at[i]->bytes) == 0, "%%%s differs",
+                          before->buffers.at[i]->name);
+    }
+    arena_free(a);
+}
+END_TEST
+
 /* Many small products: their panels are packed by whoever needs them, not all in front. */
 START_TEST(small_products_pack_their_own) {
     Arena *a = arena_new();
@@ -620,6 +669,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, neighbours_in_front, 0, 4);
     tcase_add_test(t, first_tile_packs);
     tcase_add_loop_test(t, packed_in_front_of_a_loop, 0, 4);
+    tcase_add_loop_test(t, maps_with_a_border, 0, sizeof maps / sizeof *maps);
     tcase_add_test(t, small_products_pack_their_own);
     tcase_add_loop_test(t, weight_update_in_the_epilogue, 1, 20);
     tcase_add_test(t, batched_product_with_odd_names);

@@ -1,0 +1,302 @@
+/*
+ * halo.c - gives the maps that convolutions read a border of zeros.
+ * in:  loops as `lower` made them.   out: the same, with fewer guarded loads.
+ * keeps: every bit (the zeros belong to the chain, as the guard gave them).   spoils: nothing.
+ *
+ *   buffer %max: f32[B, 32, 32, 16]
+ *   s = fma(%max[n, x + v - 1, y + u - 1, c] else 0, %w[v, u, c, d], s)
+ *   =>
+ *   buffer %max: f32[B, 34, 34, 16]
+ *   kernel @max.halo: %max[n, 0, y, c] = 0 ; %max[n, 33, y, c] = 0 ; %max[n, x, 0, c] = 0 ; %max[n, x, 33, c] = 0
+ *   s = fma(%max[n, x + v, y + u, c], %w[v, u, c, d], s)                                (and who writes %max[n, x, y, c] writes %max[n, x + 1, y + 1, c])
+ *
+ * A test or an address to choose for each number that a register tile reads costs more than its multiply-add. The border is written once a step, in front of all that
+ * touches the map; it is a part of the map's memory, so that no pass behind this one needs to know of it.
+ *
+ * Done for temporaries alone whose own memory nobody else looks at, where a chain of products reads outside and finds 0 there, and the borders do not make the map much larger. Not
+ * done: parameters and samples, which would have to be copied.
+ */
+#include "passes/machine.h"
+#include "passes/nest.h"
+#include "passes/pipeline.h"
+
+enum { MOST_TIMES = 4 }; /* the map may become so many times as large; any that fits the second cache may */
+
+typedef struct Border {
+    bool bad;    /* how far loads go cannot be told, or they find something else than 0 there */
+    bool stored; /* the step writes it */
+    bool wanted; /* a product reads outside */
+    int64_t low[MAX_RANK], high[MAX_RANK];
+} Border;
+
+typedef struct Range {
+    const Var *var;
+    int64_t least, most;
+    bool known;
+    int64_t samples; /* it is one of so many times the samples of the batch, at most; 0: it cannot be told */
+} Range;
+
+typedef struct Halo {
+    Arena *arena;
+    Step *step;
+    const Machine *machine;
+    Border *border; /* by id of the buffer */
+    Vec(Range) ranges;
+    PtrMap done; /* expressions that are moved already: parts of one may be shared */
+} Halo;
+
+/* ---- how far indices go ---- */
+
+static const Range *range_of(const Halo *h, const Var *v) {
+    for (size_t i = h->ranges.n; i > 0; i--)
+        if (h->ranges.at[i - 1].var == v) return &h->ranges.at[i - 1];
+    return NULL;
+}
+
+/* The least and most that x can be; false: it cannot be told. */
+static bool affine_range(const Halo *h, const Affine *x, int64_t *least, int64_t *most) {
+    *least = *most = x->constant;
+    for (int i = 0; i < x->n; i++) {
+        const Range *r = range_of(h, x->term[i].var);
+        int64_t k = x->term[i].factor;
+        if (!r || !r->known) return false;
+        *least += k * (k > 0 ? r->least : r->most);
+        *most += k * (k > 0 ? r->most : r->least);
+    }
+    return true;
+}
+
+static void push_loop(Halo *h, const Stmt *loop) {
+    Range r = {.var = loop->var};
+    int64_t least, most, other;
+    r.known = affine_range(h, loop->lo, &r.least, &other);
+    bool ends = false;
+    for (int i = 0; i < loop->n_limits; i++) {
+        if (!affine_range(h, loop->limits[i], &least, &most)) continue;
+        if (!ends || most - 1 < r.most) r.most = most - 1;
+        ends = true;
+    }
+    r.known &= ends;
+    for (int i = 0; i < loop->n_limits && h->step->batch; i++) {
+        const Affine *x = loop->limits[i];
+        bool all = x->n == 1 && x->constant == 0 && x->term[0].var == h->step->batch;
+        if (all && affine_range(h, loop->lo, &least, &most) && least >= 0) r.samples = x->term[0].factor;
+    }
+    vec_push(h->arena, &h->ranges, r);
+}
+
+/* ---- which buffers ---- */
+
+static Border *border_of(const Halo *h, const Buffer *b) { return &h->border[b->id]; }
+
+/* A load that is 0 outside: how far does it go? */
+static void note_guarded(Halo *h, const Expr *e) {
+    Border *b = border_of(h, e->buffer);
+    if (!(e->value == 0)) b->bad = true;
+    for (int i = 0; i < e->n_index && !b->bad; i++) {
+        int64_t least, most, n = e->buffer->dim[i].n;
+        if (e->buffer->dim[i].batch) { /* sample by sample, never outside */
+            const Affine *x = e->index[i];
+            const Range *r = x->n == 1 && x->constant == 0 && x->term[0].factor == 1 ? range_of(h, x->term[0].var) : NULL;
+            b->bad = !r || r->samples != n;
+            continue;
+        }
+        if (!affine_range(h, e->index[i], &least, &most)) {
+            b->bad = true;
+        } else {
+            if (-least > b->low[i]) b->low[i] = -least;
+            if (most - (n - 1) > b->high[i]) b->high[i] = most - (n - 1);
+        }
+    }
+}
+
+static void look_at(Halo *h, const Expr *e, bool product) {
+    product |= e->kind == EXPR_OP && e->op == OP_fma;
+    if (e->kind == EXPR_LOAD && e->guarded) {
+        note_guarded(h, e);
+        border_of(h, e->buffer)->wanted |= product;
+    }
+    for (int i = 0; i < e->n_args; i++) look_at(h, e->args[i], product);
+}
+
+static void look_in(Halo *h, const Body *body) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        if (s->value) look_at(h, s->value, false);
+        if (s->kind == STMT_STORE) border_of(h, s->buffer)->stored = true;
+        if (s->kind == STMT_FOR) push_loop(h, s);
+        look_in(h, &s->body);
+        if (s->kind == STMT_FOR) h->ranges.n--;
+    }
+}
+
+static void look_through(Halo *h, StepNode *const *nodes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const StepNode *node = nodes[i];
+        if (node->count) border_of(h, node->count)->bad = true;
+        look_in(h, &node->body);
+        Range turns = {.var = node->var, .least = 0, .known = node->trip && affine_is_constant(node->trip)};
+        if (turns.known) turns.most = node->trip->constant - 1;
+        if (node->var) vec_push(h->arena, &h->ranges, turns);
+        look_through(h, node->nodes.at, node->nodes.n);
+        if (node->var) h->ranges.n--;
+    }
+}
+
+/* Elements with the borders, the batch at its bound. */
+static int64_t count_with(const Halo *h, const Buffer *b) {
+    int64_t count = 1;
+    for (int i = 0; i < b->rank; i++)
+        count *= b->dim[i].batch ? dim_size(b->dim[i], h->step->batch_bound)
+                                 : b->dim[i].n + border_of(h, b)->low[i] + border_of(h, b)->high[i];
+    return count;
+}
+
+/* Has the buffer its own memory, rows behind each other? */
+static bool is_plain(const Halo *h, const Buffer *b) {
+    int64_t stride = 1;
+    if (b->place != PLACE_NONE || b->same) return false;
+    for (int i = b->rank - 1; i >= 0; i--) {
+        if (b->stride[i] != stride) return false;
+        stride *= dim_size(b->dim[i], h->step->batch_bound);
+    }
+    for (size_t i = 0; i < h->step->buffers.n; i++)
+        if (h->step->buffers.at[i]->same == b) return false;
+    return true;
+}
+
+static bool gets_border(const Halo *h, const Buffer *b) {
+    const Border *x = border_of(h, b);
+    if (x->bad || !x->wanted || !x->stored || !is_plain(h, b)) return false;
+    int64_t bytes = count_with(h, b) * elem_size(b->elem);
+    return bytes > b->bytes && (bytes <= MOST_TIMES * b->bytes || bytes <= h->machine->l2);
+}
+
+/* ---- the new indices ---- */
+
+static const Affine **moved(Halo *h, const Buffer *b, int n, const Affine *const *index) {
+    const Affine **at = arena_make_n(h->arena, const Affine *, (size_t)n);
+    for (int i = 0; i < n; i++) at[i] = affine_add_constant(h->arena, index[i], border_of(h, b)->low[i]);
+    return at;
+}
+
+static void move_expr(Halo *h, Expr *e) {
+    if (map_get(&h->done, e)) return;
+    map_put(h->arena, &h->done, e, e);
+    if (e->kind == EXPR_LOAD && border_of(h, e->buffer)->wanted) {
+        e->index = moved(h, e->buffer, e->n_index, e->index);
+        e->guarded = false; /* the borders are as wide as any load goes */
+        e->value = 0;
+    }
+    for (int i = 0; i < e->n_args; i++) move_expr(h, e->args[i]);
+}
+
+static void move_body(Halo *h, Body *body) {
+    for (Stmt *s = body->first; s; s = s->next) {
+        if (s->value) move_expr(h, s->value);
+        if (s->buffer && border_of(h, s->buffer)->wanted) s->index = moved(h, s->buffer, s->n_index, s->index);
+        move_body(h, &s->body);
+    }
+}
+
+static void move_nodes(Halo *h, StepNode *const *nodes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        move_body(h, &nodes[i]->body);
+        move_nodes(h, nodes[i]->nodes.at, nodes[i]->nodes.n);
+    }
+}
+
+/* ---- the zeros ---- */
+
+/* b[...] = 0 for all places whose index along axis `at` is in begin..end. */
+static void fill(Halo *h, Buffer *b, int at, int64_t begin, int64_t end, Body *body) {
+    const Affine *index[MAX_RANK];
+    for (int i = 0; i < b->rank; i++) {
+        Var *v = step_var(h->arena, h->step, VAR_LOOP, intern_printf("i%d", i));
+        const Affine *limit = b->dim[i].batch ? affine_scale(h->arena, affine_var(h->arena, h->step->batch), b->dim[i].n)
+                                              : affine_constant(h->arena, i == at ? end : b->dim[i].n);
+        Stmt *loop = stmt_for(h->arena, v, affine_constant(h->arena, i == at ? begin : 0), limit, 1, MARK_SERIAL, 0);
+        body_add(body, loop);
+        body = &loop->body;
+        index[i] = affine_var(h->arena, v);
+    }
+    body_add(body, stmt_store(h->arena, b, index, expr_const(h->arena, b->elem, 0)));
+}
+
+static StepNode *border_kernel(Halo *h, Buffer *b) {
+    const Border *x = border_of(h, b);
+    StepNode *node = arena_make(h->arena, StepNode);
+    node->kind = STEP_KERNEL;
+    node->name = intern_printf("%s.halo", b->name);
+    node->loc = b->loc;
+    for (int i = 0; i < b->rank; i++) {
+        if (x->low[i]) fill(h, b, i, 0, x->low[i], &node->body);
+        if (x->high[i]) fill(h, b, i, b->dim[i].n - x->high[i], b->dim[i].n, &node->body);
+    }
+    return node;
+}
+
+static bool expr_touches(const Expr *e, const Buffer *b) {
+    if (e->kind == EXPR_LOAD && e->buffer == b) return true;
+    for (int i = 0; i < e->n_args; i++)
+        if (expr_touches(e->args[i], b)) return true;
+    return false;
+}
+
+static bool body_touches(const Body *body, const Buffer *b) {
+    for (const Stmt *s = body->first; s; s = s->next)
+        if (s->buffer == b || (s->value && expr_touches(s->value, b)) || body_touches(&s->body, b)) return true;
+    return false;
+}
+
+static bool touches(const StepNode *node, const Buffer *b) {
+    if (body_touches(&node->body, b)) return true;
+    for (size_t i = 0; i < node->nodes.n; i++)
+        if (touches(node->nodes.at[i], b)) return true;
+    return false;
+}
+
+/* In front of the first node of the step that touches b. */
+static void add_border(Halo *h, Buffer *b) {
+    Step *s = h->step;
+    size_t first = 0;
+    while (first < s->nodes.n && !touches(s->nodes.at[first], b)) first++;
+    StepNode *barrier = arena_make(h->arena, StepNode);
+    barrier->kind = STEP_BARRIER;
+    barrier->loc = b->loc;
+    vec_push(h->arena, &s->nodes, NULL);
+    vec_push(h->arena, &s->nodes, NULL);
+    for (size_t i = s->nodes.n - 1; i >= first + 2; i--) s->nodes.at[i] = s->nodes.at[i - 2];
+    s->nodes.at[first] = border_kernel(h, b);
+    s->nodes.at[first + 1] = barrier;
+}
+
+/* ---- the pass ---- */
+
+static void halo_step(PassCtx *c, Step *s) {
+    Halo halo = {.arena = c->arena, .step = s, .machine = c->machine}, *h = &halo;
+    size_t n = s->buffers.n;
+    bool any = false;
+    h->border = arena_make_n(c->arena, Border, n + 1);
+    look_through(h, s->nodes.at, s->nodes.n);
+    for (size_t i = 0; i < n; i++) {
+        Border *b = border_of(h, s->buffers.at[i]);
+        b->wanted = gets_border(h, s->buffers.at[i]);
+        any |= b->wanted;
+    }
+    if (!any) return;
+    move_nodes(h, s->nodes.at, s->nodes.n);
+    for (size_t i = 0; i < n; i++) {
+        Buffer *b = s->buffers.at[i];
+        const Border *x = border_of(h, b);
+        if (!x->wanted) continue;
+        for (int k = 0; k < b->rank; k++)
+            if (!b->dim[k].batch) b->dim[k].n += x->low[k] + x->high[k];
+        buffer_pack_rows(s, b);
+        add_border(h, b);
+    }
+}
+
+bool pass_halo(PassCtx *c, LoopsProgram *p) {
+    for (size_t i = 0; i < p->steps.n; i++) halo_step(c, p->steps.at[i]);
+    return true;
+}

@@ -1,0 +1,68 @@
+"""Printed stages read again: the same program comes out, under the same names."""
+import os, re
+
+STAGES = {"graph": ["infer", "simplify", "autodiff", "fuse"], "loops": ["lower", "halo", "tile", "vectorize", "parallelize", "plan", "barriers"]}
+SAMPLES = ["mlp", "activations", "lenet5", "gru"]  # dense, short rows, convolutions with sums in pieces, loops of the step
+
+
+def test_every_stage_goes_on_to_the_same_loops(t):
+    """From each printed stage on: the same last text to the byte, names of buffers, kernels and variables among it, and the same --plan."""
+    count = 0
+    for sample in SAMPLES:
+        source = os.path.join(t.root, "samples", sample + ".nn")
+        want, plan = t.run(t.nnc, source, "--emit=loops").stdout, t.run(t.nnc, source, "--plan").stdout
+        assert "operations" in plan
+        for form, stages in STAGES.items():
+            for stage in stages:
+                text = t.path(f"{sample}.{stage}.{form}")
+                t.run(t.nnc, source, f"--stop-after={stage}", f"--emit={form}", "-o", text)
+                assert t.run(t.nnc, text, "--emit=loops").stdout == want, f"{sample} from {stage} on"
+                assert t.run(t.nnc, text, "--plan").stdout == plan, f"--plan of {sample} from {stage} on"
+                count += 1
+    return f"{count} texts"
+
+
+def test_the_plan_names_what_the_loops_name(t):
+    """Every buffer and kernel of --plan (and of --profile's table, which has the same names) is found in --emit=loops."""
+    for sample in SAMPLES:
+        source = os.path.join(t.root, "samples", sample + ".nn")
+        loops, plan = t.run(t.nnc, source, "--emit=loops").stdout, t.run(t.nnc, source, "--plan").stdout
+        kernels, buffers = set(re.findall(r"^\s+[\d,]+\s+[\d,]+  @(.+?)  ", plan, re.M)), set(re.findall(r"^\s+[\d,]+  %(.+?): ", plan, re.M))
+        assert len(kernels) > 4 and len(buffers) > 4, plan
+        for name in kernels: assert f"kernel @{name} {{" in loops, f"@{name} of {sample}"
+        for name in buffers: assert f"buffer %{name}: " in loops, f"%{name} of {sample}"
+
+
+def test_operations_are_those_of_the_loops(t):
+    """Two products and an addition by hand, as loops: the rows of a tile that is cut off, a sum in pieces and a loop of the step are counted as often as they go round."""
+    text = t.write("hand.loops", """loops lowered
+
+var %x: f32[100, 64] of @c
+var %y: f32[100] of @c
+command @c() {
+}
+
+step @s {
+  buffer %x: f32[100, 64] slot "x"
+  buffer %y: f32[100] slot "y"
+  loop t in 0..3 {
+    kernel @a {
+      for ii in 0..8, i in 0..min(14, 100 - 14*ii) {
+        acc s: f32 = 0
+        for k in 0..64 { s = fma(%x[14*ii + i, k], %x[14*ii + i, k], s) }
+        %y[14*ii + i] = s
+      }
+    }
+  }
+  kernel @b {
+    for piece in 0..2 {
+      index begin = max(i64(0), i64(40*piece))
+      for i in begin..min(100, 60*piece + 40) { %y[i] = add(%y[i], 1) }
+    }
+  }
+}
+""")
+    plan = t.run(t.nnc, text, "--plan").stdout
+    number = lambda what: int(re.search(what, plan, re.M)[1].replace(",", ""))
+    assert number(r"([\d,]+)  @a ") == 3 * 100 * 64 * 2 and number(r"([\d,]+)  @b ") == 100, plan
+    assert number(r"operations +([\d,]+)$") == 3 * 100 * 64 * 2 + 100, plan
