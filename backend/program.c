@@ -235,8 +235,7 @@ typedef Vec(struct nn_store) Stores;
 
 /* From the first element of a buffer to behind its last, without a batch and more for each sample. */
 static struct nn_store make_store(const Buffer *b, int64_t kernel) {
-    const Buffer *root = b;
-    while (root->same) root = root->same;
+    const Buffer *root = buffer_memory(b);
     struct nn_store store = {.kernel = kernel,
                              .slot = root->slot ? root->slot->index : -1,
                              .offset = root->offset,

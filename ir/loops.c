@@ -127,6 +127,21 @@ void buffer_pack_rows(const Step *s, Buffer *b) {
     b->bytes = buffer_bytes(s, b);
 }
 
+StepNode *step_kernel(Arena *a, const char *name, Loc loc) {
+    StepNode *node = arena_make(a, StepNode);
+    node->kind = STEP_KERNEL;
+    node->name = name;
+    node->loc = loc;
+    return node;
+}
+
+StepNode *step_barrier(Arena *a, Loc loc) {
+    StepNode *node = arena_make(a, StepNode);
+    node->kind = STEP_BARRIER;
+    node->loc = loc;
+    return node;
+}
+
 Buffer *step_buffer(Arena *a, Step *s, const char *name, Elem elem, int rank, const Dim *dims, Loc loc) {
     Buffer *b = arena_make(a, Buffer);
     b->name = intern(name);
@@ -143,10 +158,12 @@ Buffer *step_buffer(Arena *a, Step *s, const char *name, Elem elem, int rank, co
     return b;
 }
 
-Buffer *buffer_root(Buffer *b) {
+const Buffer *buffer_memory(const Buffer *b) {
     while (b->same) b = b->same;
     return b;
 }
+
+Buffer *buffer_root(Buffer *b) { return (Buffer *)buffer_memory(b); }
 
 /* ---- expressions ---- */
 

@@ -230,14 +230,18 @@ typedef enum LoopsStage { LOOPS_LOWERED, LOOPS_TILED, LOOPS_MARKED, LOOPS_PLANNE
 
 Var *step_var(Arena *a, Step *s, VarKind kind, const char *name);
 Temp *step_temp(Arena *a, Step *s, const char *name, Elem elem, bool acc, int rank, const int64_t *dims);
+/* A kernel without a body, and a barrier: in no step yet. */
+StepNode *step_kernel(Arena *a, const char *name, Loc loc);
+StepNode *step_barrier(Arena *a, Loc loc);
 /* Row-major, PLACE_NONE. */
 Buffer *step_buffer(Arena *a, Step *s, const char *name, Elem elem, int rank, const Dim *dims, Loc loc);
 /* Bytes from the first element to behind the last, at the bound of B, by the buffer's strides. */
 int64_t buffer_bytes(const Step *s, const Buffer *b);
 /* Sets strides (row-major, without gaps) and bytes from the dims. */
 void buffer_pack_rows(const Step *s, Buffer *b);
-/* The buffer whose memory b shares: follows `same`. */
+/* The buffer whose memory b lies in: b itself, or what it is a view of. */
 Buffer *buffer_root(Buffer *b);
+const Buffer *buffer_memory(const Buffer *b); /* the same */
 Expr *expr_const(Arena *a, Elem elem, double value);
 Expr *expr_load(Arena *a, Buffer *b, const Affine *const *index);
 Expr *expr_load_else(Arena *a, Buffer *b, const Affine *const *index, double value);

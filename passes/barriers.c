@@ -241,10 +241,7 @@ static bool meets(const Memory *m, const Touch *t) {
 /* ---- barriers ---- */
 
 static void add_barrier(Arena *a, StepNodes *out, Memory *m, Loc loc) {
-    StepNode *node = arena_make(a, StepNode);
-    node->kind = STEP_BARRIER;
-    node->loc = loc;
-    vec_push(a, out, node);
+    vec_push(a, out, step_barrier(a, loc));
     m->now++;
     m->touched = false;
     m->copies_touched.n = 0;

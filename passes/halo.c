@@ -23,9 +23,10 @@
 enum { MOST_TIMES = 4 }; /* the map may become so many times as large; any that fits the second cache may */
 
 typedef struct Border {
-    bool bad;    /* how far loads go cannot be told, or they find something else than 0 there */
-    bool stored; /* the step writes it */
-    bool wanted; /* a product reads outside */
+    bool bad;              /* how far loads go cannot be told, or they find something else than 0 there */
+    bool stored;           /* the step writes it */
+    bool wanted;           /* a product reads outside */
+    const StepNode *first; /* of the step's own nodes, the first that touches it */
     int64_t low[MAX_RANK], high[MAX_RANK];
 } Border;
 
@@ -42,7 +43,8 @@ typedef struct Halo {
     const Machine *machine;
     Border *border; /* by id of the buffer */
     Vec(Range) ranges;
-    PtrMap done; /* expressions that are moved already: parts of one may be shared */
+    const StepNode *top; /* of the step's own nodes, the one that is looked through */
+    PtrMap done;         /* loads that are moved already: parts of an expression may be shared */
 } Halo;
 
 /* ---- how far indices go ---- */
@@ -89,6 +91,10 @@ static void push_loop(Halo *h, const Stmt *loop) {
 
 static Border *border_of(const Halo *h, const Buffer *b) { return &h->border[b->id]; }
 
+static void note_touch(Halo *h, const Buffer *b) {
+    if (!border_of(h, b)->first) border_of(h, b)->first = h->top;
+}
+
 /* A load that is 0 outside: how far does it go? */
 static void note_guarded(Halo *h, const Expr *e) {
     Border *b = border_of(h, e->buffer);
@@ -112,6 +118,7 @@ static void note_guarded(Halo *h, const Expr *e) {
 
 static void look_at(Halo *h, const Expr *e, bool product) {
     product |= e->kind == EXPR_OP && e->op == OP_fma;
+    if (e->kind == EXPR_LOAD) note_touch(h, e->buffer);
     if (e->kind == EXPR_LOAD && e->guarded) {
         note_guarded(h, e);
         border_of(h, e->buffer)->wanted |= product;
@@ -122,6 +129,7 @@ static void look_at(Halo *h, const Expr *e, bool product) {
 static void look_in(Halo *h, const Body *body) {
     for (const Stmt *s = body->first; s; s = s->next) {
         if (s->value) look_at(h, s->value, false);
+        if (s->buffer) note_touch(h, s->buffer);
         if (s->kind == STMT_STORE) border_of(h, s->buffer)->stored = true;
         if (s->kind == STMT_FOR) push_loop(h, s);
         look_in(h, &s->body);
@@ -179,28 +187,25 @@ static const Affine **moved(Halo *h, const Buffer *b, int n, const Affine *const
     return at;
 }
 
-static void move_expr(Halo *h, Expr *e) {
-    if (map_get(&h->done, e)) return;
+static void move_load(Expr **at, void *halo) {
+    Halo *h = halo;
+    Expr *e = *at;
+    if (e->kind != EXPR_LOAD || !border_of(h, e->buffer)->wanted || map_get(&h->done, e)) return;
     map_put(h->arena, &h->done, e, e);
-    if (e->kind == EXPR_LOAD && border_of(h, e->buffer)->wanted) {
-        e->index = moved(h, e->buffer, e->n_index, e->index);
-        e->guarded = false; /* the borders are as wide as any load goes */
-        e->value = 0;
-    }
-    for (int i = 0; i < e->n_args; i++) move_expr(h, e->args[i]);
+    e->index = moved(h, e->buffer, e->n_index, e->index);
+    e->guarded = false; /* the borders are as wide as any load goes */
+    e->value = 0;
 }
 
-static void move_body(Halo *h, Body *body) {
-    for (Stmt *s = body->first; s; s = s->next) {
-        if (s->value) move_expr(h, s->value);
-        if (s->buffer && border_of(h, s->buffer)->wanted) s->index = moved(h, s->buffer, s->n_index, s->index);
-        move_body(h, &s->body);
-    }
+static void move_stmt(Stmt *s, void *halo) {
+    Halo *h = halo;
+    stmt_walk_exprs(s, move_load, h);
+    if (s->buffer && border_of(h, s->buffer)->wanted) s->index = moved(h, s->buffer, s->n_index, s->index);
 }
 
 static void move_nodes(Halo *h, StepNode *const *nodes, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        move_body(h, &nodes[i]->body);
+        body_walk(&nodes[i]->body, move_stmt, h);
         move_nodes(h, nodes[i]->nodes.at, nodes[i]->nodes.n);
     }
 }
@@ -224,10 +229,7 @@ static void fill(Halo *h, Buffer *b, int at, int64_t begin, int64_t end, Body *b
 
 static StepNode *border_kernel(Halo *h, Buffer *b) {
     const Border *x = border_of(h, b);
-    StepNode *node = arena_make(h->arena, StepNode);
-    node->kind = STEP_KERNEL;
-    node->name = intern_printf("%s.halo", b->name);
-    node->loc = b->loc;
+    StepNode *node = step_kernel(h->arena, intern_printf("%s.halo", b->name), b->loc);
     for (int i = 0; i < b->rank; i++) {
         if (x->low[i]) fill(h, b, i, 0, x->low[i], &node->body);
         if (x->high[i]) fill(h, b, i, b->dim[i].n - x->high[i], b->dim[i].n, &node->body);
@@ -235,39 +237,16 @@ static StepNode *border_kernel(Halo *h, Buffer *b) {
     return node;
 }
 
-static bool expr_touches(const Expr *e, const Buffer *b) {
-    if (e->kind == EXPR_LOAD && e->buffer == b) return true;
-    for (int i = 0; i < e->n_args; i++)
-        if (expr_touches(e->args[i], b)) return true;
-    return false;
-}
-
-static bool body_touches(const Body *body, const Buffer *b) {
-    for (const Stmt *s = body->first; s; s = s->next)
-        if (s->buffer == b || (s->value && expr_touches(s->value, b)) || body_touches(&s->body, b)) return true;
-    return false;
-}
-
-static bool touches(const StepNode *node, const Buffer *b) {
-    if (body_touches(&node->body, b)) return true;
-    for (size_t i = 0; i < node->nodes.n; i++)
-        if (touches(node->nodes.at[i], b)) return true;
-    return false;
-}
-
 /* In front of the first node of the step that touches b. */
 static void add_border(Halo *h, Buffer *b) {
     Step *s = h->step;
     size_t first = 0;
-    while (first < s->nodes.n && !touches(s->nodes.at[first], b)) first++;
-    StepNode *barrier = arena_make(h->arena, StepNode);
-    barrier->kind = STEP_BARRIER;
-    barrier->loc = b->loc;
+    while (s->nodes.at[first] != border_of(h, b)->first) first++;
     vec_push(h->arena, &s->nodes, NULL);
     vec_push(h->arena, &s->nodes, NULL);
     for (size_t i = s->nodes.n - 1; i >= first + 2; i--) s->nodes.at[i] = s->nodes.at[i - 2];
     s->nodes.at[first] = border_kernel(h, b);
-    s->nodes.at[first + 1] = barrier;
+    s->nodes.at[first + 1] = step_barrier(h->arena, b->loc);
 }
 
 /* ---- the pass ---- */
@@ -277,7 +256,10 @@ static void halo_step(PassCtx *c, Step *s) {
     size_t n = s->buffers.n;
     bool any = false;
     h->border = arena_make_n(c->arena, Border, n + 1);
-    look_through(h, s->nodes.at, s->nodes.n);
+    for (size_t i = 0; i < s->nodes.n; i++) {
+        h->top = s->nodes.at[i];
+        look_through(h, &s->nodes.at[i], 1);
+    }
     for (size_t i = 0; i < n; i++) {
         Border *b = border_of(h, s->buffers.at[i]);
         b->wanted = gets_border(h, s->buffers.at[i]);

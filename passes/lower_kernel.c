@@ -25,10 +25,7 @@ enum { KEEP_LIMIT = 1 << 14, KEEP_COST = 8 };
 /* ---- kernels and barriers ---- */
 
 void kernel_begin(Lower *l, const char *name, Loc loc) {
-    StepNode *k = arena_make(l->arena, StepNode);
-    k->kind = STEP_KERNEL;
-    k->name = intern_printf("%s.%d", name, ++l->n_kernels);
-    k->loc = loc;
+    StepNode *k = step_kernel(l->arena, intern_printf("%s.%d", name, ++l->n_kernels), loc);
     vec_push(l->arena, l->nodes, k);
     Scope *s = arena_make(l->arena, Scope);
     s->body = &k->body;
@@ -47,9 +44,7 @@ StepNode *kernel_end(Lower *l) {
 
 void low_barrier(Lower *l) {
     if (l->nodes->n && l->nodes->at[l->nodes->n - 1]->kind == STEP_BARRIER) return;
-    StepNode *k = arena_make(l->arena, StepNode);
-    k->kind = STEP_BARRIER;
-    vec_push(l->arena, l->nodes, k);
+    vec_push(l->arena, l->nodes, step_barrier(l->arena, (Loc){0}));
 }
 
 /* ---- groups of ops ---- */

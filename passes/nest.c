@@ -130,11 +130,6 @@ void stmt_unshare(Stmt *s) {
     for (Stmt *b = s->body.first; b; b = b->next) stmt_unshare(b);
 }
 
-const Buffer *buffer_memory(const Buffer *b) {
-    while (b->same) b = b->same;
-    return b;
-}
-
 static bool is_let(const Stmt *s) { return s->kind == STMT_LET || s->kind == STMT_INDEX || s->kind == STMT_CHECK; }
 
 static bool is_zero(const Expr *e) { return e->kind == EXPR_CONST && e->value == 0; }

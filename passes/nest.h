@@ -62,7 +62,4 @@ bool stmt_has_mark(const Stmt *s, Mark mark);
 /* Takes the parallel marks of the statement and all inside it back. */
 void stmt_unshare(Stmt *s);
 
-/* The buffer whose memory b lies in: b itself, or what it is a view of. */
-const Buffer *buffer_memory(const Buffer *b);
-
 #endif

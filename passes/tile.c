@@ -313,6 +313,10 @@ static bool piece_fits(const Tiling *t) {
     return tile_blocks_fit(t) || constant_extents(t) || tile_adjacent(t->cols, t->col->var);
 }
 
+/* Let i of those that a kernel in front repeats: before the nest, then at its top. */
+static size_t n_repeated(const Tiling *t) { return t->before.n + t->top.n; }
+static const Stmt *repeated(const Tiling *t, size_t i) { return i < t->before.n ? t->before.at[i] : t->top.at[i - t->before.n]; }
+
 static bool lets_use(const Tiling *t, const Stmt *let) {
     const Product *p = &t->product;
     if (let->kind == STMT_LET && (expr_uses_temp(p->x, let->temp) || expr_uses_temp(p->y, let->temp))) return true;
@@ -320,8 +324,8 @@ static bool lets_use(const Tiling *t, const Stmt *let) {
     for (int i = 0; let->kind == STMT_INDEX && i < p->n_outer; i++)
         for (int k = 0; k < p->outer[i]->n_limits; k++)
             if (affine_uses(p->outer[i]->limits[k], let->var)) return true;
-    for (size_t i = 0; i < t->before.n + t->top.n; i++) {
-        const Stmt *other = i < t->before.n ? t->before.at[i] : t->top.at[i - t->before.n];
+    for (size_t i = 0; i < n_repeated(t); i++) {
+        const Stmt *other = repeated(t, i);
         if (let->kind == STMT_INDEX && stmt_uses_var(other, let->var)) return true;
         if (let->kind == STMT_LET && other->value && expr_uses_temp(other->value, let->temp)) return true;
     }
@@ -331,8 +335,8 @@ static bool lets_use(const Tiling *t, const Stmt *let) {
 /* Is every number in e, which is not a load, a let that a kernel in front can compute, too? A sum of the same kernel cannot. */
 static bool repeatable(const Tiling *t, const StepNode *kernel, const Expr *e) {
     bool found = e->kind != EXPR_TEMP;
-    for (size_t i = 0; !found && i < t->before.n + t->top.n; i++) {
-        const Stmt *let = i < t->before.n ? t->before.at[i] : t->top.at[i - t->before.n];
+    for (size_t i = 0; !found && i < n_repeated(t); i++) {
+        const Stmt *let = repeated(t, i);
         found = let->kind == STMT_LET && let->temp == e->temp && !loads_stored(&kernel->body, let->value);
     }
     for (int i = 0; found && i < e->n_args; i++) found = repeatable(t, kernel, e->args[i]);
@@ -349,8 +353,7 @@ static bool lets_before(Tiling *t, const StepNode *kernel, Stmt *nest) {
         t->before.at[t->before.n - 1 - i] = swap;
     }
     bool ok = repeatable(t, kernel, t->product.x) && repeatable(t, kernel, t->product.y);
-    for (size_t i = 0; ok && i < t->before.n; i++) ok = !t->before.at[i]->value || repeatable(t, kernel, t->before.at[i]->value);
-    for (size_t i = 0; ok && i < t->top.n; i++) ok = !t->top.at[i]->value || repeatable(t, kernel, t->top.at[i]->value);
+    for (size_t i = 0; ok && i < n_repeated(t); i++) ok = !repeated(t, i)->value || repeatable(t, kernel, repeated(t, i)->value);
     return ok;
 }
 
@@ -404,8 +407,8 @@ static const Around *packed_before(const Tiling *t, int64_t *turns) {
     *turns = 1;
     for (const Around *a = t->around; a; a = a->outer) {
         bool same = !t->piece && invariant(a->loop, t->cols);
-        for (size_t i = 0; same && i < t->before.n + t->top.n; i++) {
-            const Stmt *let = i < t->before.n ? t->before.at[i] : t->top.at[i - t->before.n];
+        for (size_t i = 0; same && i < n_repeated(t); i++) {
+            const Stmt *let = repeated(t, i);
             same = !(a->loop->var && stmt_uses_var(let, a->loop->var)) && !(let->value && !invariant(a->loop, let->value));
         }
         if (!same) break;

@@ -25,21 +25,6 @@ Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int
     return stmt_for(t->arena, v, affine_constant(t->arena, 0), limit, 1, mark, width);
 }
 
-static StepNode *new_kernel(Tiling *t, const char *name, Loc loc) {
-    StepNode *node = arena_make(t->arena, StepNode);
-    node->kind = STEP_KERNEL;
-    node->name = name;
-    node->loc = loc;
-    return node;
-}
-
-static void add_barrier(Tiling *t, StepNodes *out, Loc loc) {
-    StepNode *node = arena_make(t->arena, StepNode);
-    node->kind = STEP_BARRIER;
-    node->loc = loc;
-    vec_push(t->arena, out, node);
-}
-
 /* A new loop like `old` around the body that it returns; *as: its variable. */
 Body *tile_loop_like(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *body, const Affine **as) {
     Stmt *loop = tile_loop(t, old->var->name, rewrite_affine(r, old->limits[0]), mark, 0, as);
@@ -161,7 +146,7 @@ void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
     int64_t width = (int64_t)t->nv * t->lanes, n = loop_turns(t->step, t->col), whole = n / width, rest = n % width;
     int lead = 0;
     Dim dims[MAX_RANK];
-    StepNode *node = new_kernel(t, intern_printf("%s.pack", kernel->name), kernel->loc);
+    StepNode *node = step_kernel(t->arena, intern_printf("%s.pack", kernel->name), kernel->loc);
     Rewrite r = rewrite_new(t->arena, t->step);
     copy_top(t, &r, &node->body);
     for (int i = 0; i < p->n_outer; i++)
@@ -176,7 +161,7 @@ void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
     if (whole) pack_panels(t, &r, 0, whole, 0, &node->body);
     if (rest) pack_panels(t, &r, whole, whole + 1, rest, &node->body);
     vec_push(t->arena, front, node);
-    add_barrier(t, front, kernel->loc);
+    vec_push(t->arena, front, step_barrier(t->arena, kernel->loc));
 }
 
 /* One panel a thread, small enough for its second cache; tile_make_own_strips fills it. */
@@ -248,7 +233,7 @@ void tile_stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out) {
     const Buffer *from = load->buffer;
     int n = from->rank;
     Buffer *to = step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), elem, n, from->dim, kernel->loc);
-    StepNode *node = new_kernel(t, intern_printf("%s.stage", kernel->name), kernel->loc);
+    StepNode *node = step_kernel(t->arena, intern_printf("%s.stage", kernel->name), kernel->loc);
     Rewrite r = rewrite_new(t->arena, t->step);
     Body *body = &node->body;
     copy_top(t, &r, body);
@@ -265,7 +250,7 @@ void tile_stage_rows(Tiling *t, const StepNode *kernel, StepNodes *out) {
     replace_indices(t->arena, value, index);
     body_add(body, stmt_store(t->arena, to, index, value));
     vec_push(t->arena, out, node);
-    add_barrier(t, out, kernel->loc);
+    vec_push(t->arena, out, step_barrier(t->arena, kernel->loc));
     if (!t->around) vec_push(t->arena, t->staged, ((Staged){t->rows, to}));
     t->rows = expr_load(t->arena, to, load->index);
 }
@@ -372,7 +357,7 @@ void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
     t->row_panel =
         step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
     t->row_panels = true;
-    StepNode *node = new_kernel(t, intern_printf("%s.pack_rows", kernel->name), kernel->loc);
+    StepNode *node = step_kernel(t->arena, intern_printf("%s.pack_rows", kernel->name), kernel->loc);
     Rewrite r = rewrite_new(t->arena, t->step);
     copy_top(t, &r, &node->body);
     int64_t whole = m / t->mr, across = tile_adjacent(t->rows, t->row->var) ? whole : 0, more = m % t->mr;
@@ -386,7 +371,7 @@ void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
         tile_fill_rows(t, &r, 1, index, (int)(part ? more : t->mr), affine_scale(t->arena, index[0], t->mr), &loop->body);
     }
     vec_push(t->arena, out, node);
-    add_barrier(t, out, kernel->loc);
+    vec_push(t->arena, out, step_barrier(t->arena, kernel->loc));
 }
 
 Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i) {

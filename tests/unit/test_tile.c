@@ -255,16 +255,16 @@ END_TEST
 /* Maps that products read outside of get a border of zeros. The index of the place that is read, along the two axes; what is found outside; how samples are counted; whether
  * there is a border then. */
 static const struct {
-    const char *x, *y, *outside, *samples;
+    const char *at, *outside, *samples;
     bool border;
 } maps[] = {
-    {"n, x + v - 1, y + u - 1, c", "n, x, y, c", "0", "0..B", true},
-    {"n, 2*x + v - 2, y + 2*u - 3, c", "n, x, y, c", "0", "0..B", true},
-    {"n, x - v + 1, y - u + 2, c", "n, x, y, c", "0", "2..min(B, 5)", true},
-    {"n, x + v, y + u - 1, c", "n, x, y, c", "1", "0..B", false},      /* something else than 0 */
-    {"n + 1, x + v - 1, y + u, c", "n, x, y, c", "0", "0..B", false},  /* outside of the batch */
-    {"n, x + v - 1, y + u + n, c", "n, x, y, c", "0", "0..B", false},  /* nobody knows how far */
-    {"n, x + v + 40, y + u - 1, c", "n, x, y, c", "0", "0..B", false}, /* mostly border */
+    {"n, x + v - 1, y + u - 1, c", "0", "0..B", true},
+    {"n, 2*x + v - 2, y + 2*u - 3, c", "0", "0..B", true},
+    {"n, x - v + 1, y - u + 2, c", "0", "2..min(B, 5)", true},
+    {"n, x + v, y + u - 1, c", "1", "0..B", false},      /* something else than 0 */
+    {"n + 1, x + v - 1, y + u, c", "0", "0..B", false},  /* outside of the batch */
+    {"n, x + v - 1, y + u + n, c", "0", "0..B", false},  /* nobody knows how far */
+    {"n, x + v + 40, y + u - 1, c", "0", "0..B", false}, /* mostly border */
 };
 
 START_TEST(maps_with_a_border) {
@@ -279,8 +279,9 @@ START_TEST(maps_with_a_border) {
         "in 0..40 {\n"
         "      acc s: f32 = 0\n      for v in 0..3, u in 0..3, c in 0..3 { s = fma(%%a[%s] else %s, %%w[v, u, c, d], s) }\n      "
         "%%y[n, x, y, d] = s\n    }\n"
-        "  }\n  kernel @other {\n    for n in 0..B, x in 0..6, y in 0..7, c in 0..3 { %%z[n, x, y, c] = neg(%%a[%s]) }\n  }\n}\n",
-        maps[_i].samples, maps[_i].x, maps[_i].outside, maps[_i].y);
+        "  }\n  kernel @other {\n    for n in 0..B, x in 0..6, y in 0..7, c in 0..3 { %%z[n, x, y, c] = neg(%%a[n, x, y, c]) }\n "
+        " }\n}\n",
+        maps[_i].samples, maps[_i].at, maps[_i].outside);
     for (int batch = 1; batch <= 6; batch += 5) {
         LoopsProgram *plain = loops_read(a, text), *with = loops_read(a, text);
         const Step *before = plain->steps.at[0], *after = with->steps.at[0];
