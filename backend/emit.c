@@ -270,8 +270,9 @@ static LLVMValueRef buffer_address(Emit *e, StepState *st, const Buffer *b) {
     switch (b->place) {
     case PLACE_ARENA: return on(e, MEMBER(e, st, arena, arena, e->ptr), b->offset);
     case PLACE_THREAD: {
-        LLVMValueRef thread = MEMBER(e, st, thread, thread, e->i64), k = LLVMBuildNSWMul(e->b, thread, emit_i64(e, b->bytes), "");
-        return LLVMBuildGEP2(e->b, e->i8, on(e, MEMBER(e, st, arena, arena, e->ptr), b->offset), &k, 1, "");
+        int64_t first = step_own_at(e->step, 0), each = step_own_at(e->step, 1) - first;
+        LLVMValueRef thread = MEMBER(e, st, thread, thread, e->i64), k = LLVMBuildNSWMul(e->b, thread, emit_i64(e, each), "");
+        return LLVMBuildGEP2(e->b, e->i8, on(e, MEMBER(e, st, arena, arena, e->ptr), first + b->offset), &k, 1, "");
     }
     case PLACE_SLOT: return on(e, MEMBER(e, st, frame, frame, e->ptr), st->slot_offset[b->slot->index]);
     case PLACE_FIELD: {

@@ -142,6 +142,11 @@ StepNode *step_barrier(Arena *a, Loc loc) {
     return node;
 }
 
+int64_t step_own_at(const Step *s, int64_t thread) {
+    enum { ALIGN = 64 };
+    return (s->arena + ALIGN - 1) / ALIGN * ALIGN + thread * ((s->own + ALIGN - 1) / ALIGN * ALIGN);
+}
+
 Buffer *step_buffer(Arena *a, Step *s, const char *name, Elem elem, int rank, const Dim *dims, Loc loc) {
     Buffer *b = arena_make(a, Buffer);
     b->name = intern(name);

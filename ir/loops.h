@@ -6,7 +6,7 @@
  * shared out, anything of a kernel outside `parallel` loops is run by thread 0 alone when the kernel has none, and by every thread (for
  * itself: lets, accumulators, index lets, and stores to per-thread buffers) when it has one.
  *
- *   step @train.step batch B<=128 threads 2 arena 123456 {
+ *   step @train.step batch B<=128 threads 2 arena 123456 own 4096 {
  *     buffer %x: u8[B, 784] field 0
  *     buffer %w: f32[784, 512] slot "net.dense_1.w"
  *     buffer %h: f32[B, 512] arena 0
@@ -81,7 +81,7 @@ bool affine_same(const Affine *x, const Affine *y);
 typedef enum PlaceKind {
     PLACE_NONE,   /* not planned yet: a temporary */
     PLACE_ARENA,  /* `offset` bytes into the arena */
-    PLACE_THREAD, /* a copy a thread: offset + thread * bytes in the arena */
+    PLACE_THREAD, /* a copy a thread: `offset` bytes into the thread's own part, which lies at arena + thread * own */
     PLACE_SLOT,   /* the slot's place in the frame */
     PLACE_FIELD,  /* nn_call.fields[] of the slot: read only */
     PLACE_DATA,   /* constant numbers in the program */
@@ -212,7 +212,8 @@ typedef struct Step {
     Var *batch; /* B, NULL if there is no batch */
     Vec(Buffer *) buffers;
     Vec(StepNode *) nodes;
-    int64_t arena;   /* bytes, after plan */
+    int64_t arena;   /* after plan: bytes that threads share, */
+    int64_t own;     /* ... and behind them, for each thread, bytes that it has for itself */
     int64_t threads; /* most that are worth it, after parallelize; 0: not decided */
     int n_vars, n_temps;
 } Step;
@@ -233,6 +234,8 @@ Temp *step_temp(Arena *a, Step *s, const char *name, Elem elem, bool acc, int ra
 /* A kernel without a body, and a barrier: in no step yet. */
 StepNode *step_kernel(Arena *a, const char *name, Loc loc);
 StepNode *step_barrier(Arena *a, Loc loc);
+/* Where a thread's own part begins in the arena, in bytes; a multiple of 64. That of thread step->threads would begin where the arena ends. */
+int64_t step_own_at(const Step *s, int64_t thread);
 /* Row-major, PLACE_NONE. */
 Buffer *step_buffer(Arena *a, Step *s, const char *name, Elem elem, int rank, const Dim *dims, Loc loc);
 /* Bytes from the first element to behind the last, at the bound of B, by the buffer's strides. */

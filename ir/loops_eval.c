@@ -396,9 +396,10 @@ static void place_buffers(Arena *a, Run *r, void *const *memory) {
             r->memory[i] = r->memory[b->same->id];
         } else if (b->place == PLACE_DATA) {
             r->memory[i] = constants(a, b);
-        } else if ((b->place == PLACE_ARENA || b->place == PLACE_THREAD) && r->step->arena) {
-            if (!block) memset(block = arena_alloc(a, (size_t)r->step->arena), 0xff, (size_t)r->step->arena);
-            r->memory[i] = block + b->offset;
+        } else if ((b->place == PLACE_ARENA || b->place == PLACE_THREAD) && r->step->arena + r->step->own) {
+            size_t bytes = (size_t)step_own_at(r->step, 1);
+            if (!block) memset(block = arena_alloc(a, bytes), 0xff, bytes);
+            r->memory[i] = block + (b->place == PLACE_THREAD ? step_own_at(r->step, 0) : 0) + b->offset;
         } else {
             r->memory[i] = arena_alloc(a, (size_t)b->bytes + 1);
             memset(r->memory[i], 0xff, (size_t)b->bytes);

@@ -687,6 +687,7 @@ static bool step_header(Parser *p, LoopsProgram *out) {
     }
     if (take(p, "threads") && !integer(p, &s->threads)) return false;
     if (take(p, "arena") && !integer(p, &s->arena)) return false;
+    if (take(p, "own") && !integer(p, &s->own)) return false;
     return want(p, "{") && end_of_line(p, &s->func->loc, (Loc){0});
 }
 

@@ -7,7 +7,7 @@
  *
  * Words, names, numbers, types, places and the header are those of text.h.
  *
- *   step   := "step @" name ["batch B<=" n] ["threads" n] ["arena" n] "{" buffer... node... "}"
+ *   step   := "step @" name ["batch B<=" n] ["threads" n] ["arena" n] ["own" n] "{" buffer... node... "}"
  *   buffer := "buffer %" name ":" type [place] ["stride [" n... "]"] ["bytes" n] ["same %" name]
  *   place  := "arena" n | "thread" n | "slot" string | "field" string | "data [" number... "]"
  *   node   := "kernel @" name "{" stmt... "}" | "barrier" | "loop" var "in 0.." (affine | "%" name) "{" node... "}"
@@ -499,6 +499,7 @@ static void print_step(const Step *s, Text *out, Arena *a) {
     if (s->batch) P(" batch B<=%" PRId64, s->batch_bound);
     if (s->threads) P(" threads %" PRId64, s->threads);
     if (s->arena) P(" arena %" PRId64, s->arena);
+    if (s->own) P(" own %" PRId64, s->own);
     P(" {");
     end_line(p, line, s->func->loc, (Loc){0});
     p->depth = 1;

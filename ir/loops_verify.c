@@ -252,10 +252,11 @@ static void check_buffer(Check *c, const Buffer *b) {
         if (b->dim[i].batch && !c->step->batch) fault(c, "%%%s has a batch axis, and the step no batch", b->name);
     if (c->stage < LOOPS_PLANNED || b->same) return;
     if (b->place == PLACE_NONE) fault(c, "%%%s has no place", b->name);
-    int64_t copies = b->place == PLACE_THREAD && c->step->threads > 1 ? c->step->threads : 1;
-    if ((b->place == PLACE_ARENA || b->place == PLACE_THREAD) &&
-        (b->offset % 64 || b->offset < 0 || b->offset + copies * b->bytes > c->step->arena))
-        fault(c, "%%%s lies at %" PRId64 " of an arena of %" PRId64 " bytes", b->name, b->offset, c->step->arena);
+    if (b->place != PLACE_ARENA && b->place != PLACE_THREAD) return;
+    int64_t room = b->place == PLACE_ARENA ? c->step->arena : c->step->own;
+    if (b->offset % 64 || b->offset < 0 || b->offset + b->bytes > room)
+        fault(c, "%%%s lies at %" PRId64 " of %s of %" PRId64 " bytes", b->name, b->offset,
+              b->place == PLACE_ARENA ? "an arena" : "a thread's own part", room);
 }
 
 const char *step_verify(Arena *a, const Step *s, LoopsStage stage) {

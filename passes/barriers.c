@@ -10,8 +10,8 @@
  * Turns of a shared loop directly in a kernel are made by whichever thread is free (backend/emit_loop.c), so nothing may be passed on from a turn of one kernel to "the same" turn of
  * the next without a barrier.
  *
- * Memory is compared as the plan laid it out: two buffers that follow each other in the same bytes of the arena meet, too. Kernels without a
- * parallel loop are run by one thread, always the same, and need no barrier between themselves. The end of a step is a barrier.
+ * Memory is compared as the plan laid it out: two buffers that follow each other in the same bytes of the arena meet, too. What a thread has for itself nobody else
+ * touches. Kernels without a parallel loop are run by one thread, always the same, and need no barrier between themselves. The end of a step is a barrier.
  *
  * What was touched since the last barrier is kept as bits by memory, and for the arena in a tree over its pieces: a step of ten thousand kernels takes as long as its text.
  */
@@ -24,7 +24,6 @@
 
 enum { LOAD_ALONE = 1, LOAD_SHARED = 2, STORE_ALONE = 4, STORE_SHARED = 8 };
 enum { SHARED = LOAD_SHARED | STORE_SHARED, STORES = STORE_ALONE | STORE_SHARED };
-enum { OF_THREADS = 4, NO_COPIES = (1 << OF_THREADS) - 1 }; /* the same bits, this far up: by way of threads' own copies */
 
 /* Bits that are 0 again at the next barrier, without anybody having to clear them. */
 typedef struct Bits {
@@ -36,14 +35,7 @@ typedef struct Bits {
 typedef struct Where {
     int memory;   /* the buffer, or the first one of its slot */
     int from, to; /* in the arena: pieces between two ends of buffers, as counted by offset; from == to: not there */
-    int copies;   /* THREAD: the number of its place and size; else -1 */
 } Where;
-
-typedef struct Copies {
-    int64_t from, to, bytes;
-} Copies;
-
-typedef Vec(int) Ints;
 
 /* `whole` and `any` are a tree over the pieces of the arena: node k is above 2k and 2k + 1, and piece p is node leaves + p. whole: what touched all pieces below a
  * node; any: what touched some. So a buffer costs the logarithm of the pieces, however many lie in it. */
@@ -51,12 +43,10 @@ typedef struct Memory {
     Arena *arena;
     const Step *step;
     const Where *where; /* by buffer id */
-    Copies *copies;
-    size_t n_copies, leaves;
+    size_t leaves;
     int now;      /* barriers so far */
     bool touched; /* anything since the last one */
-    Bits *memory, *whole, *any, *copy;
-    Ints copies_touched;
+    Bits *memory, *whole, *any;
     int *seen; /* by buffer id: the last kernel that loaded it, that stored to it */
     int kernel;
 } Memory;
@@ -84,28 +74,15 @@ static void set_pieces(const Memory *m, size_t node, size_t lo, size_t hi, size_
     set_pieces(m, 2 * node + 1, mid, hi, from, to, more);
 }
 
-/* Who touched the bytes of a buffer. Threads' own copies do not meet, as long as it is the same thread that has the bytes. */
+/* Who touched the bytes of a buffer. */
 static unsigned touched(const Memory *m, const Where *w) {
-    unsigned arena = in_pieces(m, 1, 0, m->leaves, (size_t)w->from, (size_t)w->to), all = bits(m, &m->memory[w->memory]);
-    if (w->copies < 0) return all | (arena & NO_COPIES) | arena >> OF_THREADS;
-    all = arena & NO_COPIES;
-    const Copies *mine = &m->copies[w->copies];
-    for (size_t i = 0; i < m->copies_touched.n; i++) {
-        int k = m->copies_touched.at[i];
-        if (k != w->copies && m->copies[k].from < mine->to && mine->from < m->copies[k].to) all |= bits(m, &m->copy[k]);
-    }
-    return all;
+    return bits(m, &m->memory[w->memory]) | in_pieces(m, 1, 0, m->leaves, (size_t)w->from, (size_t)w->to);
 }
 
 static void touch(Memory *m, const Where *w, unsigned how) {
     m->touched = true;
-    set_pieces(m, 1, 0, m->leaves, (size_t)w->from, (size_t)w->to, w->copies < 0 ? how : how << OF_THREADS);
-    if (w->copies < 0) {
-        set_bits(m, &m->memory[w->memory], how);
-        return;
-    }
-    if (!bits(m, &m->copy[w->copies])) vec_push(m->arena, &m->copies_touched, w->copies);
-    set_bits(m, &m->copy[w->copies], how);
+    set_pieces(m, 1, 0, m->leaves, (size_t)w->from, (size_t)w->to, how);
+    set_bits(m, &m->memory[w->memory], how);
 }
 
 /* ---- where buffers lie ---- */
@@ -114,39 +91,23 @@ static int by_number(const void *x, const void *y) {
     return *(const int64_t *)x < *(const int64_t *)y ? -1 : *(const int64_t *)x > *(const int64_t *)y;
 }
 
-static int by_place(const void *x, const void *y) {
-    const Copies *a = x, *b = y;
-    return a->from != b->from ? (a->from < b->from ? -1 : 1) : (a->bytes > b->bytes) - (a->bytes < b->bytes);
-}
-
 static size_t number_of(const int64_t *sorted, size_t n, int64_t x) {
     const int64_t *at = bsearch(&x, sorted, n, sizeof *sorted, by_number);
     return (size_t)(at - sorted);
 }
 
-static bool in_arena(const Buffer *b) { return b->place == PLACE_ARENA || b->place == PLACE_THREAD; }
-
-/* The bytes that a buffer's memory takes in the arena, with all threads' copies. */
-static Copies bytes_of(const Step *s, const Buffer *memory) {
-    int64_t copies = memory->place == PLACE_THREAD && s->threads > 1 ? s->threads : 1;
-    return (Copies){memory->offset, memory->offset + memory->bytes * copies, memory->bytes};
-}
-
-/* Numbers the ends of buffers in the arena and the places of threads' copies. */
-static size_t list_places(Memory *m, int64_t *end) {
+/* Sorts the places in the arena where buffers begin and end; returns how many there are. */
+static size_t list_ends(const Step *s, int64_t *end) {
     size_t n = 0, kept = 0;
-    for (size_t i = 0; i < m->step->buffers.n; i++) {
-        const Buffer *b = buffer_memory(m->step->buffers.at[i]);
-        if (!in_arena(b)) continue;
-        Copies bytes = bytes_of(m->step, b);
-        end[n++] = bytes.from;
-        end[n++] = bytes.to;
-        if (b->place == PLACE_THREAD) m->copies[m->n_copies++] = bytes;
+    for (size_t i = 0; i < s->buffers.n; i++) {
+        const Buffer *b = buffer_memory(s->buffers.at[i]);
+        if (b->place != PLACE_ARENA) continue;
+        end[n++] = b->offset;
+        end[n++] = b->offset + b->bytes;
     }
     qsort(end, n, sizeof *end, by_number);
     for (size_t i = 0; i < n; i++)
         if (!kept || end[kept - 1] != end[i]) end[kept++] = end[i];
-    qsort(m->copies, m->n_copies, sizeof *m->copies, by_place);
     return kept;
 }
 
@@ -155,30 +116,23 @@ static Memory memory_new(Arena *a, const Step *s) {
     Memory m = {.arena = a, .step = s, .now = 1, .leaves = 1};
     int64_t *end = arena_make_n(a, int64_t, 2 * n + 1);
     Where *where = arena_make_n(a, Where, n + 1);
-    m.copies = arena_make_n(a, Copies, n + 1);
-    size_t n_ends = list_places(&m, end);
+    size_t n_ends = list_ends(s, end);
     PtrMap slots = {0};
     for (size_t i = 0; i < n; i++) {
         const Buffer *b = buffer_memory(s->buffers.at[i]);
         Where *w = &where[i];
-        *w = (Where){.memory = b->id, .copies = -1};
+        *w = (Where){.memory = b->id};
         if (b->place == PLACE_SLOT || b->place == PLACE_FIELD) {
             if (!map_get(&slots, b->slot)) map_put(a, &slots, b->slot, (void *)(intptr_t)(b->id + 1));
             w->memory = (int)(intptr_t)map_get(&slots, b->slot) - 1;
         }
-        if (!in_arena(b)) continue;
-        Copies bytes = bytes_of(s, b);
-        w->from = (int)number_of(end, n_ends, bytes.from);
-        w->to = (int)number_of(end, n_ends, bytes.to);
-        if (b->place != PLACE_THREAD) continue;
-        const Copies *at = bsearch(&bytes, m.copies, m.n_copies, sizeof *m.copies, by_place);
-        while (at > m.copies && by_place(at - 1, &bytes) == 0) at--;
-        w->copies = (int)(at - m.copies);
+        if (b->place != PLACE_ARENA) continue;
+        w->from = (int)number_of(end, n_ends, b->offset);
+        w->to = (int)number_of(end, n_ends, b->offset + b->bytes);
     }
     while (m.leaves < n_ends) m.leaves *= 2;
     m.where = where;
     m.memory = arena_make_n(a, Bits, n + 1);
-    m.copy = arena_make_n(a, Bits, m.n_copies + 1);
     m.whole = arena_make_n(a, Bits, 2 * m.leaves);
     m.any = arena_make_n(a, Bits, 2 * m.leaves);
     m.seen = arena_make_n(a, int, 2 * n + 1);
@@ -197,7 +151,7 @@ typedef Vec(StepNode *) StepNodes;
 
 static void add_touch(Memory *m, Touches *t, const Buffer *b, bool store, bool shared) {
     int *seen = &m->seen[2 * b->id + store];
-    if (b->place == PLACE_DATA || *seen == m->kernel) return;
+    if (b->place == PLACE_DATA || buffer_memory(b)->place == PLACE_THREAD || *seen == m->kernel) return;
     *seen = m->kernel;
     unsigned how = store ? (shared ? STORE_SHARED : STORE_ALONE) : shared ? LOAD_SHARED : LOAD_ALONE;
     vec_push(m->arena, t, ((Touch){&m->where[b->id], how}));
@@ -244,7 +198,6 @@ static void add_barrier(Arena *a, StepNodes *out, Memory *m, Loc loc) {
     vec_push(a, out, step_barrier(a, loc));
     m->now++;
     m->touched = false;
-    m->copies_touched.n = 0;
 }
 
 static void place_barriers(Arena *a, Memory *m, StepNode *const *nodes, size_t n, StepNodes *out) {

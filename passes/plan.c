@@ -14,6 +14,9 @@
  * lowest offset (a multiple of 64) where nothing lies that lives at the same time (Pisarchyk and Lee, "Efficient memory
  * management for deep neural net inference", 2020: greedy by size). `barriers` sees the places, and puts a barrier where two
  * buffers that share bytes follow each other.
+ *
+ * Buffers of which each thread has a copy are placed in the same way in a part of their own, which lies once for each thread behind what they share:
+ * a thread touches no more memory than it needs, however many there may be, and nobody waits for what only one thread sees.
  */
 #include "passes/plan.h"
 
@@ -234,8 +237,6 @@ void plan_drop_unused(Step *s) {
 
 static int64_t round_up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
 
-static int64_t copies(const Step *s, const Buffer *b) { return b->place == PLACE_THREAD && s->threads > 1 ? s->threads : 1; }
-
 typedef struct Item {
     Buffer *buffer;
     Life life;
@@ -266,17 +267,17 @@ static int64_t find_gap(const Item *item, Item **near, size_t n) {
     return at;
 }
 
-static void place(Arena *a, Step *s, const Lives *lives) {
+/* Places the temporaries that threads share, or those of which each has its own. Returns the bytes that they need. */
+static int64_t place(Arena *a, Step *s, const Lives *lives, PlaceKind kind) {
     Item *items = arena_make_n(a, Item, s->buffers.n + 1), **near = arena_make_n(a, Item *, s->buffers.n + 1);
     size_t n = 0;
+    int64_t bytes = 0;
     for (size_t i = 0; i < s->buffers.n; i++) {
         Buffer *b = s->buffers.at[i];
-        if (b->same || !lives->at[i].used || (b->place != PLACE_NONE && b->place != PLACE_THREAD)) continue;
-        if (b->place == PLACE_THREAD) b->bytes = round_up(b->bytes); /* the copies of two threads share no cache line */
-        items[n++] = (Item){b, lives->at[i], round_up(b->bytes * copies(s, b))};
+        if (b->same || !lives->at[i].used || b->place != kind) continue;
+        items[n++] = (Item){b, lives->at[i], round_up(b->bytes)};
     }
-    qsort(items, n, sizeof *items, by_size);
-    s->arena = 0;
+    if (n) qsort(items, n, sizeof *items, by_size);
     for (size_t i = 0; i < n; i++) {
         size_t k = 0;
         for (size_t j = 0; j < i; j++)
@@ -284,8 +285,9 @@ static void place(Arena *a, Step *s, const Lives *lives) {
         Buffer *b = items[i].buffer;
         b->offset = find_gap(&items[i], near, k);
         if (b->place == PLACE_NONE) b->place = PLACE_ARENA;
-        if (b->offset + items[i].bytes > s->arena) s->arena = b->offset + items[i].bytes;
+        if (b->offset + items[i].bytes > bytes) bytes = b->offset + items[i].bytes;
     }
+    return bytes;
 }
 
 static void place_views(Step *s) {
@@ -306,14 +308,16 @@ bool pass_plan(PassCtx *c, LoopsProgram *p) {
         Step *s = p->steps.at[i];
         Lives lives = plan_lives(scratch, s);
         share_in_place(scratch, s, &lives);
-        place(scratch, s, &lives);
+        s->arena = place(scratch, s, &lives, PLACE_NONE);
+        s->own = place(scratch, s, &lives, PLACE_THREAD);
         place_views(s);
         drop_unused(s, &lives);
-        if (c->max_mem && s->arena > c->max_mem) {
+        int64_t needed = step_own_at(s, s->threads > 1 ? s->threads : 1);
+        if (c->max_mem && needed > c->max_mem) {
             diag_error(c->diag, s->func->loc, 805,
                        "@%s needs %" PRId64 " bytes for what is between its inputs and results, more than the %" PRId64
                        " of --max-mem",
-                       s->func->name, s->arena, c->max_mem);
+                       s->func->name, needed, c->max_mem);
             ok = false;
         }
     }

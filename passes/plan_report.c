@@ -144,16 +144,12 @@ static void report_step(const Step *s, Text *out, Arena *a) {
     }
     for (int k = 0; k < N_KINDS; k++)
         if (bytes[k]) text_printf(a, out, "  %-17s %s bytes\n", kind_names[k], report_number(a, bytes[k]));
-    int64_t each = 0; /* a thread's own scratch; what does not live at the same time shares its place */
-    for (size_t i = 0; i < s->buffers.n; i++)
-        if (s->buffers.at[i]->place == PLACE_THREAD && !s->buffers.at[i]->same && s->buffers.at[i]->bytes > each)
-            each = s->buffers.at[i]->bytes;
     text_printf(a, out, "  arena             %s bytes%s\n", report_number(a, s->arena),
-                each && s->threads > 1 ? arena_printf(a, ", with places for %" PRId64 " threads (the largest: %s bytes each)",
-                                                      s->threads, report_number(a, each))
-                                       : "");
+                s->own ? arena_printf(a, ", and %s bytes for each of %s", report_number(a, s->own),
+                                      s->threads > 1 ? arena_printf(a, "up to %" PRId64 " threads", s->threads) : "1 thread")
+                       : "");
     const int64_t *alive = alive_bytes(a, s, &lives);
-    if (s->arena) report_peak(&rows, &lives, alive, out, a);
+    if (s->arena + s->own) report_peak(&rows, &lives, alive, out, a);
     report_timeline(&rows, &lives, alive, out, a);
     text_add(a, out, "\n");
 }
@@ -167,10 +163,10 @@ void plan_report(const LoopsProgram *p, Text *out, Arena *a) {
         if (s->kind != SLOT_FIELD && s->kind != SLOT_INPUT) frame += (n * elem_size(s->type->elem) + 63) / 64 * 64;
     }
     for (size_t i = 0; i < p->steps.n; i++)
-        if (p->steps.at[i]->arena > arena) arena = p->steps.at[i]->arena;
+        if (step_own_at(p->steps.at[i], 1) > arena) arena = step_own_at(p->steps.at[i], 1);
     text_printf(a, out,
                 "parameters          %s\nframe               %s bytes (all that lives between steps)\narena               %s "
-                "bytes (the largest step)\n\n",
+                "bytes (the largest step, with one thread)\n\n",
                 report_number(a, parameters), report_number(a, frame), report_number(a, arena));
     for (size_t i = 0; i < p->steps.n; i++) report_step(p->steps.at[i], out, a);
 }

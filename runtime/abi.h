@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-enum { NN_ABI = 3, NN_ALIGN = 64 };
+enum { NN_ABI = 4, NN_ALIGN = 64 };
 
 enum nn_elem { NN_F32, NN_F64, NN_I32, NN_I64, NN_U8, NN_BOOL }; /* in the order of the compiler's Elem */
 enum nn_slot_kind {
@@ -52,7 +52,7 @@ struct nn_watch {
 
 struct nn_call {
     char *frame;               /* slots at their offsets; 64-byte aligned */
-    char *arena;               /* nn_func.arena bytes of scratch; 64-byte aligned */
+    char *arena;               /* nn_func.arena bytes of scratch and .own for each thread; 64-byte aligned */
     const void *const *fields; /* the batch: one pointer a FIELD or INPUT slot, by its offset; at least element-aligned */
     int64_t batch;             /* B */
     int64_t thread, threads;

@@ -56,10 +56,14 @@ static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
     return false;
 }
 
+int64_t nn_run_threads(const struct nn_run *r, const struct nn_func *f) {
+    return f->threads > 0 && f->threads < r->threads ? f->threads : r->threads;
+}
+
 bool nn_run_call(struct nn_run *r, int64_t index) {
     const struct nn_func *f = &r->program->funcs[index];
     struct nn_fault fault = {0};
-    int64_t threads = f->threads > 0 && f->threads < r->threads ? f->threads : r->threads;
+    int64_t threads = nn_run_threads(r, f);
     struct nn_call call = {.frame = r->frame,
                            .arena = r->arena,
                            .fields = r->fields,

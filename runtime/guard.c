@@ -124,7 +124,8 @@ static void again(struct search *s, void (*lap)(struct nn_watch *, int64_t)) {
     struct nn_call call = *s->call;
     struct nn_fault fault = {0};
     memcpy(s->r->frame, s->r->guarded, (size_t)s->r->program->frame);
-    memset(s->r->arena, 0, (size_t)call.func->arena); /* or what is written there would be what lay there already */
+    memset(s->r->arena, 0,
+           (size_t)(call.func->arena + call.func->own)); /* or what is written there would be what lay there already */
     s->watch.lap = lap;
     call.watch = &s->watch;
     call.fault = &fault;

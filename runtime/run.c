@@ -175,7 +175,10 @@ static bool check_parts(struct nn_run *r) {
 static bool make_frame(struct nn_run *r) {
     const struct nn_program *p = r->program;
     int64_t arena = 0;
-    for (int64_t i = 0; i < p->n_funcs; i++) arena = p->funcs[i].arena > arena ? p->funcs[i].arena : arena;
+    for (int64_t i = 0; i < p->n_funcs; i++) {
+        int64_t bytes = p->funcs[i].arena + p->funcs[i].own * nn_run_threads(r, &p->funcs[i]);
+        if (bytes > arena) arena = bytes;
+    }
     r->frame = nn_alloc_aligned(r->env, (size_t)p->frame + NN_ALIGN);
     r->arena = nn_alloc_aligned(r->env, (size_t)arena + NN_ALIGN);
     r->fields = nn_alloc_n(r->env, p->fields, sizeof *r->fields);

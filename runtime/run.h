@@ -103,6 +103,9 @@ bool nn_run_command(struct nn_env *env, const struct nn_settings *settings);
  * that say where the run is. */
 bool nn_run_call(struct nn_run *r, int64_t func);
 
+/* The most threads that a call of the function may have in this run. */
+int64_t nn_run_threads(const struct nn_run *r, const struct nn_func *f);
+
 /* " at step 7 (turn 12 of the loop in line 33, epoch 3 of ...)", for messages. */
 void nn_text_position(struct nn_run *r, struct nn_text *t);
 

@@ -64,7 +64,7 @@ Compiled *compiled_new(const Setup *u, const char *name, const char *text, TextK
     if (!x->native) fail("`%s` does not compile", name);
     const struct nn_func *f = &x->native->program->funcs[0];
     x->memory = native_memory_new(x->native, f->name);
-    memset(x->memory.scratch, 0, (size_t)f->arena);
+    memset(x->memory.scratch, 0, (size_t)(f->arena + f->own));
     x->team = u->team;
     x->threads = kind == TEXT_LOOPS_PLAIN || f->threads <= 0 ? 1 : f->threads < u->threads ? f->threads : u->threads;
     x->call = (struct nn_call){.frame = x->memory.frame,

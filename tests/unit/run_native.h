@@ -155,7 +155,7 @@ static void *native_memory(const Native *n, const NativeRun *r, const Buffer *b)
 
 static NativeRun native_memory_new(const Native *n, const char *name) {
     const struct nn_func *f = &n->program->funcs[native_func(n, name)];
-    NativeRun r = {.frame = native_aligned(n->program->frame), .scratch = native_aligned(f->arena + 8 * (1 << 16))};
+    NativeRun r = {.frame = native_aligned(n->program->frame), .scratch = native_aligned(f->arena + 64 * f->own)};
     r.fields = calloc((size_t)n->program->fields + 1, sizeof *r.fields);
     for (int64_t i = 0; i < n->program->n_slots; i++) {
         const struct nn_slot *s = &n->program->slots[i];

@@ -14,7 +14,6 @@ typedef struct Touch {
 
 typedef struct Rule {
     Arena *arena;
-    const Step *step;
     Vec(Touch) before; /* since the last barrier */
     Vec(bool) barrier; /* in front of each kernel, and in front of and at the end of each loop, in the order of the text */
 } Rule;
@@ -24,25 +23,22 @@ static const Buffer *memory_of(const Buffer *b) {
     return b;
 }
 
-static int64_t end_of(const Step *s, const Buffer *b) {
-    return b->offset + b->bytes * (b->place == PLACE_THREAD ? s->threads : 1);
-}
-
-static bool same_bytes(const Step *s, const Buffer *x, const Buffer *y) {
+/* May two threads that touch the buffers touch the same bytes? */
+static bool same_bytes(const Buffer *x, const Buffer *y) {
     const Buffer *a = memory_of(x), *b = memory_of(y);
-    bool arena = a->place == PLACE_ARENA || a->place == PLACE_THREAD;
-    if (a->place == PLACE_SLOT || b->place == PLACE_SLOT) return a->slot == b->slot;
-    if (a->place == PLACE_THREAD && b->place == PLACE_THREAD && a->offset == b->offset && a->bytes == b->bytes) return false;
-    return arena && a->offset < end_of(s, b) && b->offset < end_of(s, a);
+    if (a->place != b->place) return false;
+    if (a->place == PLACE_SLOT) return a->slot == b->slot;
+    return a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
 }
 
+/* What other threads can see of it. */
 static void list_touches(const StepNode *kernel, Touch *now, size_t *n) {
     const Stmt *loop = kernel->body.first;
     bool shared = loop->mark == MARK_PARALLEL;
     *n = 0;
     for (const Stmt *s = loop->body.first; s; s = s->next) {
-        now[(*n)++] = (Touch){s->value->buffer, false, shared};
-        now[(*n)++] = (Touch){s->buffer, true, shared};
+        if (memory_of(s->value->buffer)->place != PLACE_THREAD) now[(*n)++] = (Touch){s->value->buffer, false, shared};
+        if (memory_of(s->buffer)->place != PLACE_THREAD) now[(*n)++] = (Touch){s->buffer, true, shared};
     }
 }
 
@@ -63,7 +59,7 @@ static void expect(Rule *r, StepNode *const *nodes, size_t n) {
         for (size_t p = 0; p < r->before.n; p++)
             for (size_t q = 0; q < k; q++) {
                 const Touch *x = &r->before.at[p], *y = &now[q];
-                meet |= (x->store || y->store) && (x->shared || y->shared) && same_bytes(r->step, x->buffer, y->buffer);
+                meet |= (x->store || y->store) && (x->shared || y->shared) && same_bytes(x->buffer, y->buffer);
             }
         vec_push(r->arena, &r->barrier, meet);
         if (meet) r->before.n = 0;
@@ -149,7 +145,7 @@ START_TEST(barriers_stand_where_data_cross) {
         random_buffers(a, s, &seed);
         random_nodes(a, s, &seed, &all, 0);
         for (size_t i = 0; i < all.nodes.n; i++) vec_push(a, &s->nodes, all.nodes.at[i]);
-        Rule r = {.arena = a, .step = s};
+        Rule r = {.arena = a};
         expect(&r, s->nodes.at, s->nodes.n);
         for (size_t i = 0; i < r.barrier.n; i++) seen += r.barrier.at[i];
         LoopsProgram *p = arena_make(a, LoopsProgram);

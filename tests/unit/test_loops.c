@@ -67,7 +67,7 @@ static const char *const everything =
     "command @train() {\n"
     "}\n"
     "\n"
-    "step @train.step batch B<=5 threads 2 arena 4096 {                                      @ m.nn:3:1\n"
+    "step @train.step batch B<=5 threads 2 arena 2048 own 1088 {                             @ m.nn:3:1\n"
     "  buffer %x: u8[B, 7] field \"x\"\n"
     "  buffer %w: f32[7, 3] slot \"net.w\"                                                     @ m.nn:4 dense\n"
     "  buffer %v: f32[21] slot \"net.w\" same %w\n"
@@ -237,6 +237,8 @@ START_TEST(the_verifier_sees_what_is_wrong) {
     StepNode *k = p->steps.at[0]->nodes.at[0];
     Stmt *nest = k->body.first, *inner = nest->body.first, *let = inner->body.first->next->next, *store = let->next;
     ck_assert_ptr_nonnull(strstr(verdict(p, LOOPS_PLANNED), "%n has no place"));
+    p->steps.at[0]->own = 1024;
+    ck_assert_ptr_nonnull(strstr(verdict(p, LOOPS_PLANNED), "%t lies at 1024 of a thread's own part of 1024 bytes"));
     body_remove(&inner->body, let);
     ck_assert_ptr_nonnull(strstr(verdict(p, LOOPS_LOWERED), "`y` is used where it is not declared"));
     body_insert_before(&inner->body, store, let);

@@ -39,11 +39,8 @@ static void note_stmt(Stmt *s, void *arg) {
 
 static bool planned(const Buffer *b) { return !b->same && (b->place == PLACE_ARENA || b->place == PLACE_THREAD); }
 
-static bool overlap(const Step *s, const Buffer *a, const Buffer *b) {
-    int64_t n = s->threads > 1 ? s->threads : 1;
-    int64_t end_a = a->offset + a->bytes * (a->place == PLACE_THREAD ? n : 1),
-            end_b = b->offset + b->bytes * (b->place == PLACE_THREAD ? n : 1);
-    return a->offset < end_b && b->offset < end_a;
+static bool overlap(const Buffer *a, const Buffer *b) {
+    return a->place == b->place && a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
 }
 
 /* NULL, or which two buffers that live at the same time share bytes. */
@@ -79,7 +76,7 @@ static const char *clash(Arena *a, Step *s) {
             if (!alive || (!later && !at[i].written[x])) continue;
             for (size_t y = 0; y < n; y++) {
                 const Buffer *c = s->buffers.at[y];
-                if (y == x || !planned(c) || !overlap(s, b, c)) continue;
+                if (y == x || !planned(c) || !overlap(b, c)) continue;
                 if (at[i].written[y])
                     return arena_printf(a, "@%s: %%%s is written where %%%s still lives", s->func->name, c->name, b->name);
             }
@@ -208,6 +205,31 @@ START_TEST(memory_has_a_limit) {
 }
 END_TEST
 
+/* Each thread has one part with all that it needs for itself; what threads share does not grow with them. */
+START_TEST(threads_have_parts_of_their_own) {
+    Arena *a = arena_new();
+    LoopsProgram *p = loops_read(
+        a, "loops marked\nparam %p: f32[64] = 0\ncommand @c() {\n}\n"
+           "step @f threads 5 {\n  buffer %p: f32[64] slot \"p\"\n  buffer %x: f32[64]\n  buffer %s: f32[20] thread 0\n"
+           "  buffer %t: f32[30] thread 0\n  buffer %u: f32[7] thread 0\n"
+           "  kernel @a {\n    for i in 0..64 parallel {\n      %s[0] = %p[i]\n      %u[0] = %s[0]\n      %x[i] = %u[0]\n    }\n "
+           " }\n"
+           "  kernel @b {\n    for i in 0..64 parallel {\n      %t[0] = %x[-i + 63]\n      %p[i] = %t[0]\n    }\n  }\n}\n");
+    PassCtx c = {.arena = a, .diag = diag_new(a)};
+    ck_assert(pass_plan(&c, p));
+    Step *s = p->steps.at[0];
+    ck_assert_int_eq(s->arena, 256);
+    ck_assert_int_eq(s->own, 192); /* s and u live together: 128 and 64; t alone: 128 */
+    ck_assert_int_eq(step_own_at(s, 0), 256);
+    ck_assert_int_eq(step_own_at(s, 5), 256 + 5 * 192);
+    ck_assert_int_ne(buffer_named(s, "s")->offset, buffer_named(s, "u")->offset);
+    ck_assert_ptr_null(check_program(a, p));
+    buffer_named(s, "u")->offset = buffer_named(s, "s")->offset;
+    ck_assert_ptr_nonnull(check_program(a, p));
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(the_report_counts) {
     TestGraph g = test_read("graph expanded\nfield %x: f32[B<=10, 20] of @c\nparam %w: f32[20, 30] = 0\nvar %y: f32[B<=10, 30] "
                             "of @c\ncommand @c() {\n}\n"
@@ -237,6 +259,7 @@ Suite *plan_suite(void) {
     tcase_add_test(t, what_a_loop_needs_lives_through_it);
     tcase_add_test(t, the_test_sees_a_planted_overlap);
     tcase_add_test(t, memory_has_a_limit);
+    tcase_add_test(t, threads_have_parts_of_their_own);
     tcase_add_test(t, the_report_counts);
     tcase_add_test(t, no_two_live_buffers_overlap);
     suite_add_tcase(s, t);
