@@ -2,7 +2,7 @@
 
 Everything is measured in turns by the callers; here is one measurement at a time. Times are milliseconds a step.
 """
-import array, json, multiprocessing, os, random, re, shutil, statistics, struct, subprocess, time
+import array, json, math, multiprocessing, os, random, re, shutil, statistics, struct, subprocess, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -12,38 +12,77 @@ UPDATED = 1 << 25        # parameters of update.nn
 
 
 class Network:
-    """A network of *.nn beside this file: batch, sizes of its layers, batches of its data, element type of its samples."""
+    """A network of *.nn beside this file. x, y: (shape of a sample, element type, numbers below which whole ones lie; 1 for fractions), y None without labels. layers: its products and convolutions, each as
+    (results a sample that share the weights, length of their chains, columns)."""
 
-    def __init__(self, name, batch, sizes, batches, kind="f"):
-        self.name, self.batch, self.sizes, self.batches, self.kind = name, batch, sizes, batches, kind
+    def __init__(self, name, batch, batches, x, y, layers, known=1):
+        """known: of how many of the first layers nobody wants the gradient of the input; None: nothing is differentiated, each layer counts once."""
+        self.name, self.batch, self.batches, self.x, self.y, self.layers, self.known = name, batch, batches, x, y, layers, known
 
     def flop(self):
-        """Multiply-adds of a step, two operations each: forward, gradient of the weights, gradient of the inputs but for the first layer's."""
-        pairs = list(zip(self.sizes, self.sizes[1:]))
-        return 2 * self.batch * (3 * sum(a * b for a, b in pairs) - pairs[0][0] * pairs[0][1])
+        """Multiply-adds of a step, two operations each: forward, gradient of the weights, gradient of the inputs."""
+        each = [places * chain * columns for places, chain, columns in self.layers]
+        return 2 * self.batch * (sum(each) if self.known is None else 3 * sum(each) - sum(each[:self.known]))
 
     def data_bytes(self):
-        return self.batch * self.batches * (self.sizes[0] * array.array(self.kind).itemsize + 4)
+        sizes = [math.prod(shape) * array.array(kind).itemsize for shape, kind, _ in filter(None, (self.x, self.y))]
+        return self.batch * self.batches * sum(sizes)
 
 
-NETWORKS = {n.name: n for n in (Network("tiny", 32, [64, 32, 10], 4000), Network("mlp", 128, [784, 512, 512, 10], 60))}
-READING = {n.name: n for n in (Network("reading_mlp", 128, [784, 512, 512, 10], 400, "B"), Network("reading_tiny", 32, [64, 32, 10], 4000))}
+def dense(*sizes): return [(1, a, b) for a, b in zip(sizes, sizes[1:])]
+
+
+def convs(kernel, *maps):
+    """kernel x kernel convolutions: (side of the result, channels, channels of the result) each."""
+    return [(side * side, kernel * kernel * a, b) for side, a, b in maps]
+
+
+def resnet20():
+    stages = [(32, 16, 16), (16, 16, 32), (8, 32, 64)]
+    inside = lambda side, a, b: convs(3, (side, a, b)) + (convs(1, (side, a, b)) if a != b else []) + 5 * convs(3, (side, b, b))
+    return convs(3, (32, 3, 16)) + [layer for stage in stages for layer in inside(*stage)] + dense(64, 10)
+
+
+def transformer_block(T=64, d=128): return [(T, d, 3 * d), (T, d, T), (T, T, d), (T, d, d), (T, d, 4 * d), (T, 4 * d, d)]
+
+
+PICTURE, CLASS, TEXT = ((28, 28, 1), "f", 1), ((), "i", 10), ((64,), "i", 65)
+NETWORKS = {n.name: n for n in (
+    Network("tiny", 32, 4000, ((64,), "f", 1), CLASS, dense(64, 32, 10)),
+    Network("mlp", 128, 60, ((784,), "f", 1), CLASS, dense(784, 512, 512, 10)),
+    Network("lenet", 64, 60, PICTURE, CLASS, convs(5, (28, 1, 6), (10, 6, 16)) + dense(400, 120, 84, 10)),
+    Network("keras_cnn", 64, 30, PICTURE, CLASS, convs(3, (26, 1, 32), (11, 32, 64), (3, 64, 64)) + dense(576, 64, 10)),
+    Network("vgg11", 32, 3, ((32, 32, 3), "f", 1), CLASS,
+            convs(3, (32, 3, 64), (16, 64, 128), (8, 128, 256), (8, 256, 256), (4, 256, 512), (4, 512, 512), (2, 512, 512), (2, 512, 512)) + dense(512, 10)),
+    Network("resnet20", 32, 8, ((32, 32, 3), "f", 1), CLASS, resnet20()),
+    Network("lstm_char", 32, 12, TEXT, TEXT, [(64, 64, 1024), (64, 256, 1024), (64, 256, 65)], known=0),
+    Network("transformer", 32, 10, TEXT, TEXT, 2 * transformer_block() + [(64, 128, 65)], known=0),
+    Network("vae", 128, 60, ((784,), "f", 1), None, dense(784, 400, 40) + dense(20, 400, 784)),
+    Network("rbm", 50, 200, ((784,), "f", 1), None, 5 * dense(784, 256), known=None))}
+READING = {n.name: n for n in (Network("reading_mlp", 128, 400, ((784,), "B", 256), CLASS, dense(784, 512, 512, 10)),
+                               Network("reading_tiny", 32, 4000, ((64,), "f", 1), CLASS, dense(64, 32, 10)))}
 
 
 # ---- data ----
 
-def write_npy(path, kind, shape, values):
-    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({', '.join(map(str, shape))},), }}"
+DESCR = {"B": "|u1", "i": "<i4", "f": "<f4"}
+
+
+def write_npy(path, shape, values):
+    header = f"{{'descr': '{DESCR[values.typecode]}', 'fortran_order': False, 'shape': ({', '.join(map(str, shape))},), }}"
     header += " " * (63 - (10 + len(header)) % 64) + "\n"
     with open(path, "wb") as f: f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + values.tobytes())
 
 
 def write_data(folder, net):
-    n, r = net.batch * net.batches, random.Random(1)
-    if net.kind == "B": block = array.array("B", r.randbytes(net.batch * net.sizes[0]))
-    else: block = array.array("f", [r.random() for _ in range(net.batch * net.sizes[0])])
-    write_npy(f"{folder}/{net.name}-x.npy", "|u1" if net.kind == "B" else "<f4", (n, net.sizes[0]), block * net.batches)
-    write_npy(f"{folder}/{net.name}-y.npy", "<i4", (n,), array.array("i", [r.randrange(net.sizes[-1]) for _ in range(n)]))
+    """The inputs of all batches are the same, their labels differ."""
+    r = random.Random(1)
+    def numbers(n, kind, below): return array.array(kind, r.randbytes(n) if kind == "B" else [r.random() for _ in range(n)] if kind == "f" else [r.randrange(below) for _ in range(n)])
+    shape, kind, below = net.x
+    write_npy(f"{folder}/{net.name}-x.npy", (net.batch * net.batches, *shape), numbers(net.batch * math.prod(shape), kind, below) * net.batches)
+    if not net.y: return
+    shape, kind, below = net.y
+    write_npy(f"{folder}/{net.name}-y.npy", (net.batch * net.batches, *shape), numbers(net.batch * net.batches * math.prod(shape), kind, below))
 
 
 def make_data(folder, net):
@@ -112,9 +151,10 @@ class Program:
 class Peers:
     """Systems that do the same step. Each is run for several networks at once, because starting it takes long; what fails is said once, by name."""
     KNOWN = ("torch", "compile", "jax", "openblas")
+    WITH_BLAS = ("tiny", "mlp")  # what openblas_peer.c has
 
     def __init__(self, kinds, folder, scripts, python, seconds):
-        self.kinds, self.folder, self.scripts, self.python, self.seconds, self.failed = [k for k in kinds.split(",") if k], folder, scripts, python, seconds, {}
+        self.kinds, self.folder, self.scripts, self.python, self.seconds, self.failed = [k for k in kinds.split(",") if k], folder, scripts, python, seconds, {}  # failed: (kind, name): why
         for k in self.kinds:
             if k not in self.KNOWN: raise SystemExit(f"--against: there is no `{k}`; it takes {', '.join(self.KNOWN)}")
 
@@ -125,18 +165,19 @@ class Peers:
         return script + (["--mode", "compile" if kind == "compile" else "eager"] if kind != "jax" else [])
 
     def measure(self, kind, names, threads):
-        """{name: milliseconds a step}; names that failed are not in it, and self.failed says why."""
-        if kind in self.failed: return {}
+        """{name: milliseconds a step}; names that failed are not in it, and self.failed says why. They are not tried again."""
+        names = [name for name in names if (kind, name) not in self.failed and (kind != "openblas" or name in self.WITH_BLAS)]
+        if not names: return {}
         try:
             env = dict(os.environ, OMP_WAIT_POLICY="passive") if kind == "openblas" else None  # two teams of threads, its own and OpenMP's, must not spin against each other
-            done = subprocess.run(self.command(kind, names, threads), capture_output=True, text=True, timeout=400, env=env)
+            done = subprocess.run(self.command(kind, names, threads), capture_output=True, text=True, timeout=200 + 100 * len(names), env=env)
             lines, why = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")], done.stderr.strip().splitlines()[-1:]
         except (OSError, subprocess.SubprocessError) as e: lines, why = [], [str(e)]
-        found = {line["name"]: line["ms"] for line in lines if "ms" in line}
-        errors = [line["error"] for line in lines if "error" in line]
-        if len(found) < len(names):
-            self.failed[kind] = " ".join((errors or why or ["no answer"])[0].split())[:300]
-            print(f"{kind}: NOT MEASURED: {self.failed[kind]}", flush=True)
+        found, errors = ({line["name"]: line[key] for line in lines if key in line} for key in ("ms", "error"))
+        for name in names:
+            if name in found: continue
+            self.failed[kind, name] = " ".join(errors.get(name, (why or ["no answer"])[0]).split())[:300]
+            print(f"{kind}, {name}: NOT MEASURED: {self.failed[kind, name]}", flush=True)
         return found
 
 
