@@ -438,7 +438,9 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     int64_t bytes = column_bytes(t);
     bool near = bytes <= t->machine->l1 / 2 && panels >= 2 && t->row && t->product.n_outer == 2 && !t->piece,
          tall = near || (slow && bytes <= t->machine->l2 / 2);
-    if (!tall && pack && panels >= 4 && (slow || tile_rows_collide(t))) tile_rows_in_front(t, kernel, out);
+    bool far = slow && t->rows->buffer->bytes >
+                           t->machine->l2 / 2; /* every panel fetches all rows anew, a line for a few numbers of it */
+    if (!tall && pack && (far || (panels >= 4 && (slow || tile_rows_collide(t))))) tile_rows_in_front(t, kernel, out);
     if (tall) {
         if (pack) tile_pack_in_front(t, kernel, front);
         if (slow) tile_make_row_panel(t, kernel);

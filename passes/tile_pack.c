@@ -271,8 +271,8 @@ bool tile_worth_packing(const Tiling *t, int64_t readers) {
  *
  *   for ii parallel { for k, i { %q[k, i] = %x[k, 9 * ii + i] } ; for jj { tile of %q and panel jj } }
  *
- * else all rows in front: %q[ii, k, i]. So are rows that lie along the reduced index, but so far apart that the lines of all of them meet in one set of the cache, and so
- * many that it cannot hold them.
+ * else all rows in front, %q[ii, k, i], if many panels read them or the rows come from beyond the second cache. So are rows that lie along the reduced index, but so far
+ * apart that the lines of all of them meet in one set of the cache, and so many that it cannot hold them.
  */
 static bool rows_can_be_packed(const Tiling *t) {
     const Product *p = &t->product;

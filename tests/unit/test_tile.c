@@ -205,6 +205,19 @@ START_TEST(neighbours_in_front) {
 }
 END_TEST
 
+/* Two panels, and rows from beyond the second cache: each panel would fetch them line by line. */
+START_TEST(far_rows_for_two_panels) {
+    Arena *a = arena_new();
+    const char *buffers = "  buffer %x: f32[B, 70]\n  buffer %w: f32[B, 100]\n  buffer %y: f32[70, 100]\n";
+    const char *text = step_text(a, buffers, product_text(a, 70, 100, "B", "k, i", "k, j", "s"), 2000);
+    for (int batch = 200; batch > 0; batch -= 199) compare(text, batch, TILED);
+    Text shown = {0};
+    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
+    ck_assert_msg(strstr(text_str(a, &shown), "kernel @k.pack_rows"), "%s", text_str(a, &shown));
+    arena_free(a);
+}
+END_TEST
+
 /* Where threads pack their own panels the first tile of rows does so in passing; a batch may be too short for one. */
 START_TEST(first_tile_packs) {
     Arena *a = arena_new();
@@ -668,6 +681,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, rows_that_are_neighbours, 0, 4);
     tcase_add_loop_test(t, rows_that_collide, 0, 4);
     tcase_add_loop_test(t, neighbours_in_front, 0, 4);
+    tcase_add_test(t, far_rows_for_two_panels);
     tcase_add_test(t, first_tile_packs);
     tcase_add_loop_test(t, packed_in_front_of_a_loop, 0, 4);
     tcase_add_loop_test(t, maps_with_a_border, 0, sizeof maps / sizeof *maps);
