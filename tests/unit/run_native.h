@@ -1,7 +1,7 @@
 /*
  * run_native.h - compiles a loops text in this process, loads the result and runs its steps: for test_backend.c and the kernel benchmark.
  *
- * Buffers without a place get one in the arena, one behind the other; so do those of threads, for 8 of them. Slots lie in a frame, fields are pointers, as abi.h says.
+ * Buffers without a place get one in the arena, one behind the other; so do those of threads in a thread's own part, for 8 of them. Slots lie in a frame, fields are pointers, as abi.h says.
  */
 #ifndef RUN_NATIVE_H
 #define RUN_NATIVE_H
@@ -59,8 +59,9 @@ static void native_place(LoopsProgram *p) {
             int64_t bytes = (b->bytes + 127) / 64 * 64;
             if (b->same || (b->place != PLACE_NONE && b->place != PLACE_THREAD)) continue;
             if (b->place == PLACE_NONE) b->place = PLACE_ARENA;
-            b->offset = s->arena;
-            s->arena += b->place == PLACE_THREAD ? bytes * s->threads : bytes;
+            int64_t *end = b->place == PLACE_THREAD ? &s->own : &s->arena;
+            b->offset = *end;
+            *end += bytes;
         }
     }
 }
@@ -155,7 +156,7 @@ static void *native_memory(const Native *n, const NativeRun *r, const Buffer *b)
 
 static NativeRun native_memory_new(const Native *n, const char *name) {
     const struct nn_func *f = &n->program->funcs[native_func(n, name)];
-    NativeRun r = {.frame = native_aligned(n->program->frame), .scratch = native_aligned(f->arena + 64 * f->own)};
+    NativeRun r = {.frame = native_aligned(n->program->frame), .scratch = native_aligned(f->arena + f->threads * f->own)};
     r.fields = calloc((size_t)n->program->fields + 1, sizeof *r.fields);
     for (int64_t i = 0; i < n->program->n_slots; i++) {
         const struct nn_slot *s = &n->program->slots[i];
