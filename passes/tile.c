@@ -434,10 +434,15 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
     bool blocks = t->piece && tile_blocks_fit(t),
          pack = tile_worth_packing(t, readers) && !blocks && (!t->piece || constant_extents(t));
+    TileFew how;
+    bool few = !before && tile_few_rows(t, pack, &how);
     bool slow = tile_rows_are_slow(t) && panels + (rest != 0) >= 2 && pack;
     int64_t bytes = column_bytes(t);
     bool near = bytes <= t->machine->l1 / 2 && panels >= 2 && t->row && t->product.n_outer == 2 && !t->piece,
          tall = near || (slow && bytes <= t->machine->l2 / 2);
+    if (few) {
+        tall = pack = blocks = false;
+    }
     if (!tall && pack && panels >= 4 && (slow || tile_rows_collide(t))) tile_rows_in_front(t, kernel, out);
     if (tall) {
         if (pack) tile_pack_in_front(t, kernel, front);
@@ -454,13 +459,15 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
         let->prev = let->next = NULL;
         body_add(body, let);
     }
-    if (blocks)
+    if (few)
+        tile_make_few(t, kernel, &how, body);
+    else if (blocks)
         tile_make_blocks(t, kernel, body);
     else if (tall)
         tile_make_tall(t, panels, rest, body);
     else if (t->own)
         tile_make_own_strips(t, panels, rest, body);
-    bool strips = !tall && !blocks && !t->own;
+    bool strips = !few && !tall && !blocks && !t->own;
     if (strips && panels) tile_make_strip(t, t->nv, 0, panels, false, body);
     if (strips && rest)
         tile_make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);
