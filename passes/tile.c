@@ -20,7 +20,8 @@
  * neighbours: tile_pack.c), but what is computed while loading (u8 pixels to f32) is computed once, into a buffer of its own.
  *
  * Pieces of long sums (lower_reduce.c) are products whose chains begin and end where outer variables say. Over one axis they are made in blocks for the caches
- * (tile_blocks.c); over several, cut in the middle of rows, their tiles read both factors where they lie, or columns from panels of all pieces.
+ * (tile_blocks.c); over several, cut in the middle of rows, their tiles read both factors where they lie, or columns from panels of all pieces. Few rows beside a
+ * matrix that is read once are tile_few.c's.
  *
  * Not done: blocks of the reduction for caches in other products (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
  * column, such as a vector times a matrix from the right of which the columns are far apart.

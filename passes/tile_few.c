@@ -1,14 +1,15 @@
 /*
- * tile_few.c - few rows beside a large matrix (a batch of one): every number of the matrix is used for one or a few multiply-adds, so what counts is in which order memory is read.
+ * tile_few.c - few rows beside a large matrix (a batch of one): every number of the matrix is used for one or a few multiply-adds, so what counts is the order in which memory
+ * is read.
  *
  *   for j in 0..4096 { acc s = 0 ; for k in 0..4096 { s = fma(%x[0, k], %w[k, j], s) } ; %h[0, j] = s + %b[j] }
  *   =>  the matrix lies along the columns: eight rows of it at a time, along a page of each, while the chains of so many columns wait in the first cache
  *       for jj in 0..4 parallel {
  *         for j in 0..1024 vector 16 { %sums[0, j] = 0 }
- *         for k0 in 0..4088 by 8, jt in 16*jj..16*jj + 16 {
+ *         for k0 in 0..4096 by 8, jt in 16*jj..16*jj + 16 {
  *           acc t: f32[1, 64] = %sums[...] ; for k in 0..8 unroll { t[0, j] = fma(%x[0, k0 + k], %w[k0 + k, 64*jt + j], t[0, j]) } ; %sums[...] = t
  *         }
- *         for jt { acc t = %sums[...] ; the last eight k ; %h[0, 64*jt + j] = t[0, j] + %b[...] }
+ *         for jt { acc t = %sums[...] ; what is left of the chain ; %h[0, 64*jt + j] = t[0, j] + %b[...] }
  *       }
  *
  *   for j in 0..4096 { acc s = 0 ; for k in 0..4096 { s = fma(%x[0, k], %w[j, k], s) } ; .. }
@@ -22,17 +23,16 @@
  *         ..
  *       }
  *
- * A strip of some hundred columns, as tiles of many rows have it, begins in another page of memory at every k: what fetches lines ahead of a core begins anew each time. A panel
+ * A strip of some hundred columns, as tiles of many rows have it, goes to another page of memory at every k: what fetches lines ahead of a core begins anew each time. A panel
  * for a single row would be written and read once for each time that the matrix is read. A chain that is interrupted goes on from the number that was stored: it is the
- * same chain. Columns beyond the last whole tile along a chain are turned together with those in front of them, which are computed elsewhere.
+ * same chain. Where the matrix lies along the chain, what is left behind whole tiles or whole blocks is turned as a whole block again, of which a part is used.
  *
- * Not done: rows whose number is known at run time only, unless it is one; several reduced loops.
+ * Not done: rows whose number is known at run time only, unless it is one at most; several reduced loops.
  */
 #include "passes/tile.h"
 
 enum {
-    STREAMS =
-        8, /* rows of memory that are read side by side: what fetches ahead follows as many with ease, twice as many in blocks */
+    STREAMS = 8,         /* rows of memory that are read side by side, which what fetches ahead follows with ease */
     PAGE = 4096,         /* bytes; what fetches ahead stops at the end of one */
     LINES_AHEAD = 4,     /* the part of a row in a block is one line of memory: too short a stream to be noticed in time */
     FEW_SHARED = 4,      /* turns of the shared loops that are worth pages cut in half */
@@ -46,6 +46,7 @@ typedef struct Few {
     int64_t tiles, strip;       /* whole tiles; in a strip (along columns) */
     bool across, far;           /* the matrix lies along the chain; no cache of a core holds it */
     Buffer *scratch;            /* %sums[i, j] of a strip, or %block[k, j] */
+    Buffer *rows;               /* %rows[i, k] of a block; NULL: read where they lie */
     const Affine *lo, **limits; /* of the chain, in the new loops */
     const Affine *rest;         /* where its blocks end; NULL: they are the whole chain */
 } Few;
@@ -95,8 +96,8 @@ bool tile_few_rows(const Tiling *t, bool pack, TileFew *how) {
     how->rows = (int)rows;
     how->across = tile_transposed(t);
     if (how->across) {
-        how->nv = (int)(line / t->lanes < n / t->lanes ? line / t->lanes : n / t->lanes);
-        return how->nv > 0 && fits_registers(t, rows, how->nv) && affine_is_constant(extent) && extent->constant >= line;
+        how->nv = t->lanes < STREAMS && n >= STREAMS ? STREAMS / t->lanes : 1;
+        return n >= t->lanes && fits_registers(t, rows, how->nv) && affine_is_constant(extent) && extent->constant >= line;
     }
     for (how->nv = 4; how->nv > 1 && !fits_registers(t, rows, how->nv);) how->nv /= 2;
     return !pack && tile_adjacent(t->cols, t->col->var) && matrix_bytes(t) > t->machine->l2 && n > t->nv * t->lanes &&
@@ -175,7 +176,7 @@ static void multiply_add(Few *f, const Rewrite *outer, Temp *acc, const Affine *
     body_add(&rows->body, cols);
     if (t->row) rewrite_var(&r, t->row->var, i);
     rewrite_var(&r, t->product.reduce[0]->var, k);
-    Expr *x = rewrite_expr(&r, t->rows), *y;
+    Expr *x = at && f->rows ? expr_load(t->arena, f->rows, (const Affine *[]){i, at}) : rewrite_expr(&r, t->rows), *y;
     if (at) {
         y = expr_load(t->arena, f->scratch, (const Affine *[]){at, affine_add_constant(t->arena, j, shift)});
     } else {
@@ -289,11 +290,33 @@ static void make_along(Few *f, const Rewrite *r, const Affine *jj, Body *body) {
 
 /* ---- the matrix lies along the chain ---- */
 
+/* Rows whose lines all lie in the set of the cache that the matrix's lines come to: each would be fetched again for each k. */
+static bool rows_collide(const Tiling *t) {
+    const Stmt *last = t->product.reduce[0];
+    if (t->mr == 1 || !tile_plain_load(t->rows, t->product.acc->temp->elem) || !tile_adjacent(t->rows, last->var)) return false;
+    return access_stride(t->rows->buffer, t->rows->n_index, t->rows->index, t->row->var) * elem_size(t->rows->elem) % PAGE == 0;
+}
+
+/* rows[i, k] = rows at (i, k0 + k) */
+static void fill_rows(Few *f, const Rewrite *outer, const Affine *k0, Body *body) {
+    Tiling *t = f->t;
+    const Affine *at[2];
+    Rewrite r = *outer;
+    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, t->mr), MARK_UNROLL, 0, &at[0]),
+         *turns = tile_loop(t, "k", affine_constant(t->arena, f->depth), MARK_VECTOR, t->lanes, &at[1]);
+    body_add(body, rows);
+    body_add(&rows->body, turns);
+    rewrite_var(&r, t->row->var, at[0]);
+    rewrite_var(&r, t->product.reduce[0]->var, affine_add(t->arena, k0, at[1]));
+    body_add(&turns->body, stmt_store(t->arena, f->rows, at, rewrite_expr(&r, t->rows)));
+}
+
 /* block[k, j] = cols at (k0 + k, col + j), blocks of lanes x lanes after one another. */
 static void fill_block(Few *f, const Rewrite *outer, const Affine *k0, const Affine *col, Body *body) {
     Tiling *t = f->t;
     const Affine *kb = affine_constant(t->arena, 0), *k, *at[2];
     Rewrite r = *outer;
+    if (f->rows) fill_rows(f, outer, k0, body);
     if (f->depth > t->lanes) {
         Stmt *blocks = tile_loop(t, "kb", affine_constant(t->arena, f->depth / t->lanes), MARK_UNROLL, 0, &kb);
         body_add(body, blocks);
@@ -376,17 +399,22 @@ static void make_tiles_across(Few *f, const Rewrite *r, const Affine *jj, Body *
 
 /* ---- both ---- */
 
-static Buffer *own_scratch(Few *f, const StepNode *kernel) {
-    const Tiling *t = f->t;
-    Dim dims[2] = {{.n = t->mr}, {.n = f->strip * f->width}};
-    if (f->across) { /* columns that are left begin somewhere in a row of the block and may end behind it */
-        dims[0].n = f->depth;
-        dims[1].n = f->n % t->lanes ? 2 * f->width : f->width;
-    }
-    Buffer *b = step_buffer(t->arena, t->step, intern_printf("%s.%s", kernel->name, f->across ? "block" : "sums"),
-                            t->product.acc->temp->elem, 2, dims, kernel->loc);
+static Buffer *own_buffer(Few *f, const StepNode *kernel, const char *what, int64_t rows, int64_t columns) {
+    Tiling *t = f->t;
+    Dim dims[2] = {{.n = rows}, {.n = columns}};
+    Buffer *b = step_buffer(t->arena, t->step, intern_printf("%s.%s", kernel->name, what), t->product.acc->temp->elem, 2, dims,
+                            kernel->loc);
     b->place = PLACE_THREAD;
     return b;
+}
+
+static void make_scratch(Few *f, const StepNode *kernel) {
+    if (f->across) { /* columns that are left begin somewhere in a row of the block and may end behind it */
+        f->scratch = own_buffer(f, kernel, "block", f->depth, f->n % f->t->lanes ? 2 * f->width : f->width);
+        if (rows_collide(f->t)) f->rows = own_buffer(f, kernel, "rows", f->t->mr, f->depth);
+    } else {
+        f->scratch = own_buffer(f, kernel, "sums", f->t->mr, f->strip * f->width);
+    }
 }
 
 void tile_make_few(Tiling *t, const StepNode *kernel, const TileFew *how, Body *body) {
@@ -407,7 +435,7 @@ void tile_make_few(Tiling *t, const StepNode *kernel, const TileFew *how, Body *
         sets *= loop_turns(t->step, p->outer[i]);
     }
     if (!f.across) choose_strip(&f, sets);
-    f.scratch = own_scratch(&f, kernel);
+    make_scratch(&f, kernel);
     int64_t turns = over(f.n, f.across ? f.width : f.strip * f.width);
     Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, turns), MARK_PARALLEL, 0, &jj);
     body_add(body, loop);

@@ -530,6 +530,19 @@ START_TEST(few_rows_along_the_chain) {
 }
 END_TEST
 
+/* Rows a page of memory apart: a block of theirs is copied beside that of the matrix. */
+START_TEST(few_rows_that_collide) {
+    Arena *a = arena_new();
+    const char *text = few_text(a, (int[]){3, 24, 1024}, "x[i, k], w[j, k]", "s");
+    compare(text, 1, TILED);
+    ck_assert(has_scratch(a, text, &machines[0], ".block") && has_scratch(a, text, &machines[0], ".rows"));
+    ck_assert(!has_scratch(a, few_text(a, (int[]){3, 24, 1000}, "x[i, k], w[j, k]", "s"), &machines[0], ".rows"));
+    text = few_text(a, (int[]){2, 17, 1024 + 1024}, "x[i, k], w[j, k]", "max(0, add(s, %b[j]))");
+    compare(text, 1, TILED);
+    arena_free(a);
+}
+END_TEST
+
 /* A batch of one at most; chains cut every 64 (or 60, which no block divides), the last piece short; several matrices. */
 START_TEST(few_rows_in_pieces) {
     static const char *orders[] = {"k, j", "j, k"};
@@ -780,6 +793,7 @@ Suite *tile_suite(void) {
     tcase_add_test(t, matrix_times_vector_stays_right);
     tcase_add_loop_test(t, few_rows_along_columns, 0, 16);
     tcase_add_loop_test(t, few_rows_along_the_chain, 0, 28);
+    tcase_add_test(t, few_rows_that_collide);
     tcase_add_loop_test(t, few_rows_in_pieces, 0, 12);
     tcase_add_test(t, few_rows_over_the_batch);
     tcase_add_loop_test(t, sums_and_elements, 1, 24);
