@@ -27,6 +27,8 @@ static void fill(const Buffer *b, void *memory, unsigned seed) {
     for (int64_t i = 0; i < n; i++) {
         if (b->elem == F32)
             ((float *)memory)[i] = (float)((int)(lcg(&seed) >> 16) % 2001 - 1000) / 700.f;
+        else if (b->elem == F64)
+            ((double *)memory)[i] = ((int)(lcg(&seed) >> 16) % 2001 - 1000) / 700.;
         else if (b->elem == U8)
             ((unsigned char *)memory)[i] = (unsigned char)(lcg(&seed) >> 20);
         else
@@ -530,6 +532,21 @@ START_TEST(few_rows_along_the_chain) {
 }
 END_TEST
 
+/* Numbers of eight bytes: half as many lanes, and half as many in a line of memory. */
+START_TEST(few_rows_of_f64) {
+    static const int sizes[][3] = {{1, 150, 33}, {2, 131, 40}, {1, 20, 19}, {3, 30, 64}};
+    const int *size = sizes[_i % 4];
+    Arena *a = arena_new();
+    char *text =
+        arena_printf(a, "%s", few_text(a, size, _i / 4 ? "x[i, k], w[j, k]" : "x[i, k], w[k, j]", "max(0, add(s, %b[j]))"));
+    for (char *at = text; (at = strstr(at, "f32")) != NULL;) memcpy(at, "f64", 3);
+    compare(text, 1, TILED);
+    if (_i / 4) ck_assert(has_scratch(a, text, &machines[0], ".block"));
+    if (_i / 4 == 0 && size[1] > 96) ck_assert(has_scratch(a, text, &machines[2], ".sums"));
+    arena_free(a);
+}
+END_TEST
+
 /* Rows a page of memory apart: a block of theirs is copied beside that of the matrix. */
 START_TEST(few_rows_that_collide) {
     Arena *a = arena_new();
@@ -793,6 +810,7 @@ Suite *tile_suite(void) {
     tcase_add_test(t, matrix_times_vector_stays_right);
     tcase_add_loop_test(t, few_rows_along_columns, 0, 16);
     tcase_add_loop_test(t, few_rows_along_the_chain, 0, 28);
+    tcase_add_loop_test(t, few_rows_of_f64, 0, 8);
     tcase_add_test(t, few_rows_that_collide);
     tcase_add_loop_test(t, few_rows_in_pieces, 0, 12);
     tcase_add_test(t, few_rows_over_the_batch);
