@@ -55,6 +55,34 @@ static void exchange(Emit *e, LLVMValueRef *row, int n, int d) {
     }
 }
 
+/* row a's and row b's elements in turns of `turn`, from the low or the high half of each group of four lanes: a0 b0 a1 b1 (turn 1, low), a2 a3 b2 b3 (turn 2, high). */
+static LLVMValueRef interleave(Emit *e, LLVMValueRef a, LLVMValueRef b, int n, int turn, bool high) {
+    LLVMValueRef from[LANES_MOST];
+    for (int p = 0; p < n; p++) {
+        int at = p % 4, element = turn == 1 ? at / 2 : at % 2;
+        bool second = turn == 1 ? at % 2 : at / 2;
+        from[p] = LLVMConstInt(e->i32, (unsigned)((second ? n : 0) + p / 4 * 4 + 2 * high + element), 0);
+    }
+    return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(from, (unsigned)n), "");
+}
+
+/* Four rows across the diagonals of their blocks of 4 x 4: the exchanges over 2 and 1 in one, by instructions that machines have for lanes of four bytes. */
+static void exchange_in_fours(Emit *e, LLVMValueRef *row, int n) {
+    LLVMValueRef half[4];
+    for (int i = 0; i < 4; i++) half[i] = interleave(e, row[i & 2], row[(i & 2) + 1], n, 1, i & 1);
+    for (int i = 0; i < 4; i++) row[i] = interleave(e, half[i / 2], half[i / 2 + 2], n, 2, i & 1);
+}
+
+/* Turns n rows of n lanes. */
+static void transpose(Emit *e, LLVMValueRef *row, int n, int bytes) {
+    int last = 1;
+    if (bytes == 4 && n >= 4) {
+        for (int i = 0; i < n; i += 4) exchange_in_fours(e, row + i, n);
+        last = 4;
+    }
+    for (int d = n / 2; d >= last; d /= 2) exchange(e, row, n, d);
+}
+
 bool emit_transposed(Emit *e, const Stmt *s) {
     const Stmt *inner;
     int64_t width;
@@ -72,7 +100,7 @@ bool emit_transposed(Emit *e, const Stmt *s) {
             e->bind[s->var->id].lane_step = 1;
             row[l] = emit_load(e, store->value).v;
         }
-        for (int d = n / 2; d; d /= 2) exchange(e, row, n, d);
+        transpose(e, row, n, elem_size(store->buffer->elem));
         for (int k = 0; k < n; k++) {
             emit_bind(e, s->var, NULL, k, k, k);
             emit_bind(e, inner->var, NULL, j, j, j + n - 1);

@@ -20,7 +20,8 @@
  * neighbours: tile_pack.c), but what is computed while loading (u8 pixels to f32) is computed once, into a buffer of its own.
  *
  * Pieces of long sums (lower_reduce.c) are products whose chains begin and end where outer variables say. Over one axis they are made in blocks for the caches
- * (tile_blocks.c); over several, cut in the middle of rows, their tiles read both factors where they lie, or columns from panels of all pieces.
+ * (tile_blocks.c); over several, cut in the middle of rows, their tiles read both factors where they lie, or columns from panels of all pieces. Few rows beside a
+ * matrix that is read once are tile_few.c's.
  *
  * Not done: blocks of the reduction for caches in other products (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
  * column, such as a vector times a matrix from the right of which the columns are far apart.
@@ -434,12 +435,15 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
     bool blocks = t->piece && tile_blocks_fit(t),
          pack = tile_worth_packing(t, readers) && !blocks && (!t->piece || constant_extents(t));
+    TileFew how;
+    bool few = !before && tile_few_rows(t, pack, &how);
     bool slow = tile_rows_are_slow(t) && panels + (rest != 0) >= 2 && pack;
     int64_t bytes = column_bytes(t);
     bool near = bytes <= t->machine->l1 / 2 && panels >= 2 && t->row && t->product.n_outer == 2 && !t->piece,
          tall = near || (slow && bytes <= t->machine->l2 / 2);
-    bool far = slow && t->rows->buffer->bytes >
-                           t->machine->l2 / 2; /* every panel fetches all rows anew, a line for a few numbers of it */
+    /* every panel fetches all rows anew, a line for a few numbers of it */
+    bool far = slow && t->rows->buffer->bytes > t->machine->l2 / 2;
+    if (few) tall = pack = blocks = false;
     if (!tall && pack && (far || (panels >= 4 && (slow || tile_rows_collide(t))))) tile_rows_in_front(t, kernel, out);
     if (tall) {
         if (pack) tile_pack_in_front(t, kernel, front);
@@ -456,13 +460,15 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
         let->prev = let->next = NULL;
         body_add(body, let);
     }
-    if (blocks)
+    if (few)
+        tile_make_few(t, kernel, &how, body);
+    else if (blocks)
         tile_make_blocks(t, kernel, body);
     else if (tall)
         tile_make_tall(t, panels, rest, body);
     else if (t->own)
         tile_make_own_strips(t, panels, rest, body);
-    bool strips = !tall && !blocks && !t->own;
+    bool strips = !few && !tall && !blocks && !t->own;
     if (strips && panels) tile_make_strip(t, t->nv, 0, panels, false, body);
     if (strips && rest)
         tile_make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);

@@ -1,6 +1,6 @@
 /*
  * tile.h - what the files of the pass `tile` share. tile.c reads a nest and chooses, tile_pack.c copies operands into panels, tile_make.c writes the
- * register tiles and the loops around them, tile_blocks.c those of long chains.
+ * register tiles and the loops around them, tile_blocks.c those of long chains, tile_few.c those of few rows.
  */
 #ifndef NNC_PASSES_TILE_H
 #define NNC_PASSES_TILE_H
@@ -120,6 +120,20 @@ void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, 
 void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body);
 /* Rows of tiles, shared out among threads; each packs its rows if there is a row_panel. */
 void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body);
+
+/* `if` around what is done in turns 0..tiles-1 of ii, or behind them. */
+Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body);
+
+/* ---- tile_few.c: few rows ---- */
+
+/* rows: all of them, one tile; nv: vectors of it. across: the columns lie along the chain. */
+typedef struct TileFew {
+    int rows, nv;
+    bool across;
+} TileFew;
+/* Is there one tile of rows, and the columns a matrix that is better read as memory lies? pack: ordinary tiles would copy it to panels. Fills *how. */
+bool tile_few_rows(const Tiling *t, bool pack, TileFew *how);
+void tile_make_few(Tiling *t, const StepNode *kernel, const TileFew *how, Body *body);
 
 /* ---- tile_blocks.c: pieces of long chains ---- */
 

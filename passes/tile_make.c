@@ -173,8 +173,7 @@ typedef struct Strip {
     const Affine *limit, *tiles; /* rows, and how many whole tiles they make */
 } Strip;
 
-/* `if` around what is done in turns 0..tiles-1 of ii, or behind them. */
-static Body *turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body) {
+Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body) {
     const Affine *x = behind ? affine_add_constant(t->arena, ii, -tiles)
                              : affine_add_constant(t->arena, affine_scale(t->arena, ii, -1), tiles - 1);
     Stmt *s = stmt_if(t->arena, x);
@@ -191,9 +190,9 @@ static void make_whole_and_rest(Tiling *t, const Strip *s, const Rewrite *outer,
     body_add(body, loop);
     t->row_tile = ii;
     make_tile(t, outer, t->mr, s->nv, affine_scale(t->arena, ii, t->mr), panel, col, s->tail,
-              turns_if(t, ii, tiles, false, &loop->body));
+              tile_turns_if(t, ii, tiles, false, &loop->body));
     make_tile(t, outer, (int)(s->limit->constant % t->mr), s->nv, affine_constant(t->arena, tiles * t->mr), panel, col, s->tail,
-              turns_if(t, ii, tiles, true, &loop->body));
+              tile_turns_if(t, ii, tiles, true, &loop->body));
 }
 
 /* Loops over the columns (and, of a piece or where each thread packs, over outer variables that the columns hang on: what follows in time reads the
@@ -314,7 +313,7 @@ void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
     body = open_columns(t, &s, &r, body, &panel);
     for (int behind = 0; behind < 2; behind++) {
         if (behind ? !rest : !panels) continue;
-        Body *turn = rest && panels ? turns_if(t, panel, panels, behind, body) : body;
+        Body *turn = rest && panels ? tile_turns_if(t, panel, panels, behind, body) : body;
         const Affine *at = behind ? affine_constant(t->arena, panels) : panel;
         if (behind) {
             s.nv = (int)((rest + t->lanes - 1) / t->lanes);
@@ -378,8 +377,8 @@ void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body) {
     body = &loop->body;
     if (tiles)
         make_row_of_tiles(t, &r, t->mr, affine_scale(t->arena, ii, t->mr), panels, rest,
-                          left ? turns_if(t, ii, tiles, false, body) : body);
+                          left ? tile_turns_if(t, ii, tiles, false, body) : body);
     if (left)
         make_row_of_tiles(t, &r, left, affine_constant(t->arena, tiles * t->mr), panels, rest,
-                          tiles ? turns_if(t, ii, tiles, true, body) : body);
+                          tiles ? tile_turns_if(t, ii, tiles, true, body) : body);
 }

@@ -8,8 +8,8 @@
  * case writes what it has read, as updates do, the first is the larger one.
  */
 #include "kernels.h"
+#include "runtime/threads.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,7 +17,7 @@ enum { COLUMNS = 1024 };
 
 typedef enum Beside { BESIDE_TRIAD, BESIDE_READ } Beside;
 
-/* $N: all numbers, $R x $C: the same as a matrix. */
+/* $N: all numbers, $R x $C: the same (but for a part of a row) as a matrix; $M: few rows. */
 typedef struct Case {
     const char *name;
     double named, moved; /* bytes a number */
@@ -104,14 +104,6 @@ static const Case cases[] = {
      "  %5 = broadcast %4, axes=[0] : f32[$R, $C]\n"
      "  %6 = div %3, %5 : f32[$R, $C]\n"
      "  return %6\n"},
-    {"row x matrix", 4, 4, BESIDE_READ, MATRIX "param %u: f32[1, $R] = 1\nvar %y: f32[1, $C] of @c\n",
-     "(%x: f32[$R, $C], %u: f32[1, $R]) -> (%y: f32[1, $C])",
-     "  %0 = contract \"bi,io->bo\" %u, %x : f32[1, $C]\n"
-     "  return %0\n"},
-    {"row x matrix'", 4, 4, BESIDE_READ, MATRIX "param %u: f32[1, $C] = 1\nvar %y: f32[1, $R] of @c\n",
-     "(%x: f32[$R, $C], %u: f32[1, $C]) -> (%y: f32[1, $R])",
-     "  %0 = contract \"bo,io->bi\" %u, %x : f32[1, $R]\n"
-     "  return %0\n"},
     {"row' x row, sgd", 8, 8, BESIDE_TRIAD, MATRIX "param %u: f32[1, $R] = 1\nparam %v: f32[1, $C] = 1\n",
      "(%x: f32[$R, $C], %u: f32[1, $R], %v: f32[1, $C]) -> (%x: f32[$R, $C])",
      "  %0 = contract \"bi,bo->io\" %u, %v : f32[$R, $C]\n"
@@ -120,25 +112,47 @@ static const Case cases[] = {
      "  %2 = sub %x, %1 : f32[$R, $C]\n"
      "  return %2\n"},
 };
+
+/* What a layer computes for a batch of one, and what goes back through it. */
+static const Case products[] = {
+    {"x matrix", 4, 4, BESIDE_READ, MATRIX "param %u: f32[$M, $R] = 1\nvar %y: f32[$M, $C] of @c\n",
+     "(%x: f32[$R, $C], %u: f32[$M, $R]) -> (%y: f32[$M, $C])",
+     "  %0 = contract \"bi,io->bo\" %u, %x : f32[$M, $C]\n"
+     "  return %0\n"},
+    {"x matrix'", 4, 4, BESIDE_READ, MATRIX "param %u: f32[$M, $C] = 1\nvar %y: f32[$M, $R] of @c\n",
+     "(%x: f32[$R, $C], %u: f32[$M, $C]) -> (%y: f32[$M, $R])",
+     "  %0 = contract \"bo,io->bi\" %u, %x : f32[$M, $R]\n"
+     "  return %0\n"},
+};
 /* clang-format on */
 
-static void add_sized(Arena *a, Text *t, const char *s, int64_t n) {
+typedef struct Shape {
+    int rows, columns;
+} Shape;
+static const Shape shapes[] = {{1, 1024}, {1, 6000}, {1, 32768}, {4, 4096}};
+
+static void add_sized(Arena *a, Text *t, const char *s, int64_t n, Shape shape) {
     for (; *s; s++) {
         if (*s != '$')
             text_add(a, t, arena_printf(a, "%c", *s));
         else
-            s++, text_add(a, t, arena_printf(a, "%lld", (long long)(*s == 'N' ? n : *s == 'R' ? n / COLUMNS : COLUMNS)));
+            s++, text_add(a, t,
+                          arena_printf(a, "%lld",
+                                       (long long)(*s == 'N'   ? n
+                                                   : *s == 'R' ? n / shape.columns
+                                                   : *s == 'C' ? shape.columns
+                                                               : shape.rows)));
     }
 }
 
-static const char *case_text(Arena *a, const Case *c, int64_t n) {
+static const char *case_text(Arena *a, const Case *c, int64_t n, Shape shape) {
     Text t = {0};
     text_add(a, &t, "graph expanded\n\n");
-    add_sized(a, &t, c->slots, n);
+    add_sized(a, &t, c->slots, n, shape);
     text_add(a, &t, "\ncommand @c() {\n}\n\nfunc @f");
-    add_sized(a, &t, c->head, n);
+    add_sized(a, &t, c->head, n, shape);
     text_add(a, &t, " {\n");
-    add_sized(a, &t, c->body, n);
+    add_sized(a, &t, c->body, n, shape);
     text_add(a, &t, "}\n");
     return text_str(a, &t);
 }
@@ -150,16 +164,24 @@ typedef float quad __attribute__((vector_size(16))); /* every machine has these,
 typedef struct Memory {
     float *a, *b, *c;
     int64_t n;
-    int threads;
-    float sum;
+    int64_t threads;
+    struct nn_team *team;
+    volatile float sum[MOST_THREADS]; /* of each thread: that somebody wants it */
 } Memory;
 
-static void triad(void *arg) {
+/* Lines of memory [*from, *to) are those of this thread. */
+static void part_of(const Memory *m, int64_t thread, int64_t threads, int64_t *from, int64_t *to) {
+    *from = m->n / 16 * thread / threads;
+    *to = m->n / 16 * (thread + 1) / threads;
+}
+
+static void triad_part(void *arg, int64_t thread, int64_t threads) {
     const Memory *m = arg;
     quad *a = (quad *)m->a;
     const quad *b = (const quad *)m->b, *c = (const quad *)m->c;
-#pragma omp parallel for num_threads(m->threads)
-    for (int64_t i = 0; i < m->n / 16; i++) { /* a line a turn */
+    int64_t from, to;
+    part_of(m, thread, threads, &from, &to);
+    for (int64_t i = from; i < to; i++) { /* a line a turn */
         a[4 * i] = b[4 * i] + 3 * c[4 * i];
         a[4 * i + 1] = b[4 * i + 1] + 3 * c[4 * i + 1];
         a[4 * i + 2] = b[4 * i + 2] + 3 * c[4 * i + 2];
@@ -167,24 +189,31 @@ static void triad(void *arg) {
     }
 }
 
-static void read_all(void *arg) {
+static void read_part(void *arg, int64_t thread, int64_t threads) {
     Memory *m = arg;
-    float all = 0;
-#pragma omp parallel num_threads(m->threads) reduction(+ : all)
-    {
-        const quad *b = (const quad *)m->b;
-        quad s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-#pragma omp for
-        for (int64_t i = 0; i < m->n / 16; i++) {
-            s0 += b[4 * i];
-            s1 += b[4 * i + 1];
-            s2 += b[4 * i + 2];
-            s3 += b[4 * i + 3];
-        }
-        s0 += s1 + s2 + s3;
-        all += s0[0] + s0[1] + s0[2] + s0[3];
+    const quad *b = (const quad *)m->b;
+    quad s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    int64_t from, to;
+    part_of(m, thread, threads, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        s0 += b[4 * i];
+        s1 += b[4 * i + 1];
+        s2 += b[4 * i + 2];
+        s3 += b[4 * i + 3];
     }
-    m->sum = all;
+    s0 += s1 + s2 + s3;
+    m->sum[thread] = s0[0] + s0[1] + s0[2] + s0[3];
+}
+
+/* By the threads of the team, as steps run: a parallel region of OpenMP inside of one that is open already (nn_team_run's) would have one thread. */
+static void triad(void *arg) {
+    const Memory *m = arg;
+    nn_team_do(m->team, m->threads, triad_part, arg);
+}
+
+static void read_all(void *arg) {
+    const Memory *m = arg;
+    nn_team_do(m->team, m->threads, read_part, arg);
 }
 
 /* ---- cases ---- */
@@ -203,9 +232,9 @@ static void fill_slots(Arena *a, const Case *c, const Compiled *x) {
     }
 }
 
-static void bench_case(const Setup *u, const Case *c, Memory *m) {
+static void bench_case(const Setup *u, const char *name, const Case *c, Shape shape, Memory *m) {
     Arena *a = arena_new();
-    Compiled *x = compiled_new(u, c->name, case_text(a, c, m->n), TEXT_GRAPH, 1);
+    Compiled *x = compiled_new(u, name, case_text(a, c, m->n, shape), TEXT_GRAPH, 1);
     fill_slots(a, c, x);
     Timed t[] = {{.call = compiled_call, .arg = x}, {.call = c->beside == BESIDE_TRIAD ? triad : read_all, .arg = m}};
     timed_in_turns(u, t, 2);
@@ -216,10 +245,10 @@ static void bench_case(const Setup *u, const Case *c, Memory *m) {
     if (u->json)
         printf("{\"part\": \"memory\", \"name\": \"%s\", \"threads\": %d, \"gbs\": %.2f, \"beside\": \"%s\", \"beside_gbs\": "
                "%.2f, \"share\": %.4f, \"share_moved\": %.4f}\n",
-               c->name, u->threads, named, beside, yard, ratio * c->named / beside_named, ratio * c->moved / beside_moved);
+               name, u->threads, named, beside, yard, ratio * c->named / beside_named, ratio * c->moved / beside_moved);
     else
-        printf("%-16s  %8.2f  %-5s %8.2f  %5.0f%%  %5.0f%%\n", c->name, named, beside, yard,
-               100 * ratio * c->named / beside_named, 100 * ratio * c->moved / beside_moved);
+        printf("%-21s  %8.2f  %-5s %8.2f  %5.0f%%  %5.0f%%\n", name, named, beside, yard, 100 * ratio * c->named / beside_named,
+               100 * ratio * c->moved / beside_moved);
     fflush(stdout);
     timed_free(t, 2);
     compiled_free(x);
@@ -228,15 +257,22 @@ static void bench_case(const Setup *u, const Case *c, Memory *m) {
 
 void bench_memory(const Setup *u) {
     int64_t n = numbers_beyond_caches() / COLUMNS * COLUMNS;
-    Memory m = {numbers_new(n, 0), numbers_new(n, 21), numbers_new(n, 42), n, u->threads, 0};
+    Memory m = {numbers_new(n, 0), numbers_new(n, 21), numbers_new(n, 42), n, u->threads, u->team, {0}};
     fill_numbers(m.a, n, 0, 1, 1);
     fill_numbers(m.b, n, 0, 1, 2);
     fill_numbers(m.c, n, 0, 1, 3);
     if (!u->json)
-        printf("\nmemory, GB/s of bytes that are named; %lld MB an array\n%-16s  %8s  %-5s %8s  %6s  %6s\n", (long long)(n >> 18),
+        printf("\nmemory, GB/s of bytes that are named; %lld MB an array\n%-21s  %8s  %-5s %8s  %6s  %6s\n", (long long)(n >> 18),
                "case", "nnc", "beside", "GB/s", "named", "moved");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (wanted(u, cases[i].name)) bench_case(u, &cases[i], &m);
+        if (wanted(u, cases[i].name)) bench_case(u, cases[i].name, &cases[i], (Shape){1, COLUMNS}, &m);
+    for (size_t i = 0; i < sizeof products / sizeof *products * (sizeof shapes / sizeof *shapes); i++) {
+        const Case *c = &products[i / (sizeof shapes / sizeof *shapes)];
+        Shape shape = shapes[i % (sizeof shapes / sizeof *shapes)];
+        char name[64];
+        snprintf(name, sizeof name, "%d row%s %s, %d", shape.rows, shape.rows > 1 ? "s" : "", c->name, shape.columns);
+        if (wanted(u, name)) bench_case(u, name, c, shape, &m);
+    }
     numbers_free(m.a, 0);
     numbers_free(m.b, 21);
     numbers_free(m.c, 42);

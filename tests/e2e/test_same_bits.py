@@ -28,6 +28,22 @@ def assert_same(name, a, b):
     for key in a[1]: assert a[1][key] == b[1][key], f"{name}: {key} differs"
 
 
+ONE_ROW = """# a batch of one: matrices that no second cache holds, of odd sizes, along and across
+param A: f32[700, 610] = normal(shape)
+param C: f32[610, 333] = normal(shape)
+param v: f32[1, 700] = normal(shape)
+
+command train {
+    for round in 0..2 {
+        h = tanh(v @ A / 40)
+        minimize mean((h @ C / 27)^2) over A, C, v using sgd[0.5]
+        a = sum(h)
+        print "{round}: {a}"
+    }
+}
+"""
+
+
 def mlp_data(t):
     """Where its data are."""
     try: return [f"--data={t.shared('mnist')}"]
@@ -53,6 +69,22 @@ def test_long_chains(t):
     want = weights(t, t.compile("mlp", "-D", "batch_size=9000"), args, "--threads=1")
     for threads in (2, 7): assert_same(f"9000 samples, {threads} threads", want, weights(t, t.compile("mlp", "-D", "batch_size=9000"), args, f"--threads={threads}"))
     assert_same("9000 samples, x86-64-v3", want, weights(t, t.compile("mlp", "-D", "batch_size=9000", "--cpu=x86-64-v3"), args))
+
+
+def test_one_row(t):
+    """Rows times matrices that are read as memory lies: chains wait in a cache, or blocks of the matrix are turned."""
+    source, wide = t.write("row.nn", ONE_ROW), "--cpu=x86-64-v4"
+    for cpu in (wide, "--cpu=x86-64-v3"):
+        loops = t.run(t.nnc, source, cpu, "--emit=loops").stdout
+        assert ".sums:" in loops and ".block:" in loops, f"{cpu}: other tiles than this test is about"
+    want = weights(t, t.compile(source), ["train"], "--threads=1")
+    for threads in (2, 7): assert_same(f"one row, {threads} threads", want, weights(t, t.compile(source), ["train"], f"--threads={threads}"))
+    assert_same("one row, x86-64-v3", want, weights(t, t.compile(source, "--cpu=x86-64-v3"), ["train"]))
+    t.run(t.nnc, source, "--emit=loops", "-o", t.path("row.loops"))
+    assert_same("one row, from its loops", want, weights(t, t.compile(t.path("row.loops")), ["train"]))
+    path = t.path("eval.safetensors")
+    out = t.run(t.nnc, source, "--eval-type=f32", "--eval", "train", f"--save={path}", "--progress=none").stdout
+    assert_same("one row on the evaluator", want, (out, read_safetensors(path)))
 
 
 def test_twice_in_a_row(t):

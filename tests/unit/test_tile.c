@@ -27,6 +27,8 @@ static void fill(const Buffer *b, void *memory, unsigned seed) {
     for (int64_t i = 0; i < n; i++) {
         if (b->elem == F32)
             ((float *)memory)[i] = (float)((int)(lcg(&seed) >> 16) % 2001 - 1000) / 700.f;
+        else if (b->elem == F64)
+            ((double *)memory)[i] = ((int)(lcg(&seed) >> 16) % 2001 - 1000) / 700.;
         else if (b->elem == U8)
             ((unsigned char *)memory)[i] = (unsigned char)(lcg(&seed) >> 20);
         else
@@ -483,6 +485,131 @@ START_TEST(matrix_times_vector_stays_right) {
 }
 END_TEST
 
+/* ---- few rows ---- */
+
+/* The form that tile gives a nest on a machine is told by its scratch: %NAME.sums or %NAME.block. Its text reads as the same loops. */
+static bool has_scratch(Arena *a, const char *text, const Machine *machine, const char *ending) {
+    LoopsProgram *p = loops_read(a, text);
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = machine};
+    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
+    Text once = {0}, twice = {0};
+    loops_print(p, LOOPS_MARKED, NULL, &once, a);
+    loops_print(loops_read(a, text_str(a, &once)), LOOPS_MARKED, NULL, &twice, a);
+    ck_assert_str_eq(text_str(a, &once), text_str(a, &twice));
+    bool found = false;
+    for (size_t i = 0; i < p->steps.at[0]->buffers.n; i++) {
+        const char *name = p->steps.at[0]->buffers.at[i]->name, *dot = strrchr(name, '.');
+        found |= dot && strcmp(dot, ending) == 0;
+    }
+    return found;
+}
+
+static const char *few_text(Arena *a, const int *size, const char *order, const char *result) {
+    int m = size[0], n = size[1], k = size[2];
+    bool xt = order[2] == 'k', wt = strstr(order, "w[j") != NULL;
+    const char *buffers = arena_printf(
+        a, "  buffer %%x: f32[%d, %d]\n  buffer %%w: f32[%d, %d]\n  buffer %%b: f32[%d]\n  buffer %%y: f32[%d, %d]\n", xt ? k : m,
+        xt ? m : k, wt ? n : k, wt ? k : n, n, m, n);
+    return step_text(a, buffers,
+                     product_text(a, m, n, arena_printf(a, "%d", k), xt ? "k, i" : "i, k", wt ? "j, k" : "k, j", result), 0);
+}
+
+/* A matrix along the columns that is larger than a cache: whole tiles and strips, less, more; chains with and without a rest. The second machine has wider caches. */
+START_TEST(few_rows_along_columns) {
+    static const int sizes[][3] = {{1, 200, 32}, {1, 197, 31}, {3, 230, 33},  {4, 265, 24},
+                                   {8, 200, 40}, {2, 322, 17}, {1, 1031, 18}, {4, 1700, 41}};
+    static const char *orders[] = {"x[i, k], w[k, j]", "x[k, i], w[k, j]"};
+    const int *size = sizes[_i % 8];
+    Arena *a = arena_new();
+    const char *text = few_text(a, size, orders[_i / 8], _i % 2 ? "max(0, add(s, %b[j]))" : "s");
+    compare(text, 1, TILED);
+    ck_assert(has_scratch(a, text, &machines[2], ".sums"));
+    ck_assert(has_scratch(a, text, &machines[1], ".sums") == (size[0] <= 4 && size[1] * size[2] > 1 << 16));
+    arena_free(a);
+}
+END_TEST
+
+/* A matrix along the chain: columns that fill blocks, that leave some, fewer than a block has; chains likewise. */
+START_TEST(few_rows_along_the_chain) {
+    static const int sizes[][3] = {{1, 16, 16}, {1, 32, 64},  {1, 33, 16}, {1, 40, 17}, {2, 37, 50}, {4, 100, 64}, {1, 24, 100},
+                                   {3, 17, 31}, {8, 19, 100}, {1, 15, 40}, {1, 8, 20},  {9, 64, 64}, {1, 64, 15},  {1, 1000, 70}};
+    static const char *orders[] = {"x[i, k], w[j, k]", "x[k, i], w[j, k]"};
+    const int *size = sizes[_i % 14];
+    Arena *a = arena_new();
+    const char *text = few_text(a, size, orders[_i / 14], _i % 2 ? "max(0, add(s, %b[j]))" : "s");
+    compare(text, 1, TILED);
+    bool wide = size[0] <= 8 && size[1] >= 16 && size[2] >= 16, narrow = size[0] <= 4 && size[1] >= 8 && size[2] >= 16;
+    ck_assert(has_scratch(a, text, &machines[0], ".block") == wide);
+    ck_assert(has_scratch(a, text, &machines[1], ".block") == narrow);
+    arena_free(a);
+}
+END_TEST
+
+/* Numbers of eight bytes: half as many lanes, and half as many in a line of memory. */
+START_TEST(few_rows_of_f64) {
+    static const int sizes[][3] = {{1, 150, 33}, {2, 131, 40}, {1, 20, 19}, {3, 30, 64}};
+    const int *size = sizes[_i % 4];
+    Arena *a = arena_new();
+    char *text =
+        arena_printf(a, "%s", few_text(a, size, _i / 4 ? "x[i, k], w[j, k]" : "x[i, k], w[k, j]", "max(0, add(s, %b[j]))"));
+    for (char *at = text; (at = strstr(at, "f32")) != NULL;) memcpy(at, "f64", 3);
+    compare(text, 1, TILED);
+    if (_i / 4) ck_assert(has_scratch(a, text, &machines[0], ".block"));
+    if (_i / 4 == 0 && size[1] > 96) ck_assert(has_scratch(a, text, &machines[2], ".sums"));
+    arena_free(a);
+}
+END_TEST
+
+/* Rows a page of memory apart: a block of theirs is copied beside that of the matrix. */
+START_TEST(few_rows_that_collide) {
+    Arena *a = arena_new();
+    const char *text = few_text(a, (int[]){3, 24, 1024}, "x[i, k], w[j, k]", "s");
+    compare(text, 1, TILED);
+    ck_assert(has_scratch(a, text, &machines[0], ".block") && has_scratch(a, text, &machines[0], ".rows"));
+    ck_assert(!has_scratch(a, few_text(a, (int[]){3, 24, 1000}, "x[i, k], w[j, k]", "s"), &machines[0], ".rows"));
+    text = few_text(a, (int[]){2, 17, 1024 + 1024}, "x[i, k], w[j, k]", "max(0, add(s, %b[j]))");
+    compare(text, 1, TILED);
+    arena_free(a);
+}
+END_TEST
+
+/* A batch of one at most; chains cut every 64 (or 60, which no block divides), the last piece short; several matrices. */
+START_TEST(few_rows_in_pieces) {
+    static const char *orders[] = {"k, j", "j, k"};
+    int n = _i % 3 == 0 ? 200 : _i % 3 == 1 ? 211 : 24, cut = _i / 3 % 2 ? 60 : 64;
+    bool across = _i / 6 % 2, along = !across && n > 64;
+    Arena *a = arena_new();
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[B, 3, 150]\n  buffer %%w: f32[3, %d, %d]\n  buffer %%p: f32[3, B, 3, %d]\n",
+                     across ? n : 150, across ? 150 : n, n);
+    const char *kernel =
+        arena_printf(a,
+                     "    for piece in 0..3, n in 0..B, h in 0..3, j in 0..%d {\n      acc s: f32 = 0\n"
+                     "      for k in %d*piece..min(150, %d*piece + %d) { s = fma(%%x[n, h, k], %%w[h, %s], s) }\n"
+                     "      %%p[piece, n, h, j] = s\n    }\n",
+                     n, cut, cut, cut, orders[across]);
+    const char *text = step_text(a, buffers, kernel, 1);
+    compare(text, 1, TILED);
+    ck_assert(has_scratch(a, text, &machines[2], across ? ".block" : ".sums") == (across || along));
+    arena_free(a);
+}
+END_TEST
+
+/* The matrix is as long as the batch: pieces of what there is. */
+START_TEST(few_rows_over_the_batch) {
+    static const int batches[] = {200, 130, 129, 64, 3, 1};
+    Arena *a = arena_new();
+    const char *text = step_text(
+        a, "  buffer %x: f32[B]\n  buffer %w: f32[B, 230]\n  buffer %p: f32[4, 230]\n",
+        "    index q = (B + 63) / 64\n    for piece in 0..min(q, 4), j in 0..230 {\n      acc s: f32 = 0\n"
+        "      for k in 64*piece..min(B, 64*piece + 64) { s = fma(%x[k], %w[k, j], s) }\n      %p[piece, j] = s\n    }\n",
+        200);
+    for (int i = 0; i < 6; i++) compare(text, batches[i], TILED);
+    ck_assert(has_scratch(a, text, &machines[2], ".sums"));
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(sums_and_elements) {
     Arena *a = arena_new();
     const char *buffers = "  buffer %x: f32[B, 37]\n  buffer %m: f32[37]\n  buffer %r: f32[B]\n  buffer %y: f32[B, 37]\n";
@@ -695,6 +822,12 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, pieces_of_fixed_length, 1, 7);
     tcase_add_test(t, trees_of_pieces);
     tcase_add_test(t, matrix_times_vector_stays_right);
+    tcase_add_loop_test(t, few_rows_along_columns, 0, 16);
+    tcase_add_loop_test(t, few_rows_along_the_chain, 0, 28);
+    tcase_add_loop_test(t, few_rows_of_f64, 0, 8);
+    tcase_add_test(t, few_rows_that_collide);
+    tcase_add_loop_test(t, few_rows_in_pieces, 0, 12);
+    tcase_add_test(t, few_rows_over_the_batch);
     tcase_add_loop_test(t, sums_and_elements, 1, 24);
     tcase_add_loop_test(t, short_rows_become_lanes, 0, 7);
     tcase_add_test(t, rows_that_need_one_another_are_no_lanes);
