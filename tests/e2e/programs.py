@@ -221,7 +221,7 @@ ROWS = [
                          Run("persistent", "--epochs=3 --batches=20", falls("error", 1), gradients=False),
                          Run("check", "", lambda r: [prints(f"gradient {NUMBER}", (0.2, 1.01))(Result([], line)) for line in r.out.splitlines()])],
         [("rbm[784, 256]", "rbm[784, 9]"), ("[16, 16, 28, 28]", "[3, 3, 28, 28]"), ("16 * 28", "3 * 28"), ("batch 50", "batch 10"), ("[50, 784]", "[10, 784]")]),
-    *[Row("regularize", "mnist", [trained("--epochs=4")], REGULARIZE, variant, how=variant or "none")
+    *[Row("regularize", "mnist", [trained("--epochs=6")], REGULARIZE, variant, how=variant or "none")
       for variant in ("", "l1", "l2", "max_norm", "dropout", "input_noise", "label_smoothing", "augmentation", "early_stop", "fgsm")],
     *[Row("resnet", "cifar", [trained("--epochs=3 --batches=12 --lr=0.05")], RESNET, f"{depth}" if depth != 20 else "", depth=depth, size=4) for depth in (20, 18, 50)],
     Row("rnn", None, [Run("train", "--turns=200 --lr=0.02", prints(f"last {NUMBER}, mean {NUMBER}, every {NUMBER}, from", (0.7, 1), (0.7, 1), (0.7, 1)))],
