@@ -372,6 +372,7 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     for (int i = 0; i < p->n_reduce; i++) k *= loop_turns(t->step, p->reduce[i]);
     if (k == 0 || n == 0 || m == 0) return false;
     if (t->piece && tile_blocks_fit(t) && k > TILE_DEPTH) k = TILE_DEPTH;
+    if (tile_chain_fits(t) && k > tile_chain_depth(t)) k = tile_chain_depth(t);
     double cost = choose_size(t, m, !t->row || affine_is_constant(t->row->limits[0]), n, k);
     turn_around(t, m, n, k, cost);
     return !t->piece || piece_fits(t);
@@ -432,18 +433,19 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     readers = readers < INT32_MAX / turns ? readers * turns : INT32_MAX;
     tile_stage_rows(t, kernel, out);
     int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
-    bool blocks = t->piece && tile_blocks_fit(t),
+    bool blocks = t->piece && tile_blocks_fit(t), chain = tile_chain_fits(t),
          pack = tile_worth_packing(t, readers) && !blocks && (!t->piece || constant_extents(t));
+    if (chain) pack = !tile_adjacent(t->cols, t->col->var); /* it packs neighbours itself */
     bool slow = tile_rows_are_slow(t) && panels + (rest != 0) >= 2 && pack;
     int64_t bytes = column_bytes(t);
     bool near = bytes <= t->machine->l1 / 2 && panels >= 2 && t->row && t->product.n_outer == 2 && !t->piece,
-         tall = near || (slow && bytes <= t->machine->l2 / 2);
+         tall = !chain && (near || (slow && bytes <= t->machine->l2 / 2));
     if (!tall && pack && panels >= 4 && (slow || tile_rows_collide(t))) tile_rows_in_front(t, kernel, out);
     if (tall) {
         if (pack) tile_pack_in_front(t, kernel, front);
         if (slow) tile_make_row_panel(t, kernel);
     } else if (pack) {
-        if ((panels + (rest > 0)) * panel_sets(t) >= OWN_PANELS && !t->piece && !before)
+        if ((panels + (rest > 0)) * panel_sets(t) >= OWN_PANELS && !t->piece && !before && !chain)
             tile_make_own_panel(t, kernel);
         else
             tile_pack_in_front(t, kernel, front);
@@ -456,11 +458,13 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
     }
     if (blocks)
         tile_make_blocks(t, kernel, body);
+    else if (chain)
+        tile_make_chain(t, kernel, body);
     else if (tall)
         tile_make_tall(t, panels, rest, body);
     else if (t->own)
         tile_make_own_strips(t, panels, rest, body);
-    bool strips = !tall && !blocks && !t->own;
+    bool strips = !tall && !blocks && !chain && !t->own;
     if (strips && panels) tile_make_strip(t, t->nv, 0, panels, false, body);
     if (strips && rest)
         tile_make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);
