@@ -8,11 +8,16 @@
  *     %sums = 0
  *     for n, y0 in 0..Y by 4 {
  *       %panel[jj, y, z, j] = %d[n, y0 + y, z, ...]                                     of the block, unless columns lie well as they are
- *       for jj, ii, p, q {                                                              the panel of jj stays in the first cache
- *         acc t = %sums[jj, p, q, ...] ; for y in y0..min(Y, y0 + 4), z { t[i, j] = fma(%x[n, p + y, q + z, ...], %panel[jj, y - y0, z, j], t[i, j]) } ; %sums[jj, p, q, ...] = t
+ *       for ii {
+ *         %window[y, z, i] = %x[n, y0 + y, z, ...]                                      all that the tiles of ii read in the block, if rows are neighbours
+ *         for jj, p, q {                                                                the panel of jj stays in the first cache
+ *           acc t = %sums[ii, jj, p, q, ...]
+ *           for y in y0..min(Y, y0 + 4), z { t[i, j] = fma(%window[p + y - y0, q + z, i], %panel[jj, y - y0, z, j], t[i, j]) }
+ *           %sums[ii, jj, p, q, ...] = t
+ *         }
  *       }
  *     }
- *     for jj, ii, p, q { acc t = %sums[...] ; %w[...] = f(t) }
+ *     for ii, jj, p, q { acc t = %sums[...] ; %w[...] = f(t) }
  *   }
  *
  * Without it every tile walks the whole chain: it reads all samples, or all weights of its columns, from a slow cache, and of what it reads a few numbers a line. Here a block is read from
@@ -25,7 +30,8 @@
  */
 #include "passes/tile.h"
 
-enum { CHUNK_ROWS = 224, CHUNKS = 16 }; /* packing a column costs as much as some ten rows of products with it; that many shares at least, for threads */
+/* Packing a column costs as much as some ten rows of products with it, twenty if it comes from memory. Fewer than so many chunks are not enough for threads. */
+enum { CHUNK_ROWS = 448, CHUNKS = 4 };
 
 static int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -43,7 +49,9 @@ typedef struct Chain {
     int64_t column_chunks;
     const Affine *m, *whole_tiles; /* rows, and how many tiles they fill */
     const Affine *ic, *jc;         /* the chunk */
-    Buffer *sums;                  /* [jj, inside..., row, column] */
+    Buffer *sums;                  /* [ii, jj, inside..., row of the tile, column] */
+    Expr *rows;                    /* the factor that has the rows, as it was */
+    Buffer *window;                /* what a tile of rows reads of it in a block, for all columns and all that is inside; NULL: it is read where it lies */
 } Chain;
 
 /* Turns of the chain for which a panel of so many vectors takes half of the first cache. */
@@ -133,6 +141,45 @@ static bool like_panel(const Chain *c) {
                (int64_t)t->nv * t->lanes;
 }
 
+/* ---- the window: what a row of tiles reads in a block ---- */
+
+/* Turns of a loop in which a window stays the same: of the block, or inside a chunk; 0: it is another loop's. */
+static int64_t window_turns(const Chain *c, const Var *v) {
+    const Tiling *t = c->t;
+    const Product *p = &t->product;
+    for (int i = 0; i < c->n_inside; i++)
+        if (c->inside[i]->var == v) return c->inside[i]->limits[0]->constant;
+    for (int i = c->level; i < p->n_reduce; i++)
+        if (p->reduce[i]->var == v) return i == c->level ? c->turns : tile_extent(t, p->reduce[i])->constant;
+    return 0;
+}
+
+/* Places along one axis of the factor that a tile of mr rows reads in a block. */
+static int64_t window_span(const Chain *c, const Affine *x, int mr) {
+    int64_t span = 1;
+    for (int i = 0; i < x->n; i++) {
+        int64_t turns = x->term[i].var == c->t->row->var ? mr : window_turns(c, x->term[i].var);
+        if (turns) span += x->term[i].factor * (turns - 1);
+    }
+    return span;
+}
+
+/* Rows that are neighbours in memory: a tile uses a few numbers of each line, and lines that lie far apart meet in few sets of the first cache. */
+static bool window_fits(const Chain *c) {
+    const Tiling *t = c->t;
+    const Expr *e = t->rows;
+    int64_t count = 1;
+    if (!tile_adjacent(e, t->row->var)) return false;
+    if (access_stride(e->buffer, e->n_index, e->index, tile_last_reduced(t)->var) * elem_size(e->elem) <= CACHE_LINE) return false;
+    for (int d = 0; d < e->n_index; d++) {
+        if (e->index[d]->constant < 0) return false;
+        for (int i = 0; i < e->index[d]->n; i++)
+            if (e->index[d]->term[i].factor < 0) return false;
+        count *= window_span(c, e->index[d], t->mr);
+    }
+    return count * elem_size(e->elem) <= t->machine->l1 / 4;
+}
+
 /* ---- the nest ---- */
 
 static Buffer *own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const Dim *dims) {
@@ -145,14 +192,20 @@ static Buffer *own_buffer(Tiling *t, const StepNode *kernel, const char *what, i
 static void make_buffers(Chain *c, const StepNode *kernel) {
     Tiling *t = c->t;
     const Product *p = &t->product;
-    Dim dims[MAX_RANK + 2] = {{.n = c->panels}};
-    int n = 1;
+    Dim dims[MAX_RANK + 2] = {{.n = c->tiles}, {.n = c->panels}};
+    int n = 2;
     for (int i = 0; i < c->n_inside; i++) dims[n++] = (Dim){.n = c->inside[i]->limits[0]->constant};
-    dims[n++] = (Dim){.n = c->tiles * t->mr};
+    dims[n++] = (Dim){.n = t->mr};
     dims[n++] = (Dim){.n = (int64_t)t->nv * t->lanes};
     c->sums = own_buffer(t, kernel, "sums", n, dims);
+    c->rows = t->rows;
+    if (window_fits(c)) {
+        for (n = 0; n < t->rows->n_index; n++) dims[n] = (Dim){.n = window_span(c, t->rows->index[n], t->mr)};
+        c->window = own_buffer(t, kernel, "window", n, dims);
+    }
     if (t->panel || like_panel(c)) return;
-    n = 1;
+    n = 0;
+    dims[n++] = (Dim){.n = c->panels};
     dims[n++] = (Dim){.n = c->turns};
     for (int i = c->level + 1; i < p->n_reduce; i++) dims[n++] = (Dim){.n = tile_extent(t, p->reduce[i])->constant};
     dims[n++] = (Dim){.n = (int64_t)t->nv * t->lanes};
@@ -192,6 +245,7 @@ static Body *open_chunks(Chain *c, Rewrite *r, Body *body) {
 typedef struct Tile {
     int mr, nv;
     const Affine *row, *panel, *col; /* the panel counted from the first of the chunk */
+    const Affine *number, *first;    /* of the tile of rows, counted likewise; its first row in that */
     bool tail;                       /* the last columns are not a whole vector */
 } Tile;
 
@@ -200,10 +254,10 @@ static const Affine **sum_index(const Chain *c, const Tile *tile, const Affine *
     Tiling *t = c->t;
     const Affine **index = arena_make_n(t->arena, const Affine *, (size_t)c->sums->rank);
     int n = 0;
+    index[n++] = tile->number;
     index[n++] = tile->panel;
     for (int k = 0; k < c->n_inside; k++) index[n++] = c->at[k];
-    const Affine *first = affine_scale(t->arena, c->ic, -c->tiles * t->mr);
-    index[n++] = affine_add(t->arena, affine_add(t->arena, tile->row, first), i);
+    index[n++] = affine_add(t->arena, tile->first, i);
     index[n++] = j;
     return index;
 }
@@ -252,60 +306,100 @@ static void finish(Chain *c, const Rewrite *outer, const Tile *tile, Body *body)
     tile_store(c->t, outer, acc, tile->mr, tile->nv, tile->row, tile->col, tile->tail, body);
 }
 
-typedef void Make(Chain *c, const Rewrite *outer, const Tile *tile, Body *body);
-
-/* Rows of tiles of one width: whole tiles, then what rows are left behind them, a smaller tile, or as many of one row as there are in a short batch. */
-static void each_row(Chain *c, const Rewrite *outer, Tile *tile, Make *make, Body *body) {
+/* Copies the window of a tile of rows, whose places in the block are counted from `from`, and lets the product read that. */
+static void fill_window(Chain *c, const Rewrite *outer, const Tile *tile, const Affine *from, Body *body) {
     Tiling *t = c->t;
-    bool fixed = affine_is_constant(c->m);
-    for (int part = 0; part < 2; part++) {
-        int rest = fixed ? (int)(c->m->constant % t->mr) : t->mr > 1;
-        if (part == 0 ? fixed && c->whole_tiles->constant == 0 : rest == 0) continue;
-        const Affine *ii;
-        Body *at;
-        tile->mr = part == 0 ? t->mr : rest;
-        if (part == 0 || fixed) {
-            at = tile_loop_in_chunk(t, "ii", part ? c->whole_tiles : NULL, affine_add_constant(t->arena, c->whole_tiles, part),
-                                    c->ic, c->tiles, body, &ii);
-            tile->row = affine_scale(t->arena, ii, t->mr);
-        } else {
-            at = tile_loop_in_chunk(t, "ii", affine_scale(t->arena, c->whole_tiles, t->mr), c->m, c->ic, c->tiles * t->mr, body,
-                                    &tile->row);
+    const Affine *at[MAX_RANK], *in[MAX_RANK], *place[MAX_RANK], *zero = affine_constant(t->arena, 0);
+    for (int d = 0; d < c->rows->n_index; d++) {
+        const Affine *x = c->rows->index[d], *base = x;
+        bool last = d == c->rows->n_index - 1;
+        in[d] = zero;
+        for (int i = 0; i < x->n; i++) {
+            Var *v = x->term[i].var;
+            const Affine *start = v == t->row->var                   ? tile->row
+                                  : v == t->product.reduce[0]->var ? from
+                                  : window_turns(c, v)             ? zero
+                                                                   : NULL;
+            if (!start) continue;
+            base = affine_substitute(t->arena, base, v, start);
+            const Affine *apart = affine_add(t->arena, affine_var(t->arena, v), affine_scale(t->arena, start, -1));
+            in[d] = affine_add(t->arena, in[d], affine_scale(t->arena, apart, x->term[i].factor));
         }
-        Rewrite r = *outer;
-        for (int i = 0; i < c->n_inside; i++) at = tile_loop_like(t, &r, c->inside[i], MARK_SERIAL, at, &c->at[i]);
-        make(c, &r, tile, at);
+        base = rewrite_affine(outer, base);
+        Dim size = c->rows->buffer->dim[d];
+        const Affine *end = size.batch ? affine_scale(t->arena, affine_var(t->arena, t->step->batch), size.n)
+                                       : affine_constant(t->arena, size.n);
+        Stmt *loop = tile_loop(t, intern_printf("w%d", d), affine_constant(t->arena, window_span(c, x, tile->mr)),
+                               last ? MARK_VECTOR : MARK_SERIAL, last ? t->lanes : 0, &at[d]);
+        if (!last) stmt_add_limit(t->arena, loop, affine_add(t->arena, end, affine_scale(t->arena, base, -1)));
+        body_add(body, loop);
+        body = &loop->body;
+        place[d] = affine_add(t->arena, base, at[d]);
     }
+    body_add(body, stmt_store(t->arena, c->window, at, expr_load(t->arena, c->rows->buffer, place)));
+    t->rows = expr_load(t->arena, c->window, in);
 }
 
-static void each_tile(Chain *c, const Rewrite *outer, Make *make, Body *body) {
+typedef void Make(Chain *c, const Rewrite *outer, const Tile *tile, Body *body);
+
+/* All columns beside a tile of rows. */
+static void each_column(Chain *c, const Rewrite *outer, Tile *tile, Make *make, Body *body) {
     Tiling *t = c->t;
     for (int tail = 0; tail < 2; tail++) {
         if (tail ? c->rest == 0 : c->whole == 0) continue;
         const Affine *jj, *whole = affine_constant(t->arena, c->whole);
         Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), c->jc, c->panels, body,
                                       &jj);
-        Tile tile = {.nv = tail ? (int)over(c->rest, t->lanes) : t->nv, .tail = tail && c->rest % t->lanes};
-        tile.panel = affine_add(t->arena, jj, affine_scale(t->arena, c->jc, -c->panels));
-        tile.col = affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
-        each_row(c, outer, &tile, make, at);
+        tile->nv = tail ? (int)over(c->rest, t->lanes) : t->nv;
+        tile->tail = tail && c->rest % t->lanes;
+        tile->panel = affine_add(t->arena, jj, affine_scale(t->arena, c->jc, -c->panels));
+        tile->col = affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
+        Rewrite r = *outer;
+        for (int i = 0; i < c->n_inside; i++) at = tile_loop_like(t, &r, c->inside[i], MARK_SERIAL, at, &c->at[i]);
+        make(c, &r, tile, at);
+    }
+}
+
+/* Whole tiles of rows, then what rows are left behind them: a smaller tile, or as many of one row as there are in a short batch. from: where the block begins whose window is wanted; NULL: none. */
+static void each_tile(Chain *c, const Rewrite *outer, Make *make, const Affine *from, Body *body) {
+    Tiling *t = c->t;
+    bool fixed = affine_is_constant(c->m);
+    const Affine *before = affine_scale(t->arena, c->ic, -c->tiles), *ii;
+    for (int part = 0; part < 2; part++) {
+        int rest = fixed ? (int)(c->m->constant % t->mr) : t->mr > 1;
+        if (part == 0 ? fixed && c->whole_tiles->constant == 0 : rest == 0) continue;
+        Tile tile = {.mr = part == 0 ? t->mr : rest, .first = affine_constant(t->arena, 0)};
+        Body *at;
+        if (part == 0 || fixed) {
+            at = tile_loop_in_chunk(t, "ii", part ? c->whole_tiles : NULL, affine_add_constant(t->arena, c->whole_tiles, part),
+                                    c->ic, c->tiles, body, &ii);
+            tile.row = affine_scale(t->arena, ii, t->mr);
+            tile.number = affine_add(t->arena, ii, before);
+        } else {
+            const Affine *whole = affine_scale(t->arena, c->whole_tiles, t->mr);
+            at = tile_loop_in_chunk(t, "ii", whole, c->m, c->ic, c->tiles * t->mr, body, &tile.row);
+            tile.number = affine_add(t->arena, c->whole_tiles, before);
+            tile.first = affine_add(t->arena, tile.row, affine_scale(t->arena, whole, -1));
+        }
+        if (from && c->window) fill_window(c, outer, &tile, from, at);
+        each_column(c, outer, &tile, make, at);
     }
 }
 
 /* Loops over the blocks around the body that is returned. From then on the product is what one block computes: the reduced loops from the one that is cut. */
-static Body *open_block(Chain *c, Rewrite *r, Body *body) {
+static Body *open_block(Chain *c, Rewrite *r, Body *body, const Affine **from) {
     Tiling *t = c->t;
     Product *p = &t->product;
-    const Affine *as, *from;
+    const Affine *as;
     for (int i = 0; i <= c->level; i++) {
         for (size_t k = 0; k < p->bounds[i].n; k++) body_add(body, rewrite_stmt(r, p->bounds[i].at[k]));
         if (i < c->level) body = tile_loop_like(t, r, p->reduce[i], MARK_SERIAL, body, &as);
     }
     Stmt *old = p->reduce[c->level];
     Rewrite blocks = *r;
-    Body *block = tile_loop_like(t, &blocks, old, MARK_SERIAL, body, &from);
+    Body *block = tile_loop_like(t, &blocks, old, MARK_SERIAL, body, from);
     body->last->step = c->turns;
-    Stmt *cut = stmt_for(t->arena, old->var, from, affine_add_constant(t->arena, from, c->turns), 1, MARK_SERIAL, 0);
+    Stmt *cut = stmt_for(t->arena, old->var, *from, affine_add_constant(t->arena, *from, c->turns), 1, MARK_SERIAL, 0);
     for (int i = 0; i < old->n_limits; i++) stmt_add_limit(t->arena, cut, old->limits[i]);
     bool own = t->panel && t->panel->place == PLACE_THREAD;
     for (int i = 0; i < c->level && t->panel && !own; i++) t->walked_var[t->n_walked_var++] = p->reduce[i]->var;
@@ -315,7 +409,8 @@ static Body *open_block(Chain *c, Rewrite *r, Body *body) {
         p->bounds[i] = p->bounds[i + c->level];
     }
     p->bounds[0].n = 0;
-    if (own) t->panel_from = from;
+    c->level = 0;
+    if (own) t->panel_from = *from;
     return block;
 }
 
@@ -348,11 +443,12 @@ void tile_make_chain(Tiling *t, const StepNode *kernel, Body *body) {
     Rewrite r = rewrite_new(t->arena, t->step);
     body = open_chunks(c, &r, body);
     tile_add_bounds(t, &r, body);
-    each_tile(c, &r, clear, body);
+    each_tile(c, &r, clear, NULL, body);
     Rewrite outer = rewrite_new(t->arena, t->step);
     for (size_t i = 0; i < r.vars.n; i++) rewrite_var(&outer, r.vars.at[i].from, r.vars.at[i].to);
-    Body *block = open_block(c, &r, body);
+    const Affine *from;
+    Body *block = open_block(c, &r, body, &from);
     if (t->panel && t->panel->place == PLACE_THREAD) fill_panels(c, &r, block);
-    each_tile(c, &r, go_on, block);
-    each_tile(c, &outer, finish, body);
+    each_tile(c, &r, go_on, from, block);
+    each_tile(c, &outer, finish, NULL, body);
 }
