@@ -42,7 +42,7 @@ typedef struct Range {
     const Var *var;
     int64_t least, most;
     bool begins, ends; /* is `least` known, and `most`? */
-    int64_t samples; /* it is one of so many times the samples of the batch, at most; 0: it cannot be told */
+    int64_t samples;   /* it is one of so many times the samples of the batch, at most; 0: it cannot be told */
 } Range;
 
 typedef struct Halo {
@@ -215,8 +215,7 @@ static bool gets_copy(const Halo *h, const Buffer *b) {
     const Border *x = border_of(h, b);
     const Buffer *memory = buffer_memory(b);
     bool same = (memory->place == PLACE_FIELD || memory->place == PLACE_SLOT) && !border_of(h, memory)->stored;
-    return !x->bad && x->wanted && same && size_fits(h, b) &&
-           x->reads >= LEAST_READS * (double)(b->bytes / elem_size(b->elem));
+    return !x->bad && x->wanted && same && size_fits(h, b) && x->reads >= LEAST_READS * (double)(b->bytes / elem_size(b->elem));
 }
 
 /* ---- the new indices ---- */

@@ -120,8 +120,8 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *outer, Body *
     for (int tail = 0; tail < 2; tail++) {
         if (tail ? b->rest == 0 : b->whole == 0) continue;
         const Affine *jj, *whole = affine_constant(t->arena, b->whole);
-        Body *at =
-            tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc, b->panels, body, &jj);
+        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc, b->panels,
+                                      body, &jj);
         index[0] = in_chunk(t, b, jj);
         const Affine *col = affine_scale(t->arena, jj, width), *first = affine_constant(t->arena, 0);
         int64_t rest = tail ? b->rest : 0;
@@ -173,18 +173,19 @@ static void multiply(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bod
         const Affine *ii, *row, *index[2];
         Body *at;
         if (part == 0 || fixed) {
-            at = tile_loop_in_chunk(t, "ii", part ? b->whole_tiles : NULL, affine_add_constant(t->arena, b->whole_tiles, part), b->ic,
-                               b->tiles, body, &ii);
+            at = tile_loop_in_chunk(t, "ii", part ? b->whole_tiles : NULL, affine_add_constant(t->arena, b->whole_tiles, part),
+                                    b->ic, b->tiles, body, &ii);
             row = affine_scale(t->arena, ii, t->mr);
         } else {
-            at = tile_loop_in_chunk(t, "ii", affine_scale(t->arena, b->whole_tiles, t->mr), b->m, b->ic, b->tiles * t->mr, body, &row);
+            at = tile_loop_in_chunk(t, "ii", affine_scale(t->arena, b->whole_tiles, t->mr), b->m, b->ic, b->tiles * t->mr, body,
+                                    &row);
         }
         if (t->row_panel) tile_fill_rows(t, outer, 0, index, mr, row, at);
         for (int tail = 0; tail < 2; tail++) {
             if (tail ? b->rest == 0 : b->whole == 0) continue;
             const Affine *jj, *whole = affine_constant(t->arena, b->whole);
-            Body *tile = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc, b->panels,
-                                       at, &jj);
+            Body *tile = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc,
+                                            b->panels, at, &jj);
             int nv = tail ? (int)over(b->rest, t->lanes) : t->nv;
             go_on(t, outer, mr, nv, row, in_chunk(t, b, jj), affine_scale(t->arena, jj, width), tail && b->rest % t->lanes, tile);
         }

@@ -39,8 +39,8 @@ static int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 typedef struct Chain {
     Tiling *t;
-    int level;               /* the reduced loop that is cut */
-    int64_t turns;           /* of it in a block */
+    int level;                    /* the reduced loop that is cut */
+    int64_t turns;                /* of it in a block */
     const Stmt *inside[NEST_MAX]; /* outer loops whose turns all belong to a chunk */
     const Affine *at[NEST_MAX];   /* their variables */
     int n_inside;
@@ -51,7 +51,8 @@ typedef struct Chain {
     const Affine *ic, *jc;         /* the chunk */
     Buffer *sums;                  /* [ii, jj, inside..., row of the tile, column] */
     Expr *rows;                    /* the factor that has the rows, as it was */
-    Buffer *window;                /* what a tile of rows reads of it in a block, for all columns and all that is inside; NULL: it is read where it lies */
+    Buffer *
+        window; /* what a tile of rows reads of it in a block, for all columns and all that is inside; NULL: it is read where it lies */
 } Chain;
 
 /* Turns of the chain for which a panel of so many vectors takes half of the first cache. */
@@ -170,7 +171,8 @@ static bool window_fits(const Chain *c) {
     const Expr *e = t->rows;
     int64_t count = 1;
     if (!tile_adjacent(e, t->row->var)) return false;
-    if (access_stride(e->buffer, e->n_index, e->index, tile_last_reduced(t)->var) * elem_size(e->elem) <= CACHE_LINE) return false;
+    if (access_stride(e->buffer, e->n_index, e->index, tile_last_reduced(t)->var) * elem_size(e->elem) <= CACHE_LINE)
+        return false;
     for (int d = 0; d < e->n_index; d++) {
         if (e->index[d]->constant < 0) return false;
         for (int i = 0; i < e->index[d]->n; i++)
@@ -275,7 +277,8 @@ static void clear(Chain *c, const Rewrite *r, const Tile *tile, Body *body) {
     const Affine *at[2];
     (void)r;
     Body *element = open_numbers(c->t, tile, body, at);
-    body_add(element, stmt_store(c->t->arena, c->sums, sum_index(c, tile, at[0], at[1]), expr_const(c->t->arena, c->sums->elem, 0)));
+    body_add(element,
+             stmt_store(c->t->arena, c->sums, sum_index(c, tile, at[0], at[1]), expr_const(c->t->arena, c->sums->elem, 0)));
 }
 
 static Temp *load_sums(Chain *c, const Tile *tile, Body *body) {
@@ -295,7 +298,8 @@ static void go_on(Chain *c, const Rewrite *outer, const Tile *tile, Body *body) 
     Temp *acc = load_sums(c, tile, body);
     Rewrite r = *outer;
     Body *inside = tile_reduction(t, &r, 0, body);
-    if (t->panel && t->panel->place != PLACE_THREAD) panel = affine_add(t->arena, panel, affine_scale(t->arena, c->jc, c->panels));
+    if (t->panel && t->panel->place != PLACE_THREAD)
+        panel = affine_add(t->arena, panel, affine_scale(t->arena, c->jc, c->panels));
     tile_multiply_add(t, &r, acc, tile->mr, tile->row, panel, tile->col, tile->tail, inside);
     Body *element = open_numbers(t, tile, body, at);
     body_add(element, stmt_store(t->arena, c->sums, sum_index(c, tile, at[0], at[1]), expr_temp(t->arena, acc, at)));
@@ -316,7 +320,7 @@ static void fill_window(Chain *c, const Rewrite *outer, const Tile *tile, const 
         in[d] = zero;
         for (int i = 0; i < x->n; i++) {
             Var *v = x->term[i].var;
-            const Affine *start = v == t->row->var                   ? tile->row
+            const Affine *start = v == t->row->var                 ? tile->row
                                   : v == t->product.reduce[0]->var ? from
                                   : window_turns(c, v)             ? zero
                                                                    : NULL;
@@ -327,8 +331,8 @@ static void fill_window(Chain *c, const Rewrite *outer, const Tile *tile, const 
         }
         base = rewrite_affine(outer, base);
         Dim size = c->rows->buffer->dim[d];
-        const Affine *end = size.batch ? affine_scale(t->arena, affine_var(t->arena, t->step->batch), size.n)
-                                       : affine_constant(t->arena, size.n);
+        const Affine *end =
+            size.batch ? affine_scale(t->arena, affine_var(t->arena, t->step->batch), size.n) : affine_constant(t->arena, size.n);
         Stmt *loop = tile_loop(t, intern_printf("w%d", d), affine_constant(t->arena, window_span(c, x, tile->mr)),
                                last ? MARK_VECTOR : MARK_SERIAL, last ? t->lanes : 0, &at[d]);
         if (!last) stmt_add_limit(t->arena, loop, affine_add(t->arena, end, affine_scale(t->arena, base, -1)));
@@ -348,8 +352,8 @@ static void each_column(Chain *c, const Rewrite *outer, Tile *tile, Make *make, 
     for (int tail = 0; tail < 2; tail++) {
         if (tail ? c->rest == 0 : c->whole == 0) continue;
         const Affine *jj, *whole = affine_constant(t->arena, c->whole);
-        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), c->jc, c->panels, body,
-                                      &jj);
+        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), c->jc, c->panels,
+                                      body, &jj);
         tile->nv = tail ? (int)over(c->rest, t->lanes) : t->nv;
         tile->tail = tail && c->rest % t->lanes;
         tile->panel = affine_add(t->arena, jj, affine_scale(t->arena, c->jc, -c->panels));
@@ -422,8 +426,8 @@ static void fill_panels(Chain *c, const Rewrite *outer, Body *body) {
     for (int tail = 0; tail < 2; tail++) {
         if (tail ? c->rest == 0 : c->whole == 0) continue;
         const Affine *jj, *k, *index[MAX_RANK + 2], *whole = affine_constant(t->arena, c->whole);
-        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), c->jc, c->panels, body,
-                                      &jj);
+        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), c->jc, c->panels,
+                                      body, &jj);
         index[0] = affine_add(t->arena, jj, affine_scale(t->arena, c->jc, -c->panels));
         Rewrite r = *outer;
         for (int i = 0; i < p->n_reduce; i++) {

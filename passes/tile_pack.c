@@ -84,7 +84,8 @@ void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at
                    int64_t rest, Body *body) {
     Rewrite r = *outer;
     int64_t width = (rest ? (rest + t->lanes - 1) / t->lanes : t->nv) * t->lanes;
-    index[at] = t->panel_from && t->product.n_reduce == 1 ? affine_add(t->arena, k, affine_scale(t->arena, t->panel_from, -1)) : k;
+    index[at] =
+        t->panel_from && t->product.n_reduce == 1 ? affine_add(t->arena, k, affine_scale(t->arena, t->panel_from, -1)) : k;
     prefetch_source(t, outer, t->cols, k, t->col->var, col, width, body);
     rewrite_var(&r, t->product.reduce[t->product.n_reduce - 1]->var, k);
     Stmt *loop =
