@@ -81,7 +81,7 @@ bool tile_chain_fits(const Tiling *t) {
     int64_t line = chain_length(t) * t->machine->vector_bytes * 3; /* of a panel three vectors wide */
     /* Neighbours along the row: each line of memory has numbers for several tiles. */
     bool shared = tile_adjacent(t->rows, t->row->var) && tile_adjacent(t->cols, t->col->var);
-    return line > (shared ? t->machine->l1 : t->machine->l2 / 2);
+    return line > (shared ? t->machine->l1 : t->machine->l2 / 4);
 }
 
 static void choose_level(Chain *c) {
