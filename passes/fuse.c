@@ -23,7 +23,7 @@
  * share a kernel: the updates of many small parameters, the tracked scalars.
  *
  * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each
- * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them.
+ * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them, but for convolutions, whose first operand lies in memory.
  */
 #include "passes/fuse.h"
 

@@ -20,9 +20,10 @@
  * neighbours: tile_pack.c), but what is computed while loading (u8 pixels to f32) is computed once, into a buffer of its own.
  *
  * Pieces of long sums (lower_reduce.c) are products whose chains begin and end where outer variables say. Over one axis they are made in blocks for the caches
- * (tile_blocks.c); over several, cut in the middle of rows, their tiles read both factors where they lie, or columns from panels of all pieces.
+ * (tile_blocks.c). So are long chains over several axes, pieces or whole, which convolutions have (tile_chain.c); short ones' tiles read both factors where they lie, or columns
+ * from panels.
  *
- * Not done: blocks of the reduction for caches in other products (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
+ * Not done: blocks of the reduction for caches in other products over one axis (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
  * column, such as a vector times a matrix from the right of which the columns are far apart.
  */
 #include "passes/tile.h"
@@ -204,6 +205,33 @@ static double choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k
     return best;
 }
 
+/*
+ * Few rows (a picture's one or three channels, beside the taps of a kernel): all turns of another outer loop that the columns do not see are rows of the same tile, if that
+ * is faster. `cost` is that of the tiles as they are now.
+ */
+static void choose_fold(Tiling *t, int64_t m, int64_t n, int64_t k, double cost) {
+    const Product *p = &t->product;
+    const Stmt *fold = NULL;
+    int64_t vectors = (n + t->lanes - 1) / t->lanes;
+    for (int i = p->n_outer - 1; i >= 0 && !fold; i--)
+        if (p->outer[i] != t->row && p->outer[i] != t->col && loop_turns(t->step, p->outer[i]) > 1) fold = p->outer[i];
+    if (!fold || !affine_is_constant(t->row->limits[0]) || fold->n_limits != 1 || !affine_is_constant(fold->limits[0]) ||
+        tile_cols_see(t, fold->var))
+        return;
+    int64_t turns = fold->limits[0]->constant, rows = turns * m;
+    cost *= (double)turns;
+    for (int nv = 1; nv <= vectors; nv++) {
+        if (rows > t->machine->vector_registers || !fits_registers(t, (int)rows, nv)) break;
+        double folded = (double)(vectors / nv) * tile_cost(t, (int)rows, nv, (double)k);
+        if (vectors % nv) folded += 1.02 * tile_cost(t, (int)rows, (int)(vectors % nv), (double)k);
+        if (folded >= cost) continue;
+        cost = folded;
+        t->mr = (int)m;
+        t->nv = nv;
+        t->fold = fold;
+    }
+}
+
 static int strided_loads(const Expr *e, const Var *v) {
     int n = e->kind == EXPR_LOAD && access_stride(e->buffer, e->n_index, e->index, v) > 1;
     for (int i = 0; i < e->n_args; i++) n += strided_loads(e->args[i], v);
@@ -372,9 +400,13 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     for (int i = 0; i < p->n_reduce; i++) k *= loop_turns(t->step, p->reduce[i]);
     if (k == 0 || n == 0 || m == 0) return false;
     if (t->piece && tile_blocks_fit(t) && k > TILE_DEPTH) k = TILE_DEPTH;
-    if (tile_chain_fits(t) && k > tile_chain_depth(t)) k = tile_chain_depth(t);
+    bool chain = tile_chain_fits(t);
+    if (chain && k > tile_chain_depth(t)) k = tile_chain_depth(t);
     double cost = choose_size(t, m, !t->row || affine_is_constant(t->row->limits[0]), n, k);
-    turn_around(t, m, n, k, cost);
+    if (chain)
+        choose_fold(t, m, n, k, cost);
+    else
+        turn_around(t, m, n, k, cost);
     return !t->piece || piece_fits(t);
 }
 

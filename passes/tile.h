@@ -1,6 +1,6 @@
 /*
  * tile.h - what the files of the pass `tile` share. tile.c reads a nest and chooses, tile_pack.c copies operands into panels, tile_make.c writes the
- * register tiles and the loops around them, tile_blocks.c those of long chains.
+ * register tiles and the loops around them, tile_blocks.c those of long chains, tile_chain.c those of long chains over several axes.
  */
 #ifndef NNC_PASSES_TILE_H
 #define NNC_PASSES_TILE_H
@@ -38,11 +38,14 @@ typedef struct Tiling {
     Stmt *row, *col;   /* outer loops; row may be NULL: one row */
     Expr *rows, *cols; /* the factors: that without the column, that with it */
     int lanes;
-    int mr, nv;    /* tile: mr rows, nv vectors */
-    bool piece;    /* chains begin and end where outer variables say: a piece of a long sum */
-    Buffer *panel; /* cols, packed; NULL: read where they lie */
+    int mr, nv;            /* tile: mr rows, nv vectors */
+    const Stmt *fold;      /* outer loop all of whose turns are rows of a tile, too (tile_chain.c alone); NULL: none */
+    const Affine *acc_row; /* where the rows that are made lie among the accumulators; NULL: from the first on */
+    bool piece;            /* chains begin and end where outer variables say: a piece of a long sum */
+    Buffer *panel;         /* cols, packed; NULL: read where they lie */
     bool own; /* each thread packs the panel that it is about to use, [reduced..., j]; else all panels are packed in front, */
-    Var *walked_var[NEST_MAX]; /* reduced variables of loops around the product that is made, which a panel packed in front has indices for */
+    Var *walked_var
+        [NEST_MAX]; /* reduced variables of loops around the product that is made, which a panel packed in front has indices for */
     int n_walked_var;
     const Affine *panel_from; /* the panel begins at this place of the outermost reduced loop; NULL: at 0 */
     Var *panel_var[NEST_MAX]; /* [outer variables that cols sees beside the column..., jj, reduced..., j] */

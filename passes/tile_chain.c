@@ -23,6 +23,8 @@
  * Without it every tile walks the whole chain: it reads all samples, or all weights of its columns, from a slow cache, and of what it reads a few numbers a line. Here a block is read from
  * there once for all tiles of a chunk. A chain that is interrupted goes on from the number that was stored: it is the same chain. Sums and panels belong to a thread.
  *
+ * Where rows are few (the three channels of a picture), the taps of one more loop are rows of the same tile (choose_fold in tile.c): t[3*q + i, j].
+ *
  * Where a block begins is where whole turns of one reduced loop do: the outermost whose turns, or some of them, fit. Where pieces of long sums begin and end in the middle of rows, first and
  * last blocks are shorter.
  *
@@ -123,7 +125,13 @@ static void choose_chunk(Chain *c) {
             chunks *= turns;
         }
     }
-    for (int i = 0; i < c->n_inside; i++) c->inside[i] = inside[c->n_inside - 1 - i];
+    bool folded = false;
+    for (int i = c->n_inside - 1, k = 0; i >= 0; i--) {
+        folded |= inside[i] == t->fold;
+        if (inside[i] != t->fold) c->inside[k++] = inside[i];
+    }
+    if (folded) c->inside[c->n_inside - 1] = t->fold;
+    if (!folded) c->t->fold = NULL; /* its sums do not fit */
     int64_t tiles = over(loop_turns(t->step, t->row), t->mr), panels = c->whole + (c->rest > 0), most = over(CHUNK_ROWS, rows);
     while (most > 1 && rows * most * width > budget) most--;
     int64_t fit = budget / (rows * most * width);
@@ -264,49 +272,69 @@ static const Affine **sum_index(const Chain *c, const Tile *tile, const Affine *
     return index;
 }
 
-/* Loops over all numbers of a tile around the body that is returned. */
-static Body *open_numbers(Tiling *t, const Tile *tile, Body *body, const Affine **at) {
+/* Loops over all numbers of a tile around the body that is returned, at[0] and at[1]: row and column; *acc: the row among the accumulators. fold: over the turns of t->fold, too. */
+static Body *open_numbers(Chain *c, const Tile *tile, bool fold, Body *body, const Affine **at, const Affine **acc) {
+    Tiling *t = c->t;
+    const Affine *f = NULL;
+    if (fold) {
+        Stmt *loop = tile_loop(t, t->fold->var->name, t->fold->limits[0], MARK_UNROLL, 0, &f);
+        body_add(body, loop);
+        body = &loop->body;
+        c->at[c->n_inside - 1] = f;
+    }
     Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, tile->mr), MARK_UNROLL, 0, &at[0]);
     Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)tile->nv * t->lanes), MARK_VECTOR, t->lanes, &at[1]);
     body_add(body, rows);
     body_add(&rows->body, cols);
+    *acc = f ? affine_add(t->arena, affine_scale(t->arena, f, tile->mr), at[0]) : at[0];
     return &cols->body;
 }
 
 static void clear(Chain *c, const Rewrite *r, const Tile *tile, Body *body) {
-    const Affine *at[2];
+    const Affine *at[2], *acc;
     (void)r;
-    Body *element = open_numbers(c->t, tile, body, at);
-    body_add(element,
-             stmt_store(c->t->arena, c->sums, sum_index(c, tile, at[0], at[1]), expr_const(c->t->arena, c->sums->elem, 0)));
+    Body *element = open_numbers(c, tile, false, body, at, &acc);
+    Expr *zero = expr_const(c->t->arena, c->sums->elem, 0);
+    body_add(element, stmt_store(c->t->arena, c->sums, sum_index(c, tile, at[0], at[1]), zero));
 }
 
-static Temp *load_sums(Chain *c, const Tile *tile, Body *body) {
+static Temp *load_sums(Chain *c, const Tile *tile, bool fold, Body *body) {
     Tiling *t = c->t;
-    const Affine *at[2];
-    Temp *acc = step_temp(t->arena, t->step, "t", c->sums->elem, true, 2, (int64_t[]){tile->mr, (int64_t)tile->nv * t->lanes});
+    const Affine *at[2], *row;
+    int64_t dims[2] = {tile->mr * (fold ? t->fold->limits[0]->constant : 1), (int64_t)tile->nv * t->lanes};
+    Temp *acc = step_temp(t->arena, t->step, "t", c->sums->elem, true, 2, dims);
     body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, acc->elem, 0)));
-    Body *element = open_numbers(t, tile, body, at);
-    body_add(element, stmt_assign(t->arena, acc, at, expr_load(t->arena, c->sums, sum_index(c, tile, at[0], at[1]))));
+    Body *element = open_numbers(c, tile, fold, body, at, &row);
+    Expr *sum = expr_load(t->arena, c->sums, sum_index(c, tile, at[0], at[1]));
+    body_add(element, stmt_assign(t->arena, acc, (const Affine *[]){row, at[1]}, sum));
     return acc;
 }
 
 /* A tile goes on from what is stored, for one block of the chain. */
 static void go_on(Chain *c, const Rewrite *outer, const Tile *tile, Body *body) {
     Tiling *t = c->t;
-    const Affine *at[2], *panel = tile->panel;
-    Temp *acc = load_sums(c, tile, body);
+    const Affine *at[2], *row, *f, *panel = tile->panel;
+    Temp *acc = load_sums(c, tile, t->fold != NULL, body);
     Rewrite r = *outer;
     Body *inside = tile_reduction(t, &r, 0, body);
     if (t->panel && t->panel->place != PLACE_THREAD)
         panel = affine_add(t->arena, panel, affine_scale(t->arena, c->jc, c->panels));
+    if (t->fold) {
+        Stmt *loop = tile_loop(t, t->fold->var->name, t->fold->limits[0], MARK_UNROLL, 0, &f);
+        body_add(inside, loop);
+        inside = &loop->body;
+        rewrite_var(&r, t->fold->var, f);
+        t->acc_row = affine_scale(t->arena, f, tile->mr);
+    }
     tile_multiply_add(t, &r, acc, tile->mr, tile->row, panel, tile->col, tile->tail, inside);
-    Body *element = open_numbers(t, tile, body, at);
-    body_add(element, stmt_store(t->arena, c->sums, sum_index(c, tile, at[0], at[1]), expr_temp(t->arena, acc, at)));
+    t->acc_row = NULL;
+    Body *element = open_numbers(c, tile, t->fold != NULL, body, at, &row);
+    Expr *sum = expr_temp(t->arena, acc, (const Affine *[]){row, at[1]});
+    body_add(element, stmt_store(t->arena, c->sums, sum_index(c, tile, at[0], at[1]), sum));
 }
 
 static void finish(Chain *c, const Rewrite *outer, const Tile *tile, Body *body) {
-    Temp *acc = load_sums(c, tile, body);
+    Temp *acc = load_sums(c, tile, false, body);
     tile_store(c->t, outer, acc, tile->mr, tile->nv, tile->row, tile->col, tile->tail, body);
 }
 
@@ -359,7 +387,8 @@ static void each_column(Chain *c, const Rewrite *outer, Tile *tile, Make *make, 
         tile->panel = affine_add(t->arena, jj, affine_scale(t->arena, c->jc, -c->panels));
         tile->col = affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
         Rewrite r = *outer;
-        for (int i = 0; i < c->n_inside; i++) at = tile_loop_like(t, &r, c->inside[i], MARK_SERIAL, at, &c->at[i]);
+        for (int i = 0; i < c->n_inside - (t->fold && make == go_on); i++)
+            at = tile_loop_like(t, &r, c->inside[i], MARK_SERIAL, at, &c->at[i]);
         make(c, &r, tile, at);
     }
 }

@@ -158,8 +158,8 @@ void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const
         r.guard = tail;
         b = rewrite_expr(&r, t->cols);
     }
-    Expr *args[3] = {a, b, expr_temp(t->arena, acc, (const Affine *[]){i, j})};
-    const Affine *index[2] = {i, j};
+    const Affine *index[2] = {t->acc_row ? affine_add(t->arena, t->acc_row, i) : i, j};
+    Expr *args[3] = {a, b, expr_temp(t->arena, acc, index)};
     body_add(&cols->body, stmt_assign(t->arena, acc, index, expr_op(t->arena, OP_fma, elem, 3, args)));
 }
 

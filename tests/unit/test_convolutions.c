@@ -70,7 +70,7 @@ static const struct {
     int height, width, v, u, in, out, stride, dilation;
     const char *shown;
 } gradients[] = {
-    {7, 8, 3, 3, 20, 40, 1, 1, "window"}, {7, 8, 3, 3, 20, 16, 1, 1, "sums"}, {5, 5, 2, 3, 33, 7, 2, 1, "sums"},
+    {5, 6, 3, 3, 18, 36, 1, 1, "window"}, {7, 8, 3, 3, 10, 16, 1, 1, "sums"}, {5, 5, 2, 3, 33, 7, 2, 1, "sums"},
     {6, 4, 3, 2, 17, 70, 1, 2, "window"}, {9, 9, 1, 1, 30, 35, 1, 1, "sums"}, {3, 2, 3, 3, 21, 50, 1, 1, "sums"},
     {8, 7, 3, 3, 3, 20, 1, 1, "sums"},    {8, 7, 5, 5, 1, 20, 1, 1, NULL},
 };
@@ -89,7 +89,7 @@ START_TEST(gradients_of_kernels) {
         "      for n in 0..B, y in 0..%d, z in 0..%d { s = fma(%%x[n, %d*p + %d*y, %d*q + %d*z, c], %%d[n, y, z, o], s) }\n"
         "      %%w[p, q, c, o] = sub(%%w[p, q, c, o], mul(0.1, s))\n    }\n",
         v, u, in, out, h, w, stride, dilation, stride, dilation);
-    for (int batch = 1; batch <= 6; batch += 2 + _i % 2) compare(step_text(a, buffers, kernel), batch, gradients[_i].shown);
+    for (int batch = 1; batch <= 3; batch += 2) compare(step_text(a, buffers, kernel), batch, gradients[_i].shown);
     arena_free(a);
 }
 END_TEST
@@ -98,9 +98,9 @@ END_TEST
 START_TEST(gradients_in_groups) {
     Arena *a = arena_new();
     const char *buffers =
-        "  buffer %x: f32[B, 8, 8, 2, 19]\n  buffer %d: f32[B, 6, 6, 2, 36]\n  buffer %w: f32[2, 3, 3, 19, 36]\n";
+        "  buffer %x: f32[B, 8, 8, 2, 13]\n  buffer %d: f32[B, 6, 6, 2, 20]\n  buffer %w: f32[2, 3, 3, 13, 20]\n";
     const char *kernel =
-        "    for g in 0..2, p in 0..3, q in 0..3, c in 0..19, o in 0..36 {\n      acc s: f32 = 0\n"
+        "    for g in 0..2, p in 0..3, q in 0..3, c in 0..13, o in 0..20 {\n      acc s: f32 = 0\n"
         "      for n in 0..B, y in 0..6, z in 0..6 { s = fma(%x[n, p + y, q + z, g, c], %d[n, y, z, g, o], s) }\n"
         "      %w[g, p, q, c, o] = s\n    }\n";
     compare(step_text(a, buffers, kernel), _i, "sums");
@@ -111,7 +111,7 @@ END_TEST
 /* Pieces of 64 that begin and end in the middle of rows. */
 START_TEST(pieces_of_gradients) {
     Arena *a = arena_new();
-    int in = _i % 2 ? 18 : 40, out = _i % 3 ? 48 : 21;
+    int in = _i % 2 ? 9 : 20, out = _i % 3 ? 34 : 21;
     const char *buffers =
         arena_printf(a, "  buffer %%x: f32[B, 9, 10, %d]\n  buffer %%d: f32[B, 7, 8, %d]\n  buffer %%p: f32[6, 3, 3, %d, %d]\n",
                      in, out, in, out);
@@ -149,7 +149,7 @@ START_TEST(long_chains_forward) {
                      "      for p in 0..3, q in 0..3, c in 0..70 { s = fma(%%x[n, y + p, z + q, c], %%w[p, q, %s], s) }\n"
                      "      %%y[n, y, z, o] = max(0, add(s, %%b[o]))\n    }\n",
                      width, transposed ? "o, c" : "c, o");
-    for (int batch = 1; batch <= 6; batch += 5) compare(step_text(a, buffers, kernel), batch, "sums");
+    compare(step_text(a, buffers, kernel), 1 + _i, "sums");
     arena_free(a);
 }
 END_TEST
@@ -216,13 +216,13 @@ Suite *convolutions_suite(void);
 Suite *convolutions_suite(void) {
     Suite *s = suite_create("convolutions");
     TCase *t = tcase_create("convolutions");
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, gradients_of_kernels, 0, N_GRADIENTS);
-    tcase_add_loop_test(t, gradients_in_groups, 1, 4);
-    tcase_add_loop_test(t, pieces_of_gradients, 1, 7);
+    tcase_add_loop_test(t, gradients_in_groups, 1, 3);
+    tcase_add_loop_test(t, pieces_of_gradients, 1, 4);
     tcase_add_loop_test(t, long_chains_forward, 0, 4);
     tcase_add_loop_test(t, what_is_read_is_copied, 0, sizeof sources / sizeof *sources);
-    tcase_add_loop_test(t, pieces_read_a_border, 1, 7);
+    tcase_add_loop_test(t, pieces_read_a_border, 1, 3);
     suite_add_tcase(s, t);
     return s;
 }
