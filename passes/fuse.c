@@ -23,7 +23,7 @@
  * share a kernel: the updates of many small parameters, the tracked scalars.
  *
  * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each
- * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them.
+ * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them, but for convolutions, whose first operand lies in memory.
  */
 #include "passes/fuse.h"
 
@@ -167,8 +167,8 @@ static void find_roles(Fuse *f) {
         const Op *op = f->op[i];
         f->role[i] = find_role(f, op);
         bool repeats = is_product(op->code) || is_window(op->code) || op->code == OP_sort || op->code == OP_top_k;
-        for (int k = 0; k < op->n_in && repeats; k++)
-            if (!cheap_operand(f, op->in[k])) store_operand(f, op->in[k]);
+        for (int k = 0; k < op->n_in && repeats; k++) /* a map in memory can have a border of zeros (halo.c) */
+            if ((op->code == OP_conv && k == 0) || !cheap_operand(f, op->in[k])) store_operand(f, op->in[k]);
     }
     for (int i = 0; i < f->n_ops; i++) {
         if (f->role[i] != ROLE_CONTROL) continue;

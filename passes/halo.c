@@ -13,19 +13,27 @@
  * A test or an address to choose for each number that a register tile reads costs more than its multiply-add. The border is written once a step, in front of all that
  * touches the map; it is a part of the map's memory, so that no pass behind this one needs to know of it.
  *
- * Done for temporaries alone whose own memory nobody else looks at, where a chain of products reads outside and finds 0 there, and the borders do not make the map much larger. Not
- * done: parameters and samples, which would have to be copied.
+ * Samples, and parameters that the step does not write, are not the step's to change: they are copied once into a map with a border, where products read each number often.
+ *
+ *   kernel @x.border: %x.border[n, 0, y, c] = 0 ; ... ; %x.border[n, x + 1, y + 1, c] = %x[n, x, y, c]
+ *
+ * Done where a chain of products reads outside and finds 0 there, the borders do not make the map much larger, and (of what the step computes) nobody else looks at the map's memory.
  */
 #include "passes/machine.h"
 #include "passes/nest.h"
 #include "passes/pipeline.h"
 
-enum { MOST_TIMES = 4 }; /* the map may become so many times as large; any that fits the second cache may */
+enum {
+    MOST_TIMES = 4,   /* the map may become so many times as large; any that fits the second cache may */
+    LEAST_READS = 16, /* of each number, where the map is copied */
+};
 
 typedef struct Border {
     bool bad;              /* how far loads go cannot be told, or they find something else than 0 there */
     bool stored;           /* the step writes it */
     bool wanted;           /* a product reads outside */
+    double reads;          /* that may be outside, at most */
+    Buffer *copy;          /* loads that may be outside are to read this */
     const StepNode *first; /* of the step's own nodes, the first that touches it */
     int64_t low[MAX_RANK], high[MAX_RANK];
 } Border;
@@ -33,8 +41,8 @@ typedef struct Border {
 typedef struct Range {
     const Var *var;
     int64_t least, most;
-    bool known;
-    int64_t samples; /* it is one of so many times the samples of the batch, at most; 0: it cannot be told */
+    bool begins, ends; /* is `least` known, and `most`? */
+    int64_t samples;   /* it is one of so many times the samples of the batch, at most; 0: it cannot be told */
 } Range;
 
 typedef struct Halo {
@@ -43,6 +51,7 @@ typedef struct Halo {
     const Machine *machine;
     Border *border; /* by id of the buffer */
     Vec(Range) ranges;
+    double turns;        /* of the loops around what is looked at */
     const StepNode *top; /* of the step's own nodes, the one that is looked through */
     PtrMap done;         /* loads that are moved already: parts of an expression may be shared */
 } Halo;
@@ -55,34 +64,45 @@ static const Range *range_of(const Halo *h, const Var *v) {
     return NULL;
 }
 
-/* The least and most that x can be; false: it cannot be told. */
-static bool affine_range(const Halo *h, const Affine *x, int64_t *least, int64_t *most) {
-    *least = *most = x->constant;
+/* The least (sign 1) or the most (sign -1) that x can be; false: it cannot be told. */
+static bool affine_end(const Halo *h, const Affine *x, int sign, int64_t *end) {
+    *end = x->constant;
     for (int i = 0; i < x->n; i++) {
         const Range *r = range_of(h, x->term[i].var);
         int64_t k = x->term[i].factor;
-        if (!r || !r->known) return false;
-        *least += k * (k > 0 ? r->least : r->most);
-        *most += k * (k > 0 ? r->most : r->least);
+        bool least = sign * k > 0;
+        if (!r || !(least ? r->begins : r->ends)) return false;
+        *end += k * (least ? r->least : r->most);
     }
     return true;
 }
 
 static void push_loop(Halo *h, const Stmt *loop) {
     Range r = {.var = loop->var};
-    int64_t least, most, other;
-    r.known = affine_range(h, loop->lo, &r.least, &other);
-    bool ends = false;
+    int64_t most;
+    r.begins = affine_end(h, loop->lo, 1, &r.least);
     for (int i = 0; i < loop->n_limits; i++) {
-        if (!affine_range(h, loop->limits[i], &least, &most)) continue;
-        if (!ends || most - 1 < r.most) r.most = most - 1;
-        ends = true;
+        if (!affine_end(h, loop->limits[i], -1, &most)) continue;
+        if (!r.ends || most - 1 < r.most) r.most = most - 1;
+        r.ends = true;
     }
-    r.known &= ends;
     for (int i = 0; i < loop->n_limits && h->step->batch; i++) {
         const Affine *x = loop->limits[i];
         bool all = x->n == 1 && x->constant == 0 && x->term[0].var == h->step->batch;
-        if (all && affine_range(h, loop->lo, &least, &most) && least >= 0) r.samples = x->term[0].factor;
+        if (all && r.begins && r.least >= 0) r.samples = x->term[0].factor;
+    }
+    vec_push(h->arena, &h->ranges, r);
+}
+
+/* Where a piece of a long chain begins is the larger of 0 and something else (lower_reduce.c). */
+static void push_index(Halo *h, const Stmt *s) {
+    Range r = {.var = s->var};
+    const Expr *e = s->index_kind == INDEX_VALUE ? s->value : NULL;
+    for (int i = 0; e && e->kind == EXPR_OP && e->op == OP_max && i < e->n_args; i++) {
+        const Expr *x = e->args[i];
+        if (x->kind != EXPR_INDEX || !affine_is_constant(x->index[0])) continue;
+        if (!r.begins || x->index[0]->constant > r.least) r.least = x->index[0]->constant;
+        r.begins = true;
     }
     vec_push(h->arena, &h->ranges, r);
 }
@@ -107,7 +127,7 @@ static void note_guarded(Halo *h, const Expr *e) {
             b->bad = !r || r->samples != n;
             continue;
         }
-        if (!affine_range(h, e->index[i], &least, &most)) {
+        if (!affine_end(h, e->index[i], 1, &least) || !affine_end(h, e->index[i], -1, &most)) {
             b->bad = true;
         } else {
             if (-least > b->low[i]) b->low[i] = -least;
@@ -122,19 +142,26 @@ static void look_at(Halo *h, const Expr *e, bool product) {
     if (e->kind == EXPR_LOAD && e->guarded) {
         note_guarded(h, e);
         border_of(h, e->buffer)->wanted |= product;
+        border_of(h, e->buffer)->reads += h->turns;
     }
     for (int i = 0; i < e->n_args; i++) look_at(h, e->args[i], product);
 }
 
 static void look_in(Halo *h, const Body *body) {
+    size_t outside = h->ranges.n;
     for (const Stmt *s = body->first; s; s = s->next) {
         if (s->value) look_at(h, s->value, false);
         if (s->buffer) note_touch(h, s->buffer);
-        if (s->kind == STMT_STORE) border_of(h, s->buffer)->stored = true;
+        if (s->kind == STMT_STORE) border_of(h, s->buffer)->stored = border_of(h, buffer_memory(s->buffer))->stored = true;
         if (s->kind == STMT_FOR) push_loop(h, s);
+        double turns = h->turns;
+        if (s->kind == STMT_FOR) h->turns *= (double)loop_turns(h->step, s);
         look_in(h, &s->body);
+        h->turns = turns;
         if (s->kind == STMT_FOR) h->ranges.n--;
+        if (s->kind == STMT_INDEX) push_index(h, s);
     }
+    h->ranges.n = outside;
 }
 
 static void look_through(Halo *h, StepNode *const *nodes, size_t n) {
@@ -142,8 +169,8 @@ static void look_through(Halo *h, StepNode *const *nodes, size_t n) {
         const StepNode *node = nodes[i];
         if (node->count) border_of(h, node->count)->bad = true;
         look_in(h, &node->body);
-        Range turns = {.var = node->var, .least = 0, .known = node->trip && affine_is_constant(node->trip)};
-        if (turns.known) turns.most = node->trip->constant - 1;
+        Range turns = {.var = node->var, .begins = true, .ends = node->trip && affine_is_constant(node->trip)};
+        if (turns.ends) turns.most = node->trip->constant - 1;
         if (node->var) vec_push(h->arena, &h->ranges, turns);
         look_through(h, node->nodes.at, node->nodes.n);
         if (node->var) h->ranges.n--;
@@ -172,11 +199,23 @@ static bool is_plain(const Halo *h, const Buffer *b) {
     return true;
 }
 
-static bool gets_border(const Halo *h, const Buffer *b) {
-    const Border *x = border_of(h, b);
-    if (x->bad || !x->wanted || !x->stored || !is_plain(h, b)) return false;
+/* Is it a border, and not too large? */
+static bool size_fits(const Halo *h, const Buffer *b) {
     int64_t bytes = count_with(h, b) * elem_size(b->elem);
     return bytes > b->bytes && (bytes <= MOST_TIMES * b->bytes || bytes <= h->machine->l2);
+}
+
+static bool gets_border(const Halo *h, const Buffer *b) {
+    const Border *x = border_of(h, b);
+    return !x->bad && x->wanted && x->stored && is_plain(h, b) && size_fits(h, b);
+}
+
+/* Memory from outside of the step that has the same numbers from its begin to its end. */
+static bool gets_copy(const Halo *h, const Buffer *b) {
+    const Border *x = border_of(h, b);
+    const Buffer *memory = buffer_memory(b);
+    bool same = (memory->place == PLACE_FIELD || memory->place == PLACE_SLOT) && !border_of(h, memory)->stored;
+    return !x->bad && x->wanted && same && size_fits(h, b) && x->reads >= LEAST_READS * (double)(b->bytes / elem_size(b->elem));
 }
 
 /* ---- the new indices ---- */
@@ -191,8 +230,11 @@ static void move_load(Expr **at, void *halo) {
     Halo *h = halo;
     Expr *e = *at;
     if (e->kind != EXPR_LOAD || !border_of(h, e->buffer)->wanted || map_get(&h->done, e)) return;
+    Buffer *copy = border_of(h, e->buffer)->copy;
+    if (copy && !e->guarded) return;
     map_put(h->arena, &h->done, e, e);
     e->index = moved(h, e->buffer, e->n_index, e->index);
+    if (copy) e->buffer = copy;
     e->guarded = false; /* the borders are as wide as any load goes */
     e->value = 0;
 }
@@ -227,13 +269,31 @@ static void fill(Halo *h, Buffer *b, int at, int64_t begin, int64_t end, Body *b
     body_add(body, stmt_store(h->arena, b, index, expr_const(h->arena, b->elem, 0)));
 }
 
+/* to[..., i + low, ...] = from[..., i, ...] */
+static void copy(Halo *h, Buffer *from, Buffer *to, Body *body) {
+    const Affine *index[MAX_RANK];
+    for (int i = 0; i < from->rank; i++) {
+        Var *v = step_var(h->arena, h->step, VAR_LOOP, intern_printf("i%d", i));
+        const Affine *limit = from->dim[i].batch ? affine_scale(h->arena, affine_var(h->arena, h->step->batch), from->dim[i].n)
+                                                 : affine_constant(h->arena, from->dim[i].n);
+        Stmt *loop = stmt_for(h->arena, v, affine_constant(h->arena, 0), limit, 1, MARK_SERIAL, 0);
+        body_add(body, loop);
+        body = &loop->body;
+        index[i] = affine_var(h->arena, v);
+    }
+    body_add(body, stmt_store(h->arena, to, moved(h, from, from->rank, index), expr_load(h->arena, from, index)));
+}
+
+/* The zeros around b, or around its copy and the numbers inside. */
 static StepNode *border_kernel(Halo *h, Buffer *b) {
     const Border *x = border_of(h, b);
-    StepNode *node = step_kernel(h->arena, intern_printf("%s.halo", b->name), b->loc);
+    Buffer *to = x->copy ? x->copy : b;
+    StepNode *node = step_kernel(h->arena, x->copy ? to->name : intern_printf("%s.halo", b->name), b->loc);
     for (int i = 0; i < b->rank; i++) {
-        if (x->low[i]) fill(h, b, i, 0, x->low[i], &node->body);
-        if (x->high[i]) fill(h, b, i, b->dim[i].n - x->high[i], b->dim[i].n, &node->body);
+        if (x->low[i]) fill(h, to, i, 0, x->low[i], &node->body);
+        if (x->high[i]) fill(h, to, i, to->dim[i].n - x->high[i], to->dim[i].n, &node->body);
     }
+    if (x->copy) copy(h, b, to, &node->body);
     return node;
 }
 
@@ -249,20 +309,33 @@ static void add_border(Halo *h, Buffer *b) {
     s->nodes.at[first + 1] = step_barrier(h->arena, b->loc);
 }
 
+static Buffer *new_copy(Halo *h, const Buffer *b) {
+    const Border *x = border_of(h, b);
+    Dim dims[MAX_RANK];
+    for (int i = 0; i < b->rank; i++) {
+        dims[i] = b->dim[i];
+        if (!dims[i].batch) dims[i].n += x->low[i] + x->high[i];
+    }
+    return step_buffer(h->arena, h->step, intern_printf("%s.border", b->name), b->elem, b->rank, dims, b->loc);
+}
+
 /* ---- the pass ---- */
 
 static void halo_step(PassCtx *c, Step *s) {
     Halo halo = {.arena = c->arena, .step = s, .machine = c->machine}, *h = &halo;
     size_t n = s->buffers.n;
     bool any = false;
-    h->border = arena_make_n(c->arena, Border, n + 1);
+    h->border = arena_make_n(c->arena, Border, 2 * n + 1); /* and for copies */
+    h->turns = 1;
     for (size_t i = 0; i < s->nodes.n; i++) {
         h->top = s->nodes.at[i];
         look_through(h, &s->nodes.at[i], 1);
     }
     for (size_t i = 0; i < n; i++) {
         Border *b = border_of(h, s->buffers.at[i]);
-        b->wanted = gets_border(h, s->buffers.at[i]);
+        bool copied = gets_copy(h, s->buffers.at[i]);
+        b->wanted = copied || gets_border(h, s->buffers.at[i]);
+        if (copied) b->copy = new_copy(h, s->buffers.at[i]);
         any |= b->wanted;
     }
     if (!any) return;
@@ -271,9 +344,9 @@ static void halo_step(PassCtx *c, Step *s) {
         Buffer *b = s->buffers.at[i];
         const Border *x = border_of(h, b);
         if (!x->wanted) continue;
-        for (int k = 0; k < b->rank; k++)
+        for (int k = 0; k < b->rank && !x->copy; k++)
             if (!b->dim[k].batch) b->dim[k].n += x->low[k] + x->high[k];
-        buffer_pack_rows(s, b);
+        if (!x->copy) buffer_pack_rows(s, b);
         add_border(h, b);
     }
 }

@@ -20,10 +20,10 @@
  * neighbours: tile_pack.c), but what is computed while loading (u8 pixels to f32) is computed once, into a buffer of its own.
  *
  * Pieces of long sums (lower_reduce.c) are products whose chains begin and end where outer variables say. Over one axis they are made in blocks for the caches
- * (tile_blocks.c); over several, cut in the middle of rows, their tiles read both factors where they lie, or columns from panels of all pieces. Few rows beside a
- * matrix that is read once are tile_few.c's.
+ * (tile_blocks.c). So are long chains over several axes, pieces or whole, which convolutions have (tile_chain.c); short ones' tiles read both factors where they lie, or columns
+ * from panels. Few rows beside a matrix that is read once are tile_few.c's.
  *
- * Not done: blocks of the reduction for caches in other products (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
+ * Not done: blocks of the reduction for caches in other products over one axis (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
  * column, such as a vector times a matrix from the right of which the columns are far apart.
  */
 #include "passes/tile.h"
@@ -205,6 +205,33 @@ static double choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k
     return best;
 }
 
+/*
+ * Few rows (a picture's one or three channels, beside the taps of a kernel): all turns of another outer loop that the columns do not see are rows of the same tile, if that
+ * is faster. `cost` is that of the tiles as they are now.
+ */
+static void choose_fold(Tiling *t, int64_t m, int64_t n, int64_t k, double cost) {
+    const Product *p = &t->product;
+    const Stmt *fold = NULL;
+    int64_t vectors = (n + t->lanes - 1) / t->lanes;
+    for (int i = p->n_outer - 1; i >= 0 && !fold; i--)
+        if (p->outer[i] != t->row && p->outer[i] != t->col && loop_turns(t->step, p->outer[i]) > 1) fold = p->outer[i];
+    if (!fold || !affine_is_constant(t->row->limits[0]) || fold->n_limits != 1 || !affine_is_constant(fold->limits[0]) ||
+        tile_cols_see(t, fold->var))
+        return;
+    int64_t turns = fold->limits[0]->constant, rows = turns * m;
+    cost *= (double)turns;
+    for (int nv = 1; nv <= vectors; nv++) {
+        if (rows > t->machine->vector_registers || !fits_registers(t, (int)rows, nv)) break;
+        double folded = (double)(vectors / nv) * tile_cost(t, (int)rows, nv, (double)k);
+        if (vectors % nv) folded += 1.02 * tile_cost(t, (int)rows, (int)(vectors % nv), (double)k);
+        if (folded >= cost) continue;
+        cost = folded;
+        t->mr = (int)m;
+        t->nv = nv;
+        t->fold = fold;
+    }
+}
+
 static int strided_loads(const Expr *e, const Var *v) {
     int n = e->kind == EXPR_LOAD && access_stride(e->buffer, e->n_index, e->index, v) > 1;
     for (int i = 0; i < e->n_args; i++) n += strided_loads(e->args[i], v);
@@ -373,8 +400,13 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     for (int i = 0; i < p->n_reduce; i++) k *= loop_turns(t->step, p->reduce[i]);
     if (k == 0 || n == 0 || m == 0) return false;
     if (t->piece && tile_blocks_fit(t) && k > TILE_DEPTH) k = TILE_DEPTH;
+    bool chain = tile_chain_fits(t);
+    if (chain && k > tile_chain_depth(t)) k = tile_chain_depth(t);
     double cost = choose_size(t, m, !t->row || affine_is_constant(t->row->limits[0]), n, k);
-    turn_around(t, m, n, k, cost);
+    if (chain)
+        choose_fold(t, m, n, k, cost);
+    else
+        turn_around(t, m, n, k, cost);
     return !t->piece || piece_fits(t);
 }
 
@@ -419,10 +451,28 @@ static const Around *packed_before(const Tiling *t, int64_t *turns) {
     return best;
 }
 
-static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
-    int64_t readers = 1, n = loop_turns(t->step, t->col), turns;
-    const Around *before = packed_before(t, &turns);
-    StepNodes *front = before ? before->front : out;
+/* ---- which tiles, of what ---- */
+
+typedef enum Way {
+    STRIPS, /* tiles beside each other, rows of tiles for each panel of columns */
+    TALL,   /* all panels for each row of tiles */
+    BLOCKS, /* tile_blocks.c */
+    CHAIN,  /* tile_chain.c */
+    FEW,    /* tile_few.c */
+} Way;
+
+typedef struct Choice {
+    Way way;
+    bool pack;            /* columns to panels */
+    bool slow;            /* rows that are neighbours while the reduced index jumps */
+    bool in_front;        /* all rows to panels */
+    int64_t panels, rest; /* panels of full width, columns beyond them */
+    TileFew few;
+} Choice;
+
+/* How often the columns are read; turns: of loops of the step in which they stay the same. */
+static int64_t count_readers(const Tiling *t, int64_t turns) {
+    int64_t readers = 1;
     for (int i = 0; i < t->product.n_outer; i++) {
         const Stmt *loop = t->product.outer[i];
         if (loop == t->row)
@@ -430,48 +480,68 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
         else if (loop != t->col && !tile_cols_see(t, loop->var))
             readers *= loop_turns(t->step, loop);
     }
-    readers = readers < INT32_MAX / turns ? readers * turns : INT32_MAX;
-    tile_stage_rows(t, kernel, out);
-    int64_t width = (int64_t)t->nv * t->lanes, panels = n / width, rest = n % width;
-    bool blocks = t->piece && tile_blocks_fit(t),
-         pack = tile_worth_packing(t, readers) && !blocks && (!t->piece || constant_extents(t));
-    TileFew how;
-    bool few = !before && tile_few_rows(t, pack, &how);
-    bool slow = tile_rows_are_slow(t) && panels + (rest != 0) >= 2 && pack;
-    int64_t bytes = column_bytes(t);
-    bool near = bytes <= t->machine->l1 / 2 && panels >= 2 && t->row && t->product.n_outer == 2 && !t->piece,
-         tall = near || (slow && bytes <= t->machine->l2 / 2);
-    /* every panel fetches all rows anew, a line for a few numbers of it */
-    bool far = slow && t->rows->buffer->bytes > t->machine->l2 / 2;
-    if (few) tall = pack = blocks = false;
-    if (!tall && pack && (far || (panels >= 4 && (slow || tile_rows_collide(t))))) tile_rows_in_front(t, kernel, out);
-    if (tall) {
-        if (pack) tile_pack_in_front(t, kernel, front);
-        if (slow) tile_make_row_panel(t, kernel);
-    } else if (pack) {
-        if ((panels + (rest > 0)) * panel_sets(t) >= OWN_PANELS && !t->piece && !before)
-            tile_make_own_panel(t, kernel);
-        else
-            tile_pack_in_front(t, kernel, front);
+    return readers < INT32_MAX / turns ? readers * turns : INT32_MAX;
+}
+
+static Choice choose_way(const Tiling *t, int64_t readers, bool before) {
+    int64_t n = loop_turns(t->step, t->col), width = (int64_t)t->nv * t->lanes, bytes = column_bytes(t), l2 = t->machine->l2;
+    Choice c = {.panels = n / width, .rest = n % width};
+    if (t->piece && tile_blocks_fit(t)) c.way = BLOCKS;
+    if (tile_chain_fits(t)) c.way = CHAIN;
+    c.pack = tile_worth_packing(t, readers) && c.way != BLOCKS && (!t->piece || constant_extents(t));
+    if (!before && tile_few_rows(t, c.pack, &c.few)) c.way = FEW;
+    if (c.way == FEW) c.pack = false;
+    if (c.way == CHAIN) c.pack = !tile_adjacent(t->cols, t->col->var); /* it packs neighbours itself */
+    c.slow = tile_rows_are_slow(t) && c.panels + (c.rest != 0) >= 2 && c.pack;
+    if (c.way != STRIPS) return c;
+    bool near = bytes <= t->machine->l1 / 2 && c.panels >= 2 && t->row && t->product.n_outer == 2 && !t->piece;
+    if (near || (c.slow && bytes <= l2 / 2)) c.way = TALL;
+    bool far = c.slow && t->rows->buffer->bytes > l2 / 2; /* every panel fetches all rows anew, a line for a few numbers of it */
+    c.in_front = c.way == STRIPS && c.pack && (far || (c.panels >= 4 && (c.slow || tile_rows_collide(t))));
+    return c;
+}
+
+/* before: the loop of the step in front of which panels are packed; NULL: in front of the kernel. */
+static void pack_operands(Tiling *t, const Choice *c, const StepNode *kernel, const Around *before, StepNodes *out) {
+    bool own = (c->panels + (c->rest > 0)) * panel_sets(t) >= OWN_PANELS && !t->piece && !before && c->way == STRIPS;
+    if (c->in_front) tile_rows_in_front(t, kernel, out);
+    if (c->pack && own)
+        tile_make_own_panel(t, kernel);
+    else if (c->pack)
+        tile_pack_in_front(t, kernel, before ? before->front : out);
+    if (c->way == TALL && c->slow) tile_make_row_panel(t, kernel);
+}
+
+static void make_tiles(Tiling *t, const Choice *c, const StepNode *kernel, Body *body) {
+    switch (c->way) {
+    case FEW: tile_make_few(t, kernel, &c->few, body); return;
+    case BLOCKS: tile_make_blocks(t, kernel, body); return;
+    case CHAIN: tile_make_chain(t, kernel, body); return;
+    case TALL: tile_make_tall(t, c->panels, c->rest, body); return;
+    case STRIPS: break;
     }
+    if (t->own) {
+        tile_make_own_strips(t, c->panels, c->rest, body);
+        return;
+    }
+    if (c->panels) tile_make_strip(t, t->nv, 0, c->panels, false, body);
+    if (c->rest)
+        tile_make_strip(t, (int)((c->rest + t->lanes - 1) / t->lanes), c->panels, c->panels + 1, c->rest % t->lanes != 0, body);
+}
+
+static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
+    int64_t turns;
+    const Around *before = packed_before(t, &turns);
+    tile_stage_rows(t, kernel, out);
+    Choice c = choose_way(t, count_readers(t, turns), before != NULL);
+    pack_operands(t, &c, kernel, before, out);
     Body *body = arena_make(t->arena, Body);
     for (size_t i = 0; i < t->top.n; i++) {
         Stmt *let = t->top.at[i];
         let->prev = let->next = NULL;
         body_add(body, let);
     }
-    if (few)
-        tile_make_few(t, kernel, &how, body);
-    else if (blocks)
-        tile_make_blocks(t, kernel, body);
-    else if (tall)
-        tile_make_tall(t, panels, rest, body);
-    else if (t->own)
-        tile_make_own_strips(t, panels, rest, body);
-    bool strips = !few && !tall && !blocks && !t->own;
-    if (strips && panels) tile_make_strip(t, t->nv, 0, panels, false, body);
-    if (strips && rest)
-        tile_make_strip(t, (int)((rest + t->lanes - 1) / t->lanes), panels, panels + 1, rest % t->lanes != 0, body);
+    make_tiles(t, &c, kernel, body);
     for (Stmt *s = body->first, *next; s; s = next) {
         next = s->next;
         s->prev = s->next = NULL;

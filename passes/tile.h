@@ -1,6 +1,6 @@
 /*
  * tile.h - what the files of the pass `tile` share. tile.c reads a nest and chooses, tile_pack.c copies operands into panels, tile_make.c writes the
- * register tiles and the loops around them, tile_blocks.c those of long chains, tile_few.c those of few rows.
+ * register tiles and the loops around them, tile_blocks.c those of long chains, tile_chain.c those of long chains over several axes, tile_few.c those of few rows.
  */
 #ifndef NNC_PASSES_TILE_H
 #define NNC_PASSES_TILE_H
@@ -38,10 +38,16 @@ typedef struct Tiling {
     Stmt *row, *col;   /* outer loops; row may be NULL: one row */
     Expr *rows, *cols; /* the factors: that without the column, that with it */
     int lanes;
-    int mr, nv;    /* tile: mr rows, nv vectors */
-    bool piece;    /* chains begin and end where outer variables say: a piece of a long sum */
-    Buffer *panel; /* cols, packed; NULL: read where they lie */
+    int mr, nv;            /* tile: mr rows, nv vectors */
+    const Stmt *fold;      /* outer loop all of whose turns are rows of a tile, too (tile_chain.c alone); NULL: none */
+    const Affine *acc_row; /* where the rows that are made lie among the accumulators; NULL: from the first on */
+    bool piece;            /* chains begin and end where outer variables say: a piece of a long sum */
+    Buffer *panel;         /* cols, packed; NULL: read where they lie */
     bool own; /* each thread packs the panel that it is about to use, [reduced..., j]; else all panels are packed in front, */
+    Var *walked_var
+        [NEST_MAX]; /* reduced variables of loops around the product that is made, which a panel packed in front has indices for */
+    int n_walked_var;
+    const Affine *panel_from; /* the panel begins at this place of the outermost reduced loop; NULL: at 0 */
     Var *panel_var[NEST_MAX]; /* [outer variables that cols sees beside the column..., jj, reduced..., j] */
     int n_panel_var;
     Buffer *row_panel;      /* rows of one tile, packed by each thread, [reduced..., i]; NULL: read where they lie */
@@ -70,6 +76,9 @@ const Stmt *tile_last_reduced(const Tiling *t);
 
 /* A serial or marked loop from 0 to limit over a new variable, *as. The caller adds it to a body. */
 Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int width, const Affine **as);
+/* A loop over tiles or panels first..last-1 (first NULL: from the chunk's first one) of those that belong to chunk number `chunk` of `n` each. */
+Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const Affine *last, const Affine *chunk, int64_t n,
+                         Body *body, const Affine **as);
 /* Adds a new loop like `old` to the body; returns its body, *as: its variable, which r puts in place of the old one from now on. */
 Body *tile_loop_like(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *body, const Affine **as);
 /* The factor that has the rows computes while it loads: it is computed once, in a kernel in front, and loaded from there. */
@@ -105,6 +114,8 @@ Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i);
 /* acc[i, j] = fma(rows, cols, acc[i, j]) for the whole tile, at one place of the reduction. */
 void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const Affine *row, const Affine *panel,
                        const Affine *col, bool tail, Body *inside);
+/* Index lets between the outer loops, which say where chains of a piece begin and end. */
+void tile_add_bounds(Tiling *t, Rewrite *r, Body *body);
 /* Loops of the reduction, the innermost four turns at a time, around the body that they return. first: where a chain that starts at 0 goes on. */
 Body *tile_reduction(Tiling *t, Rewrite *r, int first, Body *body);
 /* The loops at[0] in 0..mr unroll, at[1] in 0..nv * lanes vector (tail: up to the last column alone) over the places of a tile; from then on r has the row and
@@ -141,5 +152,13 @@ void tile_make_few(Tiling *t, const StepNode *kernel, const TileFew *how, Body *
 bool tile_blocks_fit(const Tiling *t);
 enum { TILE_DEPTH = 256 }; /* of a block, about: tiles are chosen for chains of this length */
 void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body);
+
+/* ---- tile_chain.c: long chains over several axes ---- */
+
+/* Is the chain so long that it is to be computed in blocks, for many tiles at a time? */
+bool tile_chain_fits(const Tiling *t);
+/* Turns of the chain in a block, about. */
+int64_t tile_chain_depth(const Tiling *t);
+void tile_make_chain(Tiling *t, const StepNode *kernel, Body *body);
 
 #endif

@@ -65,18 +65,6 @@ static Blocks choose_blocks(const Tiling *t) {
 
 /* ---- the nest ---- */
 
-/* A loop over tiles or panels first..last-1 of those that belong to chunk `c` of `n` each. */
-static Body *loop_in_chunk(Tiling *t, const char *name, const Affine *first, const Affine *last, const Affine *c, int64_t n,
-                           Body *body, const Affine **as) {
-    const Affine *begin = affine_scale(t->arena, c, n), *end = affine_add_constant(t->arena, begin, n);
-    bool fixed = affine_is_constant(end) && affine_is_constant(last);
-    Stmt *loop = tile_loop(t, name, fixed && end->constant < last->constant ? end : last, MARK_SERIAL, 0, as);
-    loop->lo = first ? first : begin;
-    if (!fixed) stmt_add_limit(t->arena, loop, end);
-    body_add(body, loop);
-    return &loop->body;
-}
-
 /* Number of the panel in its chunk. */
 static const Affine *in_chunk(Tiling *t, const Blocks *b, const Affine *jj) {
     return affine_add(t->arena, jj, affine_scale(t->arena, b->jc, -b->panels));
@@ -87,8 +75,8 @@ static void clear_results(Tiling *t, const Blocks *b, const Rewrite *outer, Body
     const Affine *i, *j;
     Rewrite r = *outer;
     int64_t width = (int64_t)t->nv * t->lanes;
-    body = loop_in_chunk(t, "i", NULL, b->m, b->ic, b->tiles * t->mr, body, &i);
-    Body *inside = loop_in_chunk(t, "j", NULL, t->col->limits[0], b->jc, b->panels * width, body, &j);
+    body = tile_loop_in_chunk(t, "i", NULL, b->m, b->ic, b->tiles * t->mr, body, &i);
+    Body *inside = tile_loop_in_chunk(t, "j", NULL, t->col->limits[0], b->jc, b->panels * width, body, &j);
     body->last->mark = MARK_VECTOR;
     body->last->width = t->lanes;
     rewrite_var(&r, t->row->var, i);
@@ -132,8 +120,8 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *outer, Body *
     for (int tail = 0; tail < 2; tail++) {
         if (tail ? b->rest == 0 : b->whole == 0) continue;
         const Affine *jj, *whole = affine_constant(t->arena, b->whole);
-        Body *at =
-            loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc, b->panels, body, &jj);
+        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc, b->panels,
+                                      body, &jj);
         index[0] = in_chunk(t, b, jj);
         const Affine *col = affine_scale(t->arena, jj, width), *first = affine_constant(t->arena, 0);
         int64_t rest = tail ? b->rest : 0;
@@ -185,18 +173,19 @@ static void multiply(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bod
         const Affine *ii, *row, *index[2];
         Body *at;
         if (part == 0 || fixed) {
-            at = loop_in_chunk(t, "ii", part ? b->whole_tiles : NULL, affine_add_constant(t->arena, b->whole_tiles, part), b->ic,
-                               b->tiles, body, &ii);
+            at = tile_loop_in_chunk(t, "ii", part ? b->whole_tiles : NULL, affine_add_constant(t->arena, b->whole_tiles, part),
+                                    b->ic, b->tiles, body, &ii);
             row = affine_scale(t->arena, ii, t->mr);
         } else {
-            at = loop_in_chunk(t, "ii", affine_scale(t->arena, b->whole_tiles, t->mr), b->m, b->ic, b->tiles * t->mr, body, &row);
+            at = tile_loop_in_chunk(t, "ii", affine_scale(t->arena, b->whole_tiles, t->mr), b->m, b->ic, b->tiles * t->mr, body,
+                                    &row);
         }
         if (t->row_panel) tile_fill_rows(t, outer, 0, index, mr, row, at);
         for (int tail = 0; tail < 2; tail++) {
             if (tail ? b->rest == 0 : b->whole == 0) continue;
             const Affine *jj, *whole = affine_constant(t->arena, b->whole);
-            Body *tile = loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc, b->panels,
-                                       at, &jj);
+            Body *tile = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc,
+                                            b->panels, at, &jj);
             int nv = tail ? (int)over(b->rest, t->lanes) : t->nv;
             go_on(t, outer, mr, nv, row, in_chunk(t, b, jj), affine_scale(t->arena, jj, width), tail && b->rest % t->lanes, tile);
         }

@@ -13,8 +13,7 @@
 
 /* ---- the tile ---- */
 
-/* Index lets between the outer loops, which say where chains begin and end. */
-static void add_bounds(Tiling *t, Rewrite *r, Body *body) {
+void tile_add_bounds(Tiling *t, Rewrite *r, Body *body) {
     for (size_t k = 0; t->piece && k < t->inner.n; k++)
         if (t->inner.at[k]->kind == STMT_INDEX && tile_bounds_use(t, t->inner.at[k]->var))
             body_add(body, rewrite_stmt(r, t->inner.at[k]));
@@ -132,7 +131,7 @@ static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Aff
     Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, dims);
     body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
     Rewrite r = *outer;
-    add_bounds(t, &r, body);
+    tile_add_bounds(t, &r, body);
     bool ahead = worth_prefetching(t, mr);
     if (ahead) prefetching_turns(t, &r, acc, mr, nv, row, panel, col, tail, body);
     Body *inside = tile_reduction(t, &r, ahead ? mr : 0, body);
@@ -159,8 +158,8 @@ void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const
         r.guard = tail;
         b = rewrite_expr(&r, t->cols);
     }
-    Expr *args[3] = {a, b, expr_temp(t->arena, acc, (const Affine *[]){i, j})};
-    const Affine *index[2] = {i, j};
+    const Affine *index[2] = {t->acc_row ? affine_add(t->arena, t->acc_row, i) : i, j};
+    Expr *args[3] = {a, b, expr_temp(t->arena, acc, index)};
     body_add(&cols->body, stmt_assign(t->arena, acc, index, expr_op(t->arena, OP_fma, elem, 3, args)));
 }
 

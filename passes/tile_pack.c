@@ -35,6 +35,17 @@ Body *tile_loop_like(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *bo
     return &loop->body;
 }
 
+Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const Affine *last, const Affine *chunk, int64_t n,
+                         Body *body, const Affine **as) {
+    const Affine *begin = affine_scale(t->arena, chunk, n), *end = affine_add_constant(t->arena, begin, n);
+    bool fixed = affine_is_constant(end) && affine_is_constant(last);
+    Stmt *loop = tile_loop(t, name, fixed && end->constant < last->constant ? end : last, MARK_SERIAL, 0, as);
+    loop->lo = first ? first : begin;
+    if (!fixed) stmt_add_limit(t->arena, loop, end);
+    body_add(body, loop);
+    return &loop->body;
+}
+
 /* A let at the top of the kernel is there in the kernel that packs, too. */
 static void copy_top(Tiling *t, Rewrite *r, Body *body) {
     for (size_t i = 0; i < t->before.n; i++) body_add(body, rewrite_stmt(r, t->before.at[i]));
@@ -73,7 +84,8 @@ void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at
                    int64_t rest, Body *body) {
     Rewrite r = *outer;
     int64_t width = (rest ? (rest + t->lanes - 1) / t->lanes : t->nv) * t->lanes;
-    index[at] = k;
+    index[at] =
+        t->panel_from && t->product.n_reduce == 1 ? affine_add(t->arena, k, affine_scale(t->arena, t->panel_from, -1)) : k;
     prefetch_source(t, outer, t->cols, k, t->col->var, col, width, body);
     rewrite_var(&r, t->product.reduce[t->product.n_reduce - 1]->var, k);
     Stmt *loop =
@@ -179,7 +191,12 @@ Expr *tile_panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Af
     int n = 0;
     for (int i = 0; i < t->n_panel_var; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->panel_var[i]));
     if (!t->own) index[n++] = panel;
-    for (int i = 0; i < t->product.n_reduce; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[i]->var));
+    for (int i = 0; i < t->n_walked_var; i++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->walked_var[i]));
+    for (int i = 0; i < t->product.n_reduce; i++) {
+        index[n] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[i]->var));
+        if (i == 0 && t->panel_from) index[n] = affine_add(t->arena, index[n], affine_scale(t->arena, t->panel_from, -1));
+        n++;
+    }
     index[n++] = column;
     return expr_load(t->arena, t->panel, index);
 }

@@ -220,6 +220,17 @@ START_TEST(far_rows_for_two_panels) {
 }
 END_TEST
 
+/* A long chain over two axes along which the columns lie, and not the rows: columns are packed in front of the blocks of the chain. */
+START_TEST(long_chain_of_packed_columns) {
+    Arena *a = arena_new();
+    const char *buffers = "  buffer %x: f32[B, 64, 70]\n  buffer %w: f32[300, B, 64]\n  buffer %y: f32[70, 300]\n";
+    const char *kernel = "    for i in 0..70, j in 0..300 {\n      acc s: f32 = 0\n"
+                         "      for a in 0..B, b in 0..64 { s = fma(%x[a, b, i], %w[j, a, b], s) }\n      %y[i, j] = s\n    }\n";
+    for (int batch = 5; batch > 0; batch -= 2) compare(step_text(a, buffers, kernel, 40), batch, TILED);
+    arena_free(a);
+}
+END_TEST
+
 /* Where threads pack their own panels the first tile of rows does so in passing; a batch may be too short for one. */
 START_TEST(first_tile_packs) {
     Arena *a = arena_new();
@@ -809,6 +820,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, rows_that_collide, 0, 4);
     tcase_add_loop_test(t, neighbours_in_front, 0, 4);
     tcase_add_test(t, far_rows_for_two_panels);
+    tcase_add_test(t, long_chain_of_packed_columns);
     tcase_add_test(t, first_tile_packs);
     tcase_add_loop_test(t, packed_in_front_of_a_loop, 0, 4);
     tcase_add_loop_test(t, maps_with_a_border, 0, sizeof maps / sizeof *maps);
