@@ -30,24 +30,22 @@
  * A parameter may be read where it was not read before only if what overwrites it can come later, and then it does.
  */
 #include "passes/fuse.h"
+#include "passes/machine.h"
 
 #include <string.h>
 
 enum {
-    IN_CACHE = 1 << 19,   /* bytes that a second cache holds: a block that stores no more reads it back for nearly nothing */
-    LEAST_GAIN = 1 << 15, /* bytes; for less the code is not made longer */
-    MOST_ENTRIES = 200,   /* values in one network; what lies further back is read, not made */
-    MOST_READERS = 16,    /* groups that must all do without a value; more are not asked */
-    MOST_SOLVED = 4000,   /* networks in a block: some 0.1 s */
+    MOST_ENTRIES = 200, /* values in one network; what lies further back is read, not made */
+    MOST_READERS = 16,  /* groups that must all do without a value; more are not asked */
+    MOST_SOLVED = 4000, /* networks in a block: some 0.1 s */
     ROUNDS = 2,
-    /* A core adds two vectors in half a cycle, and memory gives it some 3 bytes in a cycle: with vectors of 32 bytes an addition
-     * costs as much as to move 3/64 of what it works on. (With wider ones less, with NEON's twice as much: still a function, 20
-     * additions, costs less than to write a number, which reads its line first, and to read it again.) */
-    OP_BYTES = 3,
-    VECTOR_BYTES = 64,
+    GAIN_PART = 32, /* for less than this part of the second cache the code is not made longer */
 };
 
 static const int64_t NEVER = INT64_MAX / 8;
+
+/* For tests of graphs alone, which name no machine: AVX2, half a megabyte. */
+static const Machine plain_machine = {.vector_bytes = 32, .vector_registers = 16, .l1 = 1 << 15, .l2 = 1 << 19};
 
 /* What a group reads of others, and what it makes again of that. */
 typedef struct Choice {
@@ -73,6 +71,8 @@ typedef Vec(int) Ints;
 
 typedef struct Again {
     Fuse *f;
+    const Machine *machine;
+    int64_t least;   /* bytes that a change must save */
     Choice **choice; /* by group; NULL: reads nothing that could be made, or may not be changed */
     Ints *readers;   /* by op: the groups that read it */
     int64_t total;   /* bytes: writing, reading, making */
@@ -95,12 +95,16 @@ static int64_t read_bytes(const Fuse *f, const Value *v) {
     return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem);
 }
 
-/* A store reads its line first. What is kept is written whatever we do. */
-static int64_t write_bytes(const Fuse *f, int i) { return f->kept[i] ? 0 : 2 * read_bytes(f, f->op[i]->out[0]); }
+/* A store reads its line first. What is kept is written whatever we do. (A mask, a byte for each of 4 others, must be packed from
+ * their vectors and unpacked again: it counts as large as they are.) */
+static int64_t write_bytes(const Fuse *f, int i) {
+    const Type *t = f->op[i]->out[0]->type;
+    return f->kept[i] ? 0 : 2 * type_count(t, f->func->batch_bound) * (elem_size(t->elem) < 4 ? 4 : elem_size(t->elem));
+}
 
 /* Additions an element, with the free ops before it; scalars are computed once, outside of the loops. */
 static int ops_of(const Fuse *f, const Op *op, int depth) {
-    int cost = op->code == OP_uniform ? 2 * SCALAR_COST : fuse_cost(op->code);
+    int cost = op->code == OP_uniform || op->code == OP_pow ? 3 * SCALAR_COST : fuse_cost(op->code);
     for (int k = 0; k < op->n_in && depth < 16; k++) {
         int from = fuse_op_of(f, op->in[k]);
         if (from >= 0 && f->role[from] == ROLE_FREE && op->in[k]->type->rank) cost += ops_of(f, f->op[from], depth + 1);
@@ -108,8 +112,19 @@ static int ops_of(const Fuse *f, const Op *op, int depth) {
     return cost;
 }
 
-static int64_t making_bytes(const Fuse *f, int i) {
-    return read_bytes(f, f->op[i]->out[0]) * ops_of(f, f->op[i], 0) * OP_BYTES / VECTOR_BYTES + 1;
+/* What making op i costs. A core adds a vector in half a cycle, in which memory moves some 3/2 bytes: with AVX2 a function of 20
+ * additions costs a number of 4 bytes as much as to read it, and a third of what it costs to write it and to read it. Where the
+ * last axis is shorter than a vector, a part of each does nothing. */
+static int64_t making_bytes(const Again *a, int i) {
+    const Op *op = a->f->op[i];
+    const Type *t = op->out[0]->type;
+    int width = elem_size(t->elem) < 4 ? 4 : elem_size(t->elem);
+    for (int k = 0; k < op->n_in; k++)
+        if (elem_size(op->in[k]->type->elem) > width) width = elem_size(op->in[k]->type->elem);
+    int64_t count = type_count(t, a->f->func->batch_bound), row = dim_size(t->dim[t->rank - 1], a->f->func->batch_bound);
+    int lanes = machine_lanes(a->machine, width);
+    int64_t vectors = row > 0 ? count / row * ((row + lanes - 1) / lanes) : 0;
+    return vectors * ops_of(a->f, op, 0) * 3 / 2 + 1;
 }
 
 /* ---- memory that is overwritten in this block ---- */
@@ -216,7 +231,7 @@ static void make_network(Again *a, int forbidden) {
             const Ints *readers = &a->readers[e->op];
             if (readers->n == 0 || (readers->n == 1 && readers->at[0] == a->group)) memory += write_bytes(f, e->op);
         }
-        add_edge(a, SOURCE, in_node((int)i), e->fixed ? NEVER : making_bytes(f, e->op));
+        add_edge(a, SOURCE, in_node((int)i), e->fixed ? NEVER : making_bytes(a, e->op));
         add_edge(a, in_node((int)i), out_node((int)i), e->op >= 0 && e->op == forbidden ? NEVER : memory);
     }
     for (size_t i = 0; i < a->entries.n; i++)
@@ -282,7 +297,7 @@ static Choice *solve(Again *a, int g, int forbidden) {
         if (!side[out_node((int)i)]) continue;
         if (side[in_node((int)i)]) {
             vec_push(f->arena, &c->made, e->op);
-            c->bytes += making_bytes(f, e->op);
+            c->bytes += making_bytes(a, e->op);
         } else if (e->op >= 0) {
             vec_push(f->arena, &c->read, e->op);
             c->bytes += read_bytes(f, f->op[e->op]->out[0]);
@@ -365,7 +380,7 @@ static bool choose_alone(Again *a) {
         if (!c) continue;
         int64_t before = a->total;
         choose(a, g, c);
-        if (a->total + LEAST_GAIN <= before && hold_memory(a, g, c))
+        if (a->total + a->least < before && hold_memory(a, g, c))
             changed = true;
         else
             choose(a, g, old);
@@ -373,7 +388,7 @@ static bool choose_alone(Again *a) {
     return changed;
 }
 
-/* Do all readers of op i better without it? */
+/* Do all readers of op i do better without it? */
 static bool try_without(Again *a, int i) {
     int n = (int)a->readers[i].n, g[MOST_READERS];
     Choice *old[MOST_READERS];
@@ -388,11 +403,12 @@ static bool try_without(Again *a, int i) {
         Choice *c = solve(a, g[done], i);
         old[done] = a->choice[g[done]];
         if (c) choose(a, g[done], c);
-        ok = c && hold_memory(a, g[done], c);
+        ok = c != NULL;
     }
-    if (ok && a->total + LEAST_GAIN <= before) return true;
-    while (done-- > 0) choose(a, g[done], old[done]);
-    return false;
+    ok = ok && a->total + a->least < before;
+    for (int k = 0; k < n && ok; k++) ok = hold_memory(a, g[k], a->choice[g[k]]);
+    while (!ok && done-- > 0) choose(a, g[done], old[done]);
+    return ok;
 }
 
 static bool choose_together(Again *a) {
@@ -400,7 +416,7 @@ static bool choose_together(Again *a) {
     bool changed = false;
     for (int i = f->n_ops; i-- > 0;) {
         if (f->role[i] != ROLE_MEMBER || f->kept[i] || !op_info[f->op[i]->code].elementwise) continue;
-        if (write_bytes(f, i) >= LEAST_GAIN) changed |= try_without(a, i);
+        if (write_bytes(f, i) > a->least) changed |= try_without(a, i);
     }
     return changed;
 }
@@ -490,14 +506,16 @@ static void number_again(const Made *m) {
 }
 
 void fuse_again(Fuse *f) {
-    Again again = {.f = f}, *a = &again;
+    Again again = {.f = f, .machine = f->ctx->machine ? f->ctx->machine : &plain_machine}, *a = &again;
     for (int i = 0; i < f->n_ops; i++)
         if (f->op[i]->n_out == 0) return;
     a->choice = arena_make_n(f->arena, Choice *, f->groups.n + 1);
     a->readers = arena_make_n(f->arena, Ints, (size_t)f->n_ops + 1);
     a->entry_of = arena_make_n(f->arena, int, (size_t)f->n_ops + 1);
+    a->least = a->machine->l2 / GAIN_PART;
     begin_choices(a);
-    if (a->total <= 3 * (int64_t)IN_CACHE) return; /* written, which counts twice, and read */
+    /* written, which counts twice, and read: what the second cache holds is read back for nearly nothing */
+    if (a->total <= 3 * a->machine->l2) return;
     for (int round = 0; round < ROUNDS; round++)
         if (!(choose_alone(a) | choose_together(a))) break;
     Made made = {.f = f}, *m = &made;
