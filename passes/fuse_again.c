@@ -40,6 +40,8 @@ enum {
     MOST_SOLVED = 4000, /* networks in a block: some 0.1 s */
     ROUNDS = 2,
     GAIN_PART = 32, /* for less than this part of the second cache the code is not made longer */
+    NEAR_PART = 8,  /* what is found in the second cache costs this part of what memory costs */
+    ALONE = 6, /* times as long takes a function (a chain of 60 to 90 cycles) where no other vector is on its way beside it */
 };
 
 static const int64_t NEVER = INT64_MAX / 8;
@@ -72,10 +74,12 @@ typedef Vec(int) Ints;
 typedef struct Again {
     Fuse *f;
     const Machine *machine;
-    int64_t least;   /* bytes that a change must save */
-    Choice **choice; /* by group; NULL: reads nothing that could be made, or may not be changed */
-    Ints *readers;   /* by op: the groups that read it */
-    int64_t total;   /* bytes: writing, reading, making */
+    int64_t least;     /* bytes that a change must save */
+    Choice **choice;   /* by group; NULL: reads nothing that could be made, or may not be changed */
+    Ints *readers;     /* by op: the groups that read it */
+    int64_t *written;  /* by op that is read: what writing it costs */
+    int64_t *position; /* by group: bytes that are read and written before it */
+    int64_t total;     /* bytes: writing, reading, making */
     int solved;
     /* the network of one group */
     int group;
@@ -95,11 +99,19 @@ static int64_t read_bytes(const Fuse *f, const Value *v) {
     return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem);
 }
 
-/* A store reads its line first. What is kept is written whatever we do. (A mask, a byte for each of 4 others, must be packed from
- * their vectors and unpacked again: it counts as large as they are.) */
-static int64_t write_bytes(const Fuse *f, int i) {
-    const Type *t = f->op[i]->out[0]->type;
-    return f->kept[i] ? 0 : 2 * type_count(t, f->func->batch_bound) * (elem_size(t->elem) < 4 ? 4 : elem_size(t->elem));
+/* Does group g find in its second cache what op i's group has written? If no more has been read and written between than that holds. */
+static bool is_near(const Again *a, int i, int g) { return a->position[g] - a->position[a->f->group_of[i]] < a->machine->l2; }
+
+static int64_t read_cost(const Again *a, int i, int g) {
+    return read_bytes(a->f, a->f->op[i]->out[0]) / (is_near(a, i, g) ? NEAR_PART : 1);
+}
+
+/* Of writing op i for group g alone. A store reads its line first. What is kept is written whatever we do. (A mask, a byte for
+ * each of 4 others, must be packed from their vectors and unpacked again: it counts as large as they are.) */
+static int64_t write_cost(const Again *a, int i, int g) {
+    const Type *t = a->f->op[i]->out[0]->type;
+    int64_t bytes = 2 * type_count(t, a->f->func->batch_bound) * (elem_size(t->elem) < 4 ? 4 : elem_size(t->elem));
+    return a->f->kept[i] ? 0 : is_near(a, i, g) ? bytes / NEAR_PART : bytes;
 }
 
 /* Additions an element, with the free ops before it; scalars are computed once, outside of the loops. */
@@ -114,7 +126,7 @@ static int ops_of(const Fuse *f, const Op *op, int depth) {
 
 /* What making op i costs. A core adds a vector in half a cycle, in which memory moves some 3/2 bytes: with AVX2 a function of 20
  * additions costs a number of 4 bytes as much as to read it, and a third of what it costs to write it and to read it. Where the
- * last axis is shorter than a vector, a part of each does nothing. */
+ * last axis is shorter than a vector, a part of each does nothing, and there is no tile of them to work on at a time. */
 static int64_t making_bytes(const Again *a, int i) {
     const Op *op = a->f->op[i];
     const Type *t = op->out[0]->type;
@@ -124,7 +136,9 @@ static int64_t making_bytes(const Again *a, int i) {
     int64_t count = type_count(t, a->f->func->batch_bound), row = dim_size(t->dim[t->rank - 1], a->f->func->batch_bound);
     int lanes = machine_lanes(a->machine, width);
     int64_t vectors = row > 0 ? count / row * ((row + lanes - 1) / lanes) : 0;
-    return vectors * ops_of(a->f, op, 0) * 3 / 2 + 1;
+    int ops = ops_of(a->f, op, 0);
+    if (row < lanes && ops >= SCALAR_COST) ops *= ALONE;
+    return vectors * ops * 3 / 2 + 1;
 }
 
 /* ---- memory that is overwritten in this block ---- */
@@ -226,10 +240,10 @@ static void make_network(Again *a, int forbidden) {
     }
     for (size_t i = 0; i < a->entries.n; i++) {
         const Entry *e = &a->entries.at[i];
-        int64_t memory = e->known ? 0 : read_bytes(f, e->op < 0 ? e->value : f->op[e->op]->out[0]);
+        int64_t memory = e->known ? 0 : e->op < 0 ? read_bytes(f, e->value) : read_cost(a, e->op, a->group);
         if (e->op >= 0) {
             const Ints *readers = &a->readers[e->op];
-            if (readers->n == 0 || (readers->n == 1 && readers->at[0] == a->group)) memory += write_bytes(f, e->op);
+            if (readers->n == 0 || (readers->n == 1 && readers->at[0] == a->group)) memory += write_cost(a, e->op, a->group);
         }
         add_edge(a, SOURCE, in_node((int)i), e->fixed ? NEVER : making_bytes(a, e->op));
         add_edge(a, in_node((int)i), out_node((int)i), e->op >= 0 && e->op == forbidden ? NEVER : memory);
@@ -300,7 +314,7 @@ static Choice *solve(Again *a, int g, int forbidden) {
             c->bytes += making_bytes(a, e->op);
         } else if (e->op >= 0) {
             vec_push(f->arena, &c->read, e->op);
-            c->bytes += read_bytes(f, f->op[e->op]->out[0]);
+            c->bytes += read_cost(a, e->op, g);
         } else if (!e->known) {
             vec_push(f->arena, &c->memory, e->value);
             c->bytes += read_bytes(f, e->value);
@@ -312,7 +326,7 @@ static Choice *solve(Again *a, int g, int forbidden) {
 /* ---- choices of all groups ---- */
 
 static void add_reader(Again *a, int i, int g) {
-    if (a->readers[i].n == 0) a->total += write_bytes(a->f, i);
+    if (a->readers[i].n == 0) a->total += a->written[i] = write_cost(a, i, g);
     vec_push(a->f->arena, &a->readers[i], g);
 }
 
@@ -323,7 +337,7 @@ static void drop_reader(Again *a, int i, int g) {
             r->at[k] = r->at[--r->n];
             break;
         }
-    if (r->n == 0) a->total -= write_bytes(a->f, i);
+    if (r->n == 0) a->total -= a->written[i];
 }
 
 static void choose(Again *a, int g, Choice *c) {
@@ -344,25 +358,52 @@ static bool hold_memory(Again *a, int g, const Choice *c) {
     return true;
 }
 
-/* What every group reads now. */
-static void begin_choices(Again *a) {
+/* What every group reads now, and the bytes that it moves, of which those before it make its position. */
+static void find_reads(Again *a, int64_t *moved) {
     const Fuse *f = a->f;
+    bool *read = arena_make_n(f->arena, bool, (size_t)f->n_ops + 1);
     for (int g = 0; g < (int)f->groups.n; g++) {
         const Group *x = f->groups.at[g];
-        if (x->gone || f->role[x->ops.at[0]] == ROLE_CONTROL) continue;
+        if (x->gone) continue;
+        if (f->role[x->ops.at[0]] == ROLE_CONTROL) { /* turns of a block: nothing of before is left in the cache */
+            moved[g] = a->machine->l2;
+            continue;
+        }
         a->group = g;
         make_network(a, -1);
         Choice *c = arena_make(f->arena, Choice);
         for (size_t i = 0; i < a->entries.n; i++) {
             const Entry *e = &a->entries.at[i];
-            bool read = false; /* by an op of the group */
+            bool here = e->known; /* read by an op of the group */
             for (int n = a->first.at[out_node((int)i)]; n; n = a->edges.at[n - 1].next)
-                read |= a->edges.at[n - 1].to == SINK && a->edges.at[n - 1].room > 0;
-            if (e->op < 0 || !read) continue;
+                here |= a->edges.at[n - 1].to == SINK && a->edges.at[n - 1].room > 0;
+            if (!here) continue;
+            moved[g] += read_bytes(f, e->op < 0 ? e->value : f->op[e->op]->out[0]);
+            if (e->op < 0) continue;
             vec_push(f->arena, &c->read, e->op);
-            c->bytes += read_bytes(f, f->op[e->op]->out[0]);
+            read[e->op] = true;
         }
-        if (c->read.n) choose(a, g, c);
+        if (c->read.n) a->choice[g] = c;
+    }
+    for (int i = 0; i < f->n_ops; i++)
+        if (f->role[i] != ROLE_FREE && (read[i] || f->kept[i])) moved[f->group_of[i]] += read_bytes(f, f->op[i]->out[0]);
+}
+
+static void begin_choices(Again *a) {
+    const Fuse *f = a->f;
+    int64_t *moved = arena_make_n(f->arena, int64_t, f->groups.n + 1), all = 0;
+    find_reads(a, moved);
+    for (int i = 0; i < f->n_ops; i++) {
+        if (f->role[i] == ROLE_FREE || f->groups.at[f->group_of[i]]->ops.at[0] != i) continue;
+        a->position[f->group_of[i]] = all;
+        all += moved[f->group_of[i]];
+    }
+    for (int g = 0; g < (int)f->groups.n; g++) {
+        Choice *c = a->choice[g];
+        if (!c) continue;
+        for (size_t k = 0; k < c->read.n; k++) c->bytes += read_cost(a, c->read.at[k], g);
+        for (size_t k = 0; k < c->read.n; k++) add_reader(a, c->read.at[k], g);
+        a->total += c->bytes;
     }
 }
 
@@ -416,7 +457,7 @@ static bool choose_together(Again *a) {
     bool changed = false;
     for (int i = f->n_ops; i-- > 0;) {
         if (f->role[i] != ROLE_MEMBER || f->kept[i] || !op_info[f->op[i]->code].elementwise) continue;
-        if (write_bytes(f, i) > a->least) changed |= try_without(a, i);
+        if (2 * a->written[i] > a->least) changed |= try_without(a, i);
     }
     return changed;
 }
@@ -512,10 +553,11 @@ void fuse_again(Fuse *f) {
     a->choice = arena_make_n(f->arena, Choice *, f->groups.n + 1);
     a->readers = arena_make_n(f->arena, Ints, (size_t)f->n_ops + 1);
     a->entry_of = arena_make_n(f->arena, int, (size_t)f->n_ops + 1);
+    a->written = arena_make_n(f->arena, int64_t, (size_t)f->n_ops + 1);
+    a->position = arena_make_n(f->arena, int64_t, f->groups.n + 1);
     a->least = a->machine->l2 / GAIN_PART;
     begin_choices(a);
-    /* written, which counts twice, and read: what the second cache holds is read back for nearly nothing */
-    if (a->total <= 3 * a->machine->l2) return;
+    if (a->total <= a->machine->l2) return; /* little to gain */
     for (int round = 0; round < ROUNDS; round++)
         if (!(choose_alone(a) | choose_together(a))) break;
     Made made = {.f = f}, *m = &made;
