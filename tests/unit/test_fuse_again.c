@@ -161,6 +161,19 @@ START_TEST(a_parameter_is_read_before_it_is_overwritten) {
 }
 END_TEST
 
+/* Groups of rows and small updates share kernels: not those of which one overwrites what the other reads now. */
+START_TEST(an_update_does_not_share_a_kernel_with_what_reads_it) {
+    TestGraph g = fused_same(SCALED "  %pt = mul %pa, %t : f32[B, 512]\n  %k = sum %pt, axes=[1] : f32[B]\n"
+                                    "  %kb = broadcast %k, axes=[0] : f32[B, 512]\n  %d = sub %pa, %kb : f32[B, 512]\n"
+                                    "  return %h, %d, %s2\n}\n",
+                             &avx512);
+    ck_assert_msg(stored(&g) == 4, "%s", test_text(&g)); /* a, h, pa, d */
+    const char *text;
+    ck_assert_msg(copies(&g, &text) == 0, "%s", text);
+    arena_free(g.a);
+}
+END_TEST
+
 START_TEST(a_parameter_that_must_change_first_is_not_read_later) {
     TestGraph g = fused_same(SCALED "  %sc = broadcast %s2, axes=[1] : f32[B, 512]\n  %pt = mul %pa, %t : f32[B, 512]\n"
                                     "  %d = mul %pt, %sc : f32[B, 512]\n  return %h, %d, %s2\n}\n",
@@ -190,6 +203,7 @@ Suite *fuse_again_suite(void) {
     tcase_add_test(t, without_vectors_functions_cost_more_than_memory);
     tcase_add_test(t, what_several_read_goes_if_none_of_them_needs_it);
     tcase_add_test(t, a_parameter_is_read_before_it_is_overwritten);
+    tcase_add_test(t, an_update_does_not_share_a_kernel_with_what_reads_it);
     tcase_add_test(t, a_parameter_that_must_change_first_is_not_read_later);
     tcase_add_test(t, fusing_the_same_graph_twice_gives_the_same_text);
     suite_add_tcase(s, t);
