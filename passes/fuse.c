@@ -19,8 +19,9 @@
  *     the point is the sample).
  *
  * Groups that begin apart and work on the same rows are joined. Then what only one later group uses moves there, if that makes
- * less to write: 1 - h moves to where dh (h (1 - h)) is computed. At last groups without products and without a path between them
- * share a kernel: the updates of many small parameters, the tracked scalars.
+ * less to write: 1 - h moves to where dh (h (1 - h)) is computed; and what would be stored for a later group is computed there
+ * again, if that moves fewer bytes (fuse_again.c). At last groups without products and without a path between them share a
+ * kernel: the updates of many small parameters, the tracked scalars.
  *
  * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each
  * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them.

@@ -35,7 +35,7 @@
 #include <string.h>
 
 enum {
-    MOST_ENTRIES = 200, /* values in one network; what lies further back is read, not made */
+    MOST_ENTRIES = 96,  /* values in one network; what lies further back is read, not made */
     MOST_READERS = 16,  /* groups that must all do without a value; more are not asked */
     MOST_SOLVED = 4000, /* networks in a block: some 0.1 s */
     ROUNDS = 2,
