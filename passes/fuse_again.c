@@ -99,7 +99,8 @@ static int64_t read_bytes(const Fuse *f, const Value *v) {
     return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem);
 }
 
-/* Does group g find in its second cache what op i's group has written? If no more has been read and written between than that holds. */
+/* Does group g find in its second cache what op i's group has written? If no more has been read and written between than that
+ * holds. */
 static bool is_near(const Again *a, int i, int g) { return a->position[g] - a->position[a->f->group_of[i]] < a->machine->l2; }
 
 static int64_t read_cost(const Again *a, int i, int g) {
@@ -188,8 +189,8 @@ static int memory_entry(Again *a, const Value *v) {
     return new_entry(a, -1, v);
 }
 
-/* Follows an operand to what it is made of, through free ops. user: the entry that would be made of it, -1: an op of the group itself. plain: nothing repeats
- * it on the way. Returns false if the group may not read it. */
+/* Follows an operand to what it is made of, through free ops. user: the entry that would be made of it, -1: an op of the group
+ * itself. plain: nothing repeats it on the way. Returns false if the group may not read it. */
 static bool follow(Again *a, const Value *v, bool plain, int user) {
     const Fuse *f = a->f;
     int i = fuse_op_of(f, v);
