@@ -252,7 +252,7 @@ START_TEST(fuse_changes_no_bit) {
     for_seeds(fuse_keeps, &(RandomOptions){0}, 150);
     for_seeds(fuse_keeps, &(RandomOptions){.grads = true}, 100);
     for_seeds(fuse_again_keeps, &(RandomOptions){.grads = true}, 100);
-    for_seeds(fuse_again_keeps, &(RandomOptions){.smooth = true, .large = true}, 40);
+    for_seeds(fuse_again_keeps, &(RandomOptions){.smooth = true}, 60);
 }
 END_TEST
 
