@@ -19,8 +19,9 @@
  *     the point is the sample).
  *
  * Groups that begin apart and work on the same rows are joined. Then what only one later group uses moves there, if that makes
- * less to write: 1 - h moves to where dh (h (1 - h)) is computed. At last groups without products and without a path between them
- * share a kernel: the updates of many small parameters, the tracked scalars.
+ * less to write: 1 - h moves to where dh (h (1 - h)) is computed; and what would be stored for a later group is computed there
+ * again, if that moves fewer bytes (fuse_again.c). At last groups without products and without a path between them share a
+ * kernel: the updates of many small parameters, the tracked scalars.
  *
  * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each
  * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them, but for convolutions, whose first operand lies in memory.
@@ -340,12 +341,20 @@ static bool makes_circle(const Fuse *f, int g, const uint64_t *set) {
     return false;
 }
 
+bool fuse_needs(const Fuse *f, int g, int other) { return needs(f->groups.at[g], other); }
+
 static uint64_t *new_set(const Fuse *f) { return arena_make_n(f->arena, uint64_t, (size_t)f->words); }
 
 /* An empty set for a moment: which of the two the caller has for itself. */
 static uint64_t *short_set(const Fuse *f, int which) {
     memset(f->moment[which], 0, (size_t)f->words * sizeof **f->moment);
     return f->moment[which];
+}
+
+void fuse_wait_for(Fuse *f, int g, int first) {
+    uint64_t *set = short_set(f, 0);
+    set[first / 64] |= (uint64_t)1 << (first % 64);
+    add_needs(f, g, set);
 }
 
 static void put_in(Fuse *f, int i, int g) {
@@ -490,7 +499,7 @@ typedef struct Users {
     bool plain; /* all those uses are elementwise or reductions, with nothing repeated on the way */
 } Users;
 
-static bool uses_plainly(const Op *op) { return (is_pointwise(op) && op->code != OP_take) || is_reduction(op->code); }
+bool fuse_uses_plainly(const Op *op) { return (is_pointwise(op) && op->code != OP_take) || is_reduction(op->code); }
 
 static void note_use(const Fuse *f, Users *users, const Value *v, int user_group, bool plain) {
     int i = fuse_op_of(f, v);
@@ -519,7 +528,7 @@ static void find_users(const Fuse *f, Users *users) {
     for (int i = 0; i < f->n_ops; i++) {
         if (f->role[i] == ROLE_FREE) continue;
         const Op *op = f->op[i];
-        for (int k = 0; k < op->n_in; k++) note_use(f, users, op->in[k], f->group_of[i], uses_plainly(op));
+        for (int k = 0; k < op->n_in; k++) note_use(f, users, op->in[k], f->group_of[i], fuse_uses_plainly(op));
         if (!op->n_blocks) continue;
         Values inner = op_captures(f->arena, op);
         for (size_t k = 0; k < inner.n; k++) note_use(f, users, inner.at[k], -2, false);
@@ -589,7 +598,7 @@ static void sink(Fuse *f) {
         add_needs(f, to, set);
         for (int k = 0; k < op->n_in; k++) {
             forget_inside(f, users, op->in[k], from);
-            note_use(f, users, op->in[k], to, uses_plainly(op));
+            note_use(f, users, op->in[k], to, fuse_uses_plainly(op));
         }
         users[i] = (Users){1, -1, true};
     }
@@ -677,6 +686,7 @@ static bool fuse_block(PassCtx *c, Func *func, Block *block) {
     make_groups(f);
     join_rows(f);
     sink(f);
+    fuse_again(f);
     share_kernels(f);
     fuse_emit(f);
     fuse_drop_dead(f);

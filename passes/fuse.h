@@ -56,6 +56,14 @@ void fuse_list_ops(Fuse *f);
 void fuse_reshape_early(Fuse *f);
 void fuse_masks(Fuse *f);
 void fuse_drop_dead(Fuse *f);
+/* Does the op read each element of its operands about once? */
+bool fuse_uses_plainly(const Op *op);
+/* Must group `other` come before g? */
+bool fuse_needs(const Fuse *f, int g, int other);
+/* From now on group g comes after `first`, which must not need g. */
+void fuse_wait_for(Fuse *f, int g, int first);
+/* What groups store for others is made again where it is read, if that moves fewer bytes (fuse_again.c). Ops have new numbers then. */
+void fuse_again(Fuse *f);
 /* Writes the groups as kernels, in an order that their needs allow, and removes the ops that they replace. */
 void fuse_emit(Fuse *f);
 

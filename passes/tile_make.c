@@ -67,8 +67,13 @@ void tile_store(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, cons
     for (const Stmt *s = p->epilogue; s; s = s->next) body_add(element, rewrite_stmt(&r, s));
 }
 
-/* The places of the tile that the epilogue will read from parameters and states: by the time the chains are done, row `at` is in the cache. Rows of a
- * tile are far apart in memory, which no prefetcher of the machine guesses. */
+/* Is the buffer out of reach of the second cache: a parameter or state, or a temporary that is larger? */
+static bool lies_far(const Tiling *t, const Buffer *b) {
+    return b->place == PLACE_SLOT || (b->place == PLACE_NONE && b->bytes > t->machine->l2);
+}
+
+/* The places of the tile that the epilogue will read from parameters, states and large temporaries (what the way forward left for the way back): by the
+ * time the chains are done, row `at` is in the cache. Rows of a tile are far apart in memory, which no prefetcher of the machine guesses. */
 static void prefetch_row(Tiling *t, const Rewrite *outer, int nv, const Affine *at, const Affine *col, Body *body) {
     const Buffer *done[NEST_MAX];
     int n = 0;
@@ -79,7 +84,7 @@ static void prefetch_row(Tiling *t, const Rewrite *outer, int nv, const Affine *
         while (depth) {
             const Expr *e = stack[--depth];
             for (int i = 0; i < e->n_args && depth < 64; i++) stack[depth++] = e->args[i];
-            if (e->kind != EXPR_LOAD || e->buffer->place != PLACE_SLOT || !expr_uses_var(e, t->row->var) ||
+            if (e->kind != EXPR_LOAD || !lies_far(t, e->buffer) || !expr_uses_var(e, t->row->var) ||
                 !tile_adjacent(e, t->col->var))
                 continue;
             bool again = n == NEST_MAX;
@@ -115,11 +120,23 @@ static void prefetching_turns(Tiling *t, const Rewrite *outer, Temp *acc, int mr
     tile_multiply_add(t, &r, acc, mr, row, panel, col, tail, &loop->body);
 }
 
+/* Does it read a large temporary, a row of it for each row of the tile? */
+static bool reads_temporary(const Tiling *t, const Expr *e) {
+    if (e->kind == EXPR_LOAD && e->buffer->place == PLACE_NONE && lies_far(t, e->buffer) && expr_uses_var(e, t->row->var) &&
+        tile_adjacent(e, t->col->var))
+        return true;
+    for (int i = 0; i < e->n_args; i++)
+        if (reads_temporary(t, e->args[i])) return true;
+    return false;
+}
+
 static bool worth_prefetching(const Tiling *t, int mr) {
     const Product *p = &t->product;
     if (!t->row || t->piece || p->n_reduce != 1 || loop_turns(t->step, p->reduce[0]) < 2 * mr) return false;
-    for (const Stmt *s = p->epilogue; s; s = s->next)
+    for (const Stmt *s = p->epilogue; s; s = s->next) {
         if (s->kind == STMT_STORE && s->buffer->place == PLACE_SLOT && s->buffer->bytes > t->machine->l1) return true;
+        if (s->value && reads_temporary(t, s->value)) return true;
+    }
     return false;
 }
 

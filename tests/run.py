@@ -19,7 +19,7 @@ import golden, support
 
 # The suites that read what people write and files hold, and change what passes share. The others (numbers against numbers) take minutes with sanitizers:
 # `build-sanitize/tests/unit_tests` runs them all.
-SANITIZED = "graph syntax elaborate errors loops lower fuse plan tile simplify runtime runtime_checkpoint runtime_data".split()
+SANITIZED = "graph syntax elaborate errors loops lower fuse fuse_again plan tile simplify runtime runtime_checkpoint runtime_data".split()
 
 # What takes longest begins first, so that no core waits for it at the end.
 LONG = ["fuzz", "test_programs.test_the_program_has", "test_programs.", "sanitized", "unit random_loops", "unit tile", "test_same_bits.", "test_eval.", "test_source.", "test_resume.", "unit "]

@@ -16,6 +16,7 @@
     X(gradients)                                                                                                                 \
     X(plan)                                                                                                                      \
     X(fuse)                                                                                                                      \
+    X(fuse_again)                                                                                                                \
     X(lower)                                                                                                                     \
     X(loops)                                                                                                                     \
     X(graph)                                                                                                                     \

@@ -6,6 +6,7 @@
  */
 #include "../random_property.h"
 #include "ir/gradcheck.h"
+#include "passes/machine.h"
 #include "passes/pipeline.h"
 
 #include <check.h>
@@ -213,6 +214,17 @@ static const char *unroll_keeps(Arena *a, const RandomOptions *o) {
 }
 static const char *fuse_keeps(Arena *a, const RandomOptions *o) { return pass_keeps(a, o, pass_fuse, true, 0, STAGE_FUSED); }
 
+/* For a machine whose caches hold nothing: whatever costs less to make again than to store is made again. */
+static bool fuse_without_cache(PassCtx *c, Module *m) {
+    static const Machine none = {.vector_bytes = 64, .vector_registers = 32, .masked = true};
+    c->machine = &none;
+    return pass_fuse(c, m);
+}
+
+static const char *fuse_again_keeps(Arena *a, const RandomOptions *o) {
+    return pass_keeps(a, o, fuse_without_cache, true, 0, STAGE_FUSED);
+}
+
 /* Graphs with more scans than chance would draw. */
 static RandomOptions with_scans(RandomOptions o) {
     static const OpCode codes[] = {OP_scan, OP_contract,  OP_add,       OP_mul,     OP_tanh,  OP_sum,
@@ -239,6 +251,8 @@ END_TEST
 START_TEST(fuse_changes_no_bit) {
     for_seeds(fuse_keeps, &(RandomOptions){0}, 150);
     for_seeds(fuse_keeps, &(RandomOptions){.grads = true}, 100);
+    for_seeds(fuse_again_keeps, &(RandomOptions){.grads = true}, 100);
+    for_seeds(fuse_again_keeps, &(RandomOptions){.smooth = true}, 60);
 }
 END_TEST
 

@@ -742,6 +742,33 @@ START_TEST(long_rows_are_fetched_ahead) {
 }
 END_TEST
 
+static int fetches_of(const Body *body, const char *buffer) {
+    int n = 0;
+    for (const Stmt *s = body->first; s; s = s->next)
+        n += (s->kind == STMT_PREFETCH && strcmp(s->buffer->name, buffer) == 0) + fetches_of(&s->body, buffer);
+    return n;
+}
+
+/* What the epilogue reads of a temporary that the second cache does not hold is asked for while the chains run; of one that it may
+ * hold it is not. */
+START_TEST(epilogues_of_large_temporaries_are_fetched_ahead) {
+    Arena *a = arena_new();
+    const char *buffers =
+        "  buffer %x: f32[96, 128]\n  buffer %w: f32[128, 96]\n  buffer %h: f32[96, 96]\n  buffer %y: f32[96, 96]\n";
+    const char *text = step_text(a, buffers, product_text(a, 96, 96, "128", "i, k", "k, j", "mul(s, tanh(%h[i, j]))"), 0);
+    compare(text, 1, TILED);
+    for (int m = 0; m < N_MACHINES; m++) {
+        LoopsProgram *p = loops_read(a, text);
+        PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[m]};
+        ck_assert(pass_tile(&c, p));
+        int fetches = 0;
+        for (size_t i = 0; i < p->steps.at[0]->nodes.n; i++) fetches += fetches_of(&p->steps.at[0]->nodes.at[i]->body, "h");
+        ck_assert_msg((fetches > 0) == (machines[m].l2 < 96 * 96 * 4), "machine %d: %d", m, fetches);
+    }
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(columns_of_large_matrices_are_summed_by_rows) {
     static const int columns[] = {63, 700, 1024, 1100, 2500};
     Arena *a = arena_new();
@@ -846,6 +873,7 @@ Suite *tile_suite(void) {
     tcase_add_test(t, many_short_rows_are_shared);
     tcase_add_loop_test(t, columns_of_large_matrices_are_summed_by_rows, 0, 5);
     tcase_add_test(t, long_rows_are_fetched_ahead);
+    tcase_add_test(t, epilogues_of_large_temporaries_are_fetched_ahead);
     tcase_add_test(t, long_kernels_are_shared);
     tcase_add_loop_test(t, rests_are_shared, 0, 5);
     tcase_add_test(t, threads_without_work_are_not_planned);
