@@ -90,6 +90,13 @@ bool tile_bounds_use(const Tiling *t, const Var *v) {
     return false;
 }
 
+bool tile_sees_bounds(const Tiling *t, const Expr *e) {
+    for (int i = 0; i < t->product.n_reduce; i++)
+        for (size_t k = 0; k < t->product.bounds[i].n; k++)
+            if (expr_uses_var(e, t->product.bounds[i].at[k]->var)) return true;
+    return false;
+}
+
 bool tile_cols_see(const Tiling *t, const Var *v) { return expr_uses_var(t->cols, v) || tile_bounds_use(t, v); }
 
 /* Do all results lie side by side along v? */
@@ -336,10 +343,10 @@ static bool constant_extents(const Tiling *t) {
     return true;
 }
 
+static bool can_be_packed(const Tiling *t) { return !t->piece || (constant_extents(t) && !tile_sees_bounds(t, t->cols)); }
+
 /* A piece reads its columns in blocks, or from panels of all pieces, or where they lie. */
-static bool piece_fits(const Tiling *t) {
-    return tile_blocks_fit(t) || constant_extents(t) || tile_adjacent(t->cols, t->col->var);
-}
+static bool piece_fits(const Tiling *t) { return tile_blocks_fit(t) || can_be_packed(t) || tile_adjacent(t->cols, t->col->var); }
 
 /* Let i of those that a kernel in front repeats: before the nest, then at its top. */
 static size_t n_repeated(const Tiling *t) { return t->before.n + t->top.n; }
@@ -488,7 +495,7 @@ static Choice choose_way(const Tiling *t, int64_t readers, bool before) {
     Choice c = {.panels = n / width, .rest = n % width};
     if (t->piece && tile_blocks_fit(t)) c.way = BLOCKS;
     if (tile_chain_fits(t)) c.way = CHAIN;
-    c.pack = tile_worth_packing(t, readers) && c.way != BLOCKS && (!t->piece || constant_extents(t));
+    c.pack = tile_worth_packing(t, readers) && c.way != BLOCKS && can_be_packed(t);
     if (!before && tile_few_rows(t, c.pack, &c.few)) c.way = FEW;
     if (c.way == FEW) c.pack = false;
     if (c.way == CHAIN) c.pack = !tile_adjacent(t->cols, t->col->var); /* it packs neighbours itself */

@@ -74,6 +74,9 @@ const Stmt *tile_last_reduced(const Tiling *t);
 
 /* ---- tile_pack.c: building loops, and copies of the operands ---- */
 
+/* Does the factor hang on an index that is computed between the loops of the reduction? Loops of their own cannot copy it. */
+bool tile_sees_bounds(const Tiling *t, const Expr *e);
+
 /* A serial or marked loop from 0 to limit over a new variable, *as. The caller adds it to a body. */
 Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int width, const Affine **as);
 /* A loop over tiles or panels first..last-1 (first NULL: from the chunk's first one) of those that belong to chunk number `chunk` of `n` each. */

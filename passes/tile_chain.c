@@ -76,6 +76,7 @@ bool tile_chain_fits(const Tiling *t) {
     Elem elem = p->acc->temp->elem;
     if (!t->row || t->lanes == 1 || p->n_reduce < 2 || !tile_plain_load(t->rows, elem) || !tile_plain_load(t->cols, elem))
         return false;
+    if (tile_sees_bounds(t, t->rows) || tile_sees_bounds(t, t->cols)) return false;
     for (int i = 0; i < p->n_reduce; i++) {
         const Affine *extent = tile_extent(t, p->reduce[i]);
         if (i && !affine_is_constant(extent)) return false;

@@ -72,34 +72,48 @@ static bool lies_far(const Tiling *t, const Buffer *b) {
     return b->place == PLACE_SLOT || (b->place == PLACE_NONE && b->bytes > t->machine->l2);
 }
 
-/* The places of the tile that the epilogue will read from parameters, states and large temporaries (what the way forward left for the way back): by the
- * time the chains are done, row `at` is in the cache. Rows of a tile are far apart in memory, which no prefetcher of the machine guesses. */
-static void prefetch_row(Tiling *t, const Rewrite *outer, int nv, const Affine *at, const Affine *col, Body *body) {
+typedef struct Ahead {
+    Tiling *t;
+    const Rewrite *outer;
+    int nv;
+    const Affine *at, *col; /* the row, and the tile's first column */
+    Body *body;
     const Buffer *done[NEST_MAX];
-    int n = 0;
+    int n;
+} Ahead;
+
+static void prefetch_access(Ahead *a, Buffer *b, const Affine *const *index, int n_index) {
+    const Tiling *t = a->t;
+    if (!lies_far(t, b) || access_stride(b, n_index, index, t->row->var) == 0 ||
+        access_stride(b, n_index, index, t->col->var) != 1)
+        return;
+    for (int i = 0; i < a->n; i++)
+        if (a->done[i] == b) return;
+    if (a->n == NEST_MAX) return;
+    a->done[a->n++] = b;
+    int line = CACHE_LINE / elem_size(b->elem);
+    for (int j = 0; j < a->nv * t->lanes; j += line) {
+        Rewrite r = *a->outer;
+        rewrite_var(&r, t->row->var, a->at);
+        rewrite_var(&r, t->col->var, affine_add_constant(t->arena, a->col, j));
+        const Affine **place = arena_make_n(t->arena, const Affine *, n_index + 1);
+        for (int i = 0; i < n_index; i++) place[i] = rewrite_affine(&r, index[i]);
+        body_add(a->body, stmt_prefetch(t->arena, b, place));
+    }
+}
+
+static void prefetch_loads(Ahead *a, const Expr *e) {
+    if (e->kind == EXPR_LOAD) prefetch_access(a, e->buffer, e->index, e->n_index);
+    for (int i = 0; i < e->n_args; i++) prefetch_loads(a, e->args[i]);
+}
+
+/* The places of the tile that the epilogue will read and write: by the time the chains are done, row `at` is in the cache. Rows of a tile are far apart in
+ * memory, which no prefetcher of the machine guesses; and a line that is only written is read first, too. */
+static void prefetch_row(Tiling *t, const Rewrite *outer, int nv, const Affine *at, const Affine *col, Body *body) {
+    Ahead a = {.t = t, .outer = outer, .nv = nv, .at = at, .col = col, .body = body};
     for (const Stmt *s = t->product.epilogue; s; s = s->next) {
-        const Expr *stack[64];
-        int depth = 0;
-        if (s->value) stack[depth++] = s->value;
-        while (depth) {
-            const Expr *e = stack[--depth];
-            for (int i = 0; i < e->n_args && depth < 64; i++) stack[depth++] = e->args[i];
-            if (e->kind != EXPR_LOAD || !lies_far(t, e->buffer) || !expr_uses_var(e, t->row->var) ||
-                !tile_adjacent(e, t->col->var))
-                continue;
-            bool again = n == NEST_MAX;
-            for (int i = 0; i < n; i++) again |= done[i] == e->buffer;
-            if (again) continue;
-            done[n++] = e->buffer;
-            int line = CACHE_LINE / elem_size(e->buffer->elem);
-            for (int j = 0; j < nv * t->lanes; j += line) {
-                Rewrite r = *outer;
-                rewrite_var(&r, t->row->var, at);
-                rewrite_var(&r, t->col->var, affine_add_constant(t->arena, col, j));
-                const Expr *place = rewrite_expr(&r, e);
-                body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
-            }
-        }
+        if (s->value) prefetch_loads(&a, s->value);
+        if (s->kind == STMT_STORE) prefetch_access(&a, s->buffer, s->index, s->n_index);
     }
 }
 
@@ -120,13 +134,12 @@ static void prefetching_turns(Tiling *t, const Rewrite *outer, Temp *acc, int mr
     tile_multiply_add(t, &r, acc, mr, row, panel, col, tail, &loop->body);
 }
 
-/* Does it read a large temporary, a row of it for each row of the tile? */
-static bool reads_temporary(const Tiling *t, const Expr *e) {
-    if (e->kind == EXPR_LOAD && e->buffer->place == PLACE_NONE && lies_far(t, e->buffer) && expr_uses_var(e, t->row->var) &&
-        tile_adjacent(e, t->col->var))
+/* Does it read something far, a row of it for each row of the tile? */
+static bool reads_far(const Tiling *t, const Expr *e) {
+    if (e->kind == EXPR_LOAD && lies_far(t, e->buffer) && e->buffer->bytes > t->machine->l1 && expr_uses_var(e, t->row->var))
         return true;
     for (int i = 0; i < e->n_args; i++)
-        if (reads_temporary(t, e->args[i])) return true;
+        if (reads_far(t, e->args[i])) return true;
     return false;
 }
 
@@ -134,8 +147,8 @@ static bool worth_prefetching(const Tiling *t, int mr) {
     const Product *p = &t->product;
     if (!t->row || t->piece || p->n_reduce != 1 || loop_turns(t->step, p->reduce[0]) < 2 * mr) return false;
     for (const Stmt *s = p->epilogue; s; s = s->next) {
-        if (s->kind == STMT_STORE && s->buffer->place == PLACE_SLOT && s->buffer->bytes > t->machine->l1) return true;
-        if (s->value && reads_temporary(t, s->value)) return true;
+        if (s->kind == STMT_STORE && lies_far(t, s->buffer) && s->buffer->bytes > t->machine->l1) return true;
+        if (s->value && reads_far(t, s->value)) return true;
     }
     return false;
 }

@@ -294,7 +294,7 @@ bool tile_worth_packing(const Tiling *t, int64_t readers) {
 static bool rows_can_be_packed(const Tiling *t) {
     const Product *p = &t->product;
     return t->row && p->n_outer == 2 && affine_is_constant(t->row->limits[0]) && t->lanes > 1 &&
-           tile_plain_load(t->rows, p->acc->temp->elem);
+           tile_plain_load(t->rows, p->acc->temp->elem) && !tile_sees_bounds(t, t->rows);
 }
 
 static int64_t rows_stride(const Tiling *t, const Stmt *loop) {

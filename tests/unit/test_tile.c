@@ -223,10 +223,23 @@ END_TEST
 /* A long chain over two axes along which the columns lie, and not the rows: columns are packed in front of the blocks of the chain. */
 START_TEST(long_chain_of_packed_columns) {
     Arena *a = arena_new();
-    const char *buffers = "  buffer %x: f32[B, 64, 70]\n  buffer %w: f32[300, B, 64]\n  buffer %y: f32[70, 300]\n";
-    const char *kernel = "    for i in 0..70, j in 0..300 {\n      acc s: f32 = 0\n"
+    const char *buffers = "  buffer %x: f32[B, 64, 20]\n  buffer %w: f32[280, B, 64]\n  buffer %y: f32[20, 280]\n";
+    const char *kernel = "    for i in 0..20, j in 0..280 {\n      acc s: f32 = 0\n"
                          "      for a in 0..B, b in 0..64 { s = fma(%x[a, b, i], %w[j, a, b], s) }\n      %y[i, j] = s\n    }\n";
-    for (int batch = 5; batch > 0; batch -= 2) compare(step_text(a, buffers, kernel, 40), batch, TILED);
+    for (int batch = 3; batch > 0; batch -= 2) compare(step_text(a, buffers, kernel, 40), batch, TILED);
+    arena_free(a);
+}
+END_TEST
+
+/* An index computed between the loops of the reduction: columns that hang on it are read where they lie, and not at all in tiles if they are no neighbours there. */
+START_TEST(an_index_in_the_reduction) {
+    Arena *a = arena_new();
+    const char *kernel =
+        "    for i in 0..9, j in 0..70 {\n      acc s: f32 = 0\n      for k in 0..6 {\n        index q = (i + k) / 2\n"
+        "        for c in 0..40 { s = fma(%%x[%s], %%w[%s], s) }\n      }\n      %%y[i, j] = s\n    }\n";
+    const char *buffers = "  buffer %x: f32[9, 7, 40]\n  buffer %w: f32[8, 70, 70]\n  buffer %y: f32[9, 70]\n";
+    compare(step_text(a, buffers, arena_printf(a, kernel, "i, k, c", "q, c, j"), 0), 1, TILED);
+    compare(step_text(a, buffers, arena_printf(a, kernel, "i, k, c", "q, j, c"), 0), 1, NOT_TILED);
     arena_free(a);
 }
 END_TEST
@@ -848,6 +861,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, neighbours_in_front, 0, 4);
     tcase_add_test(t, far_rows_for_two_panels);
     tcase_add_test(t, long_chain_of_packed_columns);
+    tcase_add_test(t, an_index_in_the_reduction);
     tcase_add_test(t, first_tile_packs);
     tcase_add_loop_test(t, packed_in_front_of_a_loop, 0, 4);
     tcase_add_loop_test(t, maps_with_a_border, 0, sizeof maps / sizeof *maps);
