@@ -199,24 +199,30 @@ void nn_threads_step(struct nn_team *team, const struct nn_call *call, int64_t t
 }
 
 /* A period: TRIAL steps on many threads, TRIAL on one, the rest on what was faster. Periods grow, so that trials cost less and
- * less, to some thousands of steps, so that a machine that has become quiet is noticed. */
-enum { TRIAL = 6, FIRST_PERIOD = 120, LAST_PERIOD = 4000 };
+ * less, to some thousands of steps, so that a machine that has become quiet is noticed. The first one begins with FIRST_MANY steps on
+ * many threads: a run of few long steps, which lose little by waiting, is over before one thread is tried. */
+enum { TRIAL = 6, FIRST_MANY = 40, FIRST_PERIOD = 160, LAST_PERIOD = 4000 };
+
+/* Steps of this period before one thread is tried. */
+static int64_t many_before(const struct nn_pace *p) { return p->period <= FIRST_PERIOD ? FIRST_MANY : TRIAL; }
 
 int64_t nn_pace_threads(const struct nn_pace *p, int64_t most) {
-    if (p->calls < TRIAL) return most;
-    if (p->calls < 2 * TRIAL) return 1;
+    int64_t many = many_before(p);
+    if (p->calls < many) return most;
+    if (p->calls < many + TRIAL) return 1;
     return p->seconds[1] <= p->seconds[0] ? most : 1;
 }
 
 void nn_pace_note(struct nn_pace *p, double seconds) {
-    bool first = p->calls == 0 || p->calls == TRIAL; /* wakes threads, warms caches: not counted */
+    int64_t many = many_before(p);
+    bool first = p->calls == many - TRIAL || p->calls == many; /* wakes threads, warms caches: not counted */
     if (first)
         p->now = 0;
     else
         p->now += seconds;
     p->calls++;
-    if (p->calls == TRIAL) p->seconds[1] = p->now;
-    if (p->calls == 2 * TRIAL) p->seconds[0] = p->now;
+    if (p->calls == many) p->seconds[1] = p->now;
+    if (p->calls == many + TRIAL) p->seconds[0] = p->now;
     if (p->period == 0) p->period = FIRST_PERIOD;
     if (p->calls < p->period) return;
     p->calls = 0;

@@ -595,6 +595,29 @@ static void meet(struct nn_call *call) {
 /* A step on a team of its own. */
 static void one_step(struct nn_team *team, void *call) { nn_threads_step(team, call, team->threads); }
 
+/* A run of few steps has all threads; later both are tried, and the faster has the rest of the period; what has changed is noticed in one of the next. */
+START_TEST(test_pace) {
+    for (int one_is_faster = 0; one_is_faster < 2; one_is_faster++) {
+        struct nn_pace p = {0};
+        int64_t steps = 0, alone = 0, first_alone = -1;
+        for (; steps < 20000; steps++) {
+            int64_t threads = nn_pace_threads(&p, 2);
+            bool quiet = steps < 10000; /* then it is the other way around */
+            if (threads == 1 && first_alone < 0) first_alone = steps;
+            if (steps == 10000) {
+                ck_assert_int_eq(alone > 9000, one_is_faster);
+                ck_assert_int_eq(alone < 200, !one_is_faster);
+                alone = 0;
+            }
+            alone += threads == 1;
+            nn_pace_note(&p, (threads == 1) == (one_is_faster == quiet) ? 1e-3 : 2e-3);
+        }
+        ck_assert_int_ge(first_alone, 30);
+        ck_assert_int_eq(alone > 5000, !one_is_faster); /* of 10,000: found out at the begin of the next period */
+    }
+}
+END_TEST
+
 START_TEST(test_barrier) {
     for (int threads = 1; threads <= 7; threads += 3) {
         struct meeting m = {0};
@@ -702,6 +725,7 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_full_disk);
     tcase_add_test(t, test_team);
     tcase_add_test(t, test_barrier);
+    tcase_add_test(t, test_pace);
     tcase_add_test(t, test_turns);
     suite_add_tcase(s, t);
     return s;
