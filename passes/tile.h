@@ -82,6 +82,10 @@ Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int
 /* A loop over tiles or panels first..last-1 (first NULL: from the chunk's first one) of those that belong to chunk number `chunk` of `n` each. */
 Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const Affine *last, const Affine *chunk, int64_t n,
                          Body *body, const Affine **as);
+/* How many chunks of so many rows the rows make, *tiles: how many whole tiles. What is known when it runs only is computed in the body. */
+const Affine *tile_count_chunks(Tiling *t, int64_t rows, const Affine **tiles, Body *body);
+/* A buffer %KERNEL.what of which each thread has its own. */
+Buffer *tile_own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const Dim *dims);
 /* Adds a new loop like `old` to the body; returns its body, *as: its variable, which r puts in place of the old one from now on. */
 Body *tile_loop_like(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *body, const Affine **as);
 /* The factor that has the rows computes while it loads: it is computed once, in a kernel in front, and loaded from there. */

@@ -192,15 +192,6 @@ static void multiply(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bod
     }
 }
 
-static Buffer *own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const int64_t *size) {
-    Dim dims[3];
-    for (int i = 0; i < n; i++) dims[i] = (Dim){.n = size[i]};
-    Buffer *b = step_buffer(t->arena, t->step, intern_printf("%s.%s", kernel->name, what), t->product.acc->temp->elem, n, dims,
-                            kernel->loc);
-    b->place = PLACE_THREAD;
-    return b;
-}
-
 /* Neighbours along the row, each line of memory being needed for many k; or rows whose lines all meet in one set of the cache. */
 static bool pack_rows(const Tiling *t) {
     if (tile_adjacent(t->rows, t->row->var)) return true;
@@ -212,16 +203,9 @@ static bool pack_rows(const Tiling *t) {
 static Body *open_chunks(Tiling *t, Blocks *b, Rewrite *r, Body *body) {
     const Product *p = &t->product;
     int64_t rows = b->tiles * t->mr;
-    const Affine *as, *chunks = affine_constant(t->arena, over(loop_turns(t->step, t->row), rows));
+    const Affine *as;
     b->m = t->row->limits[0];
-    b->whole_tiles = affine_constant(t->arena, b->m->constant / t->mr);
-    if (!affine_is_constant(b->m)) {
-        Var *tiles = step_var(t->arena, t->step, VAR_INDEX, "tiles"), *q = step_var(t->arena, t->step, VAR_INDEX, "chunks");
-        body_add(body, stmt_index(t->arena, tiles, INDEX_DIV, b->m, t->mr, NULL));
-        body_add(body, stmt_index(t->arena, q, INDEX_DIV, affine_add_constant(t->arena, b->m, rows - 1), rows, NULL));
-        b->whole_tiles = affine_var(t->arena, tiles);
-        chunks = affine_var(t->arena, q);
-    }
+    const Affine *chunks = tile_count_chunks(t, rows, &b->whole_tiles, body);
     for (int i = 0; i < p->n_outer; i++)
         if (p->outer[i] != t->row && p->outer[i] != t->col) body = tile_loop_like(t, r, p->outer[i], MARK_PARALLEL, body, &as);
     Stmt *ic = tile_loop(t, "ic", chunks, MARK_PARALLEL, 0, &b->ic);
@@ -237,8 +221,10 @@ void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body) {
     Blocks b = choose_blocks(t);
     Rewrite r = rewrite_new(t->arena, t->step);
     body = open_chunks(t, &b, &r, body);
-    t->panel = own_buffer(t, kernel, "panel", 3, (int64_t[]){b.panels, b.depth, (int64_t)t->nv * t->lanes});
-    if (pack_rows(t)) t->row_panel = own_buffer(t, kernel, "rows", 2, (int64_t[]){b.depth, over(t->mr, t->lanes) * t->lanes});
+    Dim panel[3] = {{.n = b.panels}, {.n = b.depth}, {.n = (int64_t)t->nv * t->lanes}};
+    Dim rows[2] = {{.n = b.depth}, {.n = over(t->mr, t->lanes) * t->lanes}};
+    t->panel = tile_own_buffer(t, kernel, "panel", 3, panel);
+    if (pack_rows(t)) t->row_panel = tile_own_buffer(t, kernel, "rows", 2, rows);
     clear_results(t, &b, &r, body);
     body = open_block(t, &b, &r, body);
     fill_panels(t, &b, &r, body);

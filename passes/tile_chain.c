@@ -193,13 +193,6 @@ static bool window_fits(const Chain *c) {
 
 /* ---- the nest ---- */
 
-static Buffer *own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const Dim *dims) {
-    Buffer *b = step_buffer(t->arena, t->step, intern_printf("%s.%s", kernel->name, what), t->product.acc->temp->elem, n, dims,
-                            kernel->loc);
-    b->place = PLACE_THREAD;
-    return b;
-}
-
 static void make_buffers(Chain *c, const StepNode *kernel) {
     Tiling *t = c->t;
     const Product *p = &t->product;
@@ -208,11 +201,11 @@ static void make_buffers(Chain *c, const StepNode *kernel) {
     for (int i = 0; i < c->n_inside; i++) dims[n++] = (Dim){.n = c->inside[i]->limits[0]->constant};
     dims[n++] = (Dim){.n = t->mr};
     dims[n++] = (Dim){.n = (int64_t)t->nv * t->lanes};
-    c->sums = own_buffer(t, kernel, "sums", n, dims);
+    c->sums = tile_own_buffer(t, kernel, "sums", n, dims);
     c->rows = t->rows;
     if (window_fits(c)) {
         for (n = 0; n < t->rows->n_index; n++) dims[n] = (Dim){.n = window_span(c, t->rows->index[n], t->mr)};
-        c->window = own_buffer(t, kernel, "window", n, dims);
+        c->window = tile_own_buffer(t, kernel, "window", n, dims);
     }
     if (t->panel || like_panel(c)) return;
     n = 0;
@@ -220,7 +213,7 @@ static void make_buffers(Chain *c, const StepNode *kernel) {
     dims[n++] = (Dim){.n = c->turns};
     for (int i = c->level + 1; i < p->n_reduce; i++) dims[n++] = (Dim){.n = tile_extent(t, p->reduce[i])->constant};
     dims[n++] = (Dim){.n = (int64_t)t->nv * t->lanes};
-    t->panel = own_buffer(t, kernel, "panel", n, dims);
+    t->panel = tile_own_buffer(t, kernel, "panel", n, dims);
 }
 
 /* The outer loops that are not inside a chunk and those over chunks, all shared out among threads. */
@@ -228,16 +221,9 @@ static Body *open_chunks(Chain *c, Rewrite *r, Body *body) {
     Tiling *t = c->t;
     const Product *p = &t->product;
     int64_t rows = c->tiles * t->mr;
-    const Affine *as, *chunks = affine_constant(t->arena, over(loop_turns(t->step, t->row), rows));
+    const Affine *as;
     c->m = t->row->limits[0];
-    c->whole_tiles = affine_constant(t->arena, c->m->constant / t->mr);
-    if (!affine_is_constant(c->m)) {
-        Var *tiles = step_var(t->arena, t->step, VAR_INDEX, "tiles"), *q = step_var(t->arena, t->step, VAR_INDEX, "chunks");
-        body_add(body, stmt_index(t->arena, tiles, INDEX_DIV, c->m, t->mr, NULL));
-        body_add(body, stmt_index(t->arena, q, INDEX_DIV, affine_add_constant(t->arena, c->m, rows - 1), rows, NULL));
-        c->whole_tiles = affine_var(t->arena, tiles);
-        chunks = affine_var(t->arena, q);
-    }
+    const Affine *chunks = tile_count_chunks(t, rows, &c->whole_tiles, body);
     for (int i = 0; i < p->n_outer; i++) {
         bool inside = p->outer[i] == t->row || p->outer[i] == t->col;
         for (int k = 0; k < c->n_inside; k++) inside |= p->outer[i] == c->inside[k];

@@ -399,21 +399,15 @@ static void make_tiles_across(Few *f, const Rewrite *r, const Affine *jj, Body *
 
 /* ---- both ---- */
 
-static Buffer *own_buffer(Few *f, const StepNode *kernel, const char *what, int64_t rows, int64_t columns) {
-    Tiling *t = f->t;
-    Dim dims[2] = {{.n = rows}, {.n = columns}};
-    Buffer *b = step_buffer(t->arena, t->step, intern_printf("%s.%s", kernel->name, what), t->product.acc->temp->elem, 2, dims,
-                            kernel->loc);
-    b->place = PLACE_THREAD;
-    return b;
-}
-
 static void make_scratch(Few *f, const StepNode *kernel) {
     if (f->across) { /* columns that are left begin somewhere in a row of the block and may end behind it */
-        f->scratch = own_buffer(f, kernel, "block", f->depth, f->n % f->t->lanes ? 2 * f->width : f->width);
-        if (rows_collide(f->t)) f->rows = own_buffer(f, kernel, "rows", f->t->mr, f->depth);
+        Dim block[2] = {{.n = f->depth}, {.n = f->n % f->t->lanes ? 2 * f->width : f->width}};
+        Dim rows[2] = {{.n = f->t->mr}, {.n = f->depth}};
+        f->scratch = tile_own_buffer(f->t, kernel, "block", 2, block);
+        if (rows_collide(f->t)) f->rows = tile_own_buffer(f->t, kernel, "rows", 2, rows);
     } else {
-        f->scratch = own_buffer(f, kernel, "sums", f->t->mr, f->strip * f->width);
+        Dim sums[2] = {{.n = f->t->mr}, {.n = f->strip * f->width}};
+        f->scratch = tile_own_buffer(f->t, kernel, "sums", 2, sums);
     }
 }
 

@@ -46,6 +46,26 @@ Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const
     return &loop->body;
 }
 
+const Affine *tile_count_chunks(Tiling *t, int64_t rows, const Affine **tiles, Body *body) {
+    const Affine *m = t->row->limits[0];
+    if (affine_is_constant(m)) {
+        *tiles = affine_constant(t->arena, m->constant / t->mr);
+        return affine_constant(t->arena, (m->constant + rows - 1) / rows);
+    }
+    Var *whole = step_var(t->arena, t->step, VAR_INDEX, "tiles"), *chunks = step_var(t->arena, t->step, VAR_INDEX, "chunks");
+    body_add(body, stmt_index(t->arena, whole, INDEX_DIV, m, t->mr, NULL));
+    body_add(body, stmt_index(t->arena, chunks, INDEX_DIV, affine_add_constant(t->arena, m, rows - 1), rows, NULL));
+    *tiles = affine_var(t->arena, whole);
+    return affine_var(t->arena, chunks);
+}
+
+Buffer *tile_own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const Dim *dims) {
+    Buffer *b = step_buffer(t->arena, t->step, intern_printf("%s.%s", kernel->name, what), t->product.acc->temp->elem, n, dims,
+                            kernel->loc);
+    b->place = PLACE_THREAD;
+    return b;
+}
+
 /* A let at the top of the kernel is there in the kernel that packs, too. */
 static void copy_top(Tiling *t, Rewrite *r, Body *body) {
     for (size_t i = 0; i < t->before.n; i++) body_add(body, rewrite_stmt(r, t->before.at[i]));
@@ -180,9 +200,7 @@ void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
 void tile_make_own_panel(Tiling *t, const StepNode *kernel) {
     Dim dims[MAX_RANK];
     int n = panel_dims(t, 0, dims);
-    t->panel =
-        step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
-    t->panel->place = PLACE_THREAD;
+    t->panel = tile_own_buffer(t, kernel, "panel", n, dims);
     t->own = true;
 }
 
@@ -315,9 +333,7 @@ void tile_make_row_panel(Tiling *t, const StepNode *kernel) {
     Dim dims[MAX_RANK];
     int n = panel_dims(t, 0, dims);
     dims[n - 1] = (Dim){.n = t->mr};
-    t->row_panel =
-        step_buffer(t->arena, t->step, intern_printf("%s.rows", kernel->name), t->product.acc->temp->elem, n, dims, kernel->loc);
-    t->row_panel->place = PLACE_THREAD;
+    t->row_panel = tile_own_buffer(t, kernel, "rows", n, dims);
 }
 
 /* %q[lead..., reduced..., i] = rows at `row` + i, vectors along what is neighbour in the source. */

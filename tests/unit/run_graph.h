@@ -6,6 +6,7 @@
 
 #include "ir/eval.h"
 #include "ir/graph.h"
+#include "passes/machine.h"
 #include "passes/pipeline.h"
 
 #include <check.h>
@@ -58,6 +59,26 @@ static inline const char *test_text(const TestGraph *g) {
     Text t = {0};
     graph_print(g->m, g->stage, NULL, &t, g->a);
     return text_str(g->a, &t);
+}
+
+/* The graph behind `fuse`, for a machine or none in particular (NULL). */
+static inline TestGraph test_fused(const char *text, const Machine *machine) {
+    TestGraph g = test_read(text);
+    g.c.machine = machine;
+    ck_assert(pass_fuse(&g.c, g.m));
+    g.stage = STAGE_FUSED;
+    test_verify(&g, "fuse");
+    return g;
+}
+
+/* Ops of the block and of those in it. */
+static inline int test_count_ops(const Block *b, OpCode code) {
+    int n = 0;
+    for (const Op *op = b->first; op; op = op->next) {
+        n += op->code == code;
+        for (int k = 0; k < op->n_blocks; k++) n += test_count_ops(op->blocks[k], code);
+    }
+    return n;
 }
 
 /* Floats in [low, high), integers in [0, below), bools. */

@@ -17,24 +17,7 @@ static char *read_golden(const char *name) {
     return s;
 }
 
-static TestGraph fused(const char *text) {
-    TestGraph g = test_read(text);
-    ck_assert(pass_fuse(&g.c, g.m));
-    g.stage = STAGE_FUSED;
-    test_verify(&g, "fuse");
-    return g;
-}
-
-static int count_ops(const Block *b, OpCode code) {
-    int n = 0;
-    for (const Op *op = b->first; op; op = op->next) {
-        n += op->code == code;
-        for (int k = 0; k < op->n_blocks; k++) n += count_ops(op->blocks[k], code);
-    }
-    return n;
-}
-
-static int kernels(const TestGraph *g) { return count_ops(g->f->body, OP_kernel); }
+static int kernels(const TestGraph *g) { return test_count_ops(g->f->body, OP_kernel); }
 
 static int results(const TestGraph *g) {
     int n = 0;
@@ -59,7 +42,7 @@ static int temporaries(const Step *s, Text *names, Arena *a) {
 
 START_TEST(the_mlp_step_takes_few_kernels) {
     char *text = read_golden("mlp.graph");
-    TestGraph g = fused(text);
+    TestGraph g = test_fused(text, NULL);
     ck_assert_msg(kernels(&g) <= 9, "%d kernels:\n%s", kernels(&g), test_text(&g));
     LoopsProgram *p = pass_lower(&g.c, g.m);
     ck_assert_ptr_nonnull(p);
@@ -77,7 +60,7 @@ END_TEST
 
 START_TEST(weights_are_updated_where_they_lie) {
     char *text = read_golden("mlp.graph");
-    TestGraph g = fused(text);
+    TestGraph g = test_fused(text, NULL);
     LoopsProgram *p = pass_lower(&g.c, g.m);
     Text t = {0};
     loops_print(p, LOOPS_LOWERED, NULL, &t, g.a);
@@ -97,21 +80,25 @@ END_TEST
     "var %v: f32[B<=8, 20] of @c\ncommand @c() {\n}\n"
 
 START_TEST(bias_and_activation_follow_the_product) {
-    TestGraph g = fused(HEAD "func @f(%x: f32[B<=8, 20], %w: f32[20, 30], %b: f32[30]) -> (%y: f32[B<=8, 30]) {\n"
-                             "  %z = contract \"bi,io->bo\" %x, %w : f32[B, 30]\n  %bb = broadcast %b, axes=[1] : f32[B, 30]\n  "
-                             "%a = add %z, %bb : f32[B, 30]\n"
-                             "  %h = tanh %a : f32[B, 30]\n  return %h\n}\n");
+    TestGraph g =
+        test_fused(HEAD "func @f(%x: f32[B<=8, 20], %w: f32[20, 30], %b: f32[30]) -> (%y: f32[B<=8, 30]) {\n"
+                        "  %z = contract \"bi,io->bo\" %x, %w : f32[B, 30]\n  %bb = broadcast %b, axes=[1] : f32[B, 30]\n  "
+                        "%a = add %z, %bb : f32[B, 30]\n"
+                        "  %h = tanh %a : f32[B, 30]\n  return %h\n}\n",
+                   NULL);
     ck_assert_int_eq(kernels(&g), 1);
     arena_free(g.a);
 }
 END_TEST
 
 START_TEST(a_softmax_is_one_kernel_over_rows) {
-    TestGraph g = fused(HEAD "func @f(%x: f32[B<=8, 20]) -> (%v: f32[B<=8, 20]) {\n"
-                             "  %m = reduce_max %x, axes=[1] : f32[B]\n  %mb = broadcast %m, axes=[0] : f32[B, 20]\n  %d = sub "
-                             "%x, %mb : f32[B, 20]\n  %e = exp %d : f32[B, 20]\n"
-                             "  %s = sum %e, axes=[1] : f32[B]\n  %sb = broadcast %s, axes=[0] : f32[B, 20]\n  %p = div %e, %sb "
-                             ": f32[B, 20]\n  return %p\n}\n");
+    TestGraph g =
+        test_fused(HEAD "func @f(%x: f32[B<=8, 20]) -> (%v: f32[B<=8, 20]) {\n"
+                        "  %m = reduce_max %x, axes=[1] : f32[B]\n  %mb = broadcast %m, axes=[0] : f32[B, 20]\n  %d = sub "
+                        "%x, %mb : f32[B, 20]\n  %e = exp %d : f32[B, 20]\n"
+                        "  %s = sum %e, axes=[1] : f32[B]\n  %sb = broadcast %s, axes=[0] : f32[B, 20]\n  %p = div %e, %sb "
+                        ": f32[B, 20]\n  return %p\n}\n",
+                   NULL);
     ck_assert_int_eq(kernels(&g), 1);
     ck_assert_int_eq(results(&g), 1);
     LoopsProgram *p = pass_lower(&g.c, g.m);
@@ -123,25 +110,28 @@ START_TEST(a_softmax_is_one_kernel_over_rows) {
 END_TEST
 
 START_TEST(a_softmax_stays_apart_from_the_product_before_it) {
-    TestGraph g = fused(
+    TestGraph g = test_fused(
         HEAD "func @f(%x: f32[B<=8, 20], %w: f32[20, 30]) -> (%s: f32[B<=8]) {\n"
-             "  %z = contract \"bi,io->bo\" %x, %w : f32[B, 30]\n  %m = reduce_max %z, axes=[1] : f32[B]\n  return %m\n}\n");
+             "  %z = contract \"bi,io->bo\" %x, %w : f32[B, 30]\n  %m = reduce_max %z, axes=[1] : f32[B]\n  return %m\n}\n",
+        NULL);
     ck_assert_int_eq(kernels(&g), 2);
     arena_free(g.a);
 }
 END_TEST
 
 START_TEST(pixels_become_numbers_inside_each_product) {
-    TestGraph g = fused("graph expanded\nfield %x: u8[B<=8, 4, 5] of @c\nparam %w: f32[20, 30] = 0\nvar %y: f32[B<=8, 30] of "
-                        "@c\nvar %z: f32[B<=8, 20] of @c\ncommand @c() {\n}\n"
-                        "func @f(%x: u8[B<=8, 4, 5], %w: f32[20, 30]) -> (%y: f32[B<=8, 30], %w: f32[20, 30]) {\n"
-                        "  %f = convert %x : f32[B, 4, 5]\n  %c = constant 255 : f32[B, 4, 5]\n  %d = div %f, %c : f32[B, 4, "
-                        "5]\n  %r = reshape %d : f32[B, 20]\n"
-                        "  %y = contract \"bi,io->bo\" %r, %w : f32[B, 30]\n  %g = contract \"bi,bo->io\" %r, %y : f32[20, 30]\n "
-                        " return %y, %g\n}\n");
+    TestGraph g =
+        test_fused("graph expanded\nfield %x: u8[B<=8, 4, 5] of @c\nparam %w: f32[20, 30] = 0\nvar %y: f32[B<=8, 30] of "
+                   "@c\nvar %z: f32[B<=8, 20] of @c\ncommand @c() {\n}\n"
+                   "func @f(%x: u8[B<=8, 4, 5], %w: f32[20, 30]) -> (%y: f32[B<=8, 30], %w: f32[20, 30]) {\n"
+                   "  %f = convert %x : f32[B, 4, 5]\n  %c = constant 255 : f32[B, 4, 5]\n  %d = div %f, %c : f32[B, 4, "
+                   "5]\n  %r = reshape %d : f32[B, 20]\n"
+                   "  %y = contract \"bi,io->bo\" %r, %w : f32[B, 30]\n  %g = contract \"bi,bo->io\" %r, %y : f32[20, 30]\n "
+                   " return %y, %g\n}\n",
+                   NULL);
     ck_assert_int_eq(kernels(&g), 2);
     ck_assert_int_eq(results(&g), 2);
-    ck_assert_int_eq(count_ops(g.f->body, OP_convert), 2);
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_convert), 2);
     ck_assert_int_eq((int)g.f->body->first->code, OP_reshape); /* of the pixels, not of the numbers: another view */
     arena_free(g.a);
 }
@@ -149,11 +139,13 @@ END_TEST
 
 START_TEST(a_gradient_that_others_need_is_updated_apart) {
     /* clipping by the norm of the gradient: the update waits for the whole of it */
-    TestGraph g = fused(HEAD "func @f(%x: f32[B<=8, 20], %y: f32[B<=8, 30], %w: f32[20, 30]) -> (%w: f32[20, 30]) {\n"
-                             "  %g = contract \"bi,bo->io\" %x, %y : f32[20, 30]\n  %q = mul %g, %g : f32[20, 30]\n  %n = sum "
-                             "%q, axes=[0, 1] : f32\n  %r = sqrt %n : f32\n"
-                             "  %rb = broadcast %r, axes=[] : f32[20, 30]\n  %u = div %g, %rb : f32[20, 30]\n  %v = sub %w, %u : "
-                             "f32[20, 30]\n  return %v\n}\n");
+    TestGraph g =
+        test_fused(HEAD "func @f(%x: f32[B<=8, 20], %y: f32[B<=8, 30], %w: f32[20, 30]) -> (%w: f32[20, 30]) {\n"
+                        "  %g = contract \"bi,bo->io\" %x, %y : f32[20, 30]\n  %q = mul %g, %g : f32[20, 30]\n  %n = sum "
+                        "%q, axes=[0, 1] : f32\n  %r = sqrt %n : f32\n"
+                        "  %rb = broadcast %r, axes=[] : f32[20, 30]\n  %u = div %g, %rb : f32[20, 30]\n  %v = sub %w, %u : "
+                        "f32[20, 30]\n  return %v\n}\n",
+                   NULL);
     ck_assert_int_eq(kernels(&g), 3);
     ck_assert_int_eq(results(&g), 3);
     arena_free(g.a);
@@ -162,12 +154,14 @@ END_TEST
 
 START_TEST(what_one_kernel_needs_moves_there) {
     /* 1 - h belongs to the second kernel: storing it beside h would be a second write */
-    TestGraph g = fused(HEAD "func @f(%x: f32[B<=8, 20], %w: f32[20, 30], %y: f32[B<=8, 30]) -> (%y: f32[B<=8, 30], %t: f32) {\n"
-                             "  %z = contract \"bi,io->bo\" %x, %w : f32[B, 30]\n  %h = tanh %z : f32[B, 30]\n  %one = constant "
-                             "1 : f32[B, 30]\n  %d = sub %one, %h : f32[B, 30]\n"
-                             "  %w2 = contract \"bi,bo->io\" %x, %h : f32[20, 30]\n  %c = contract \"bi,io->bo\" %x, %w2 : "
-                             "f32[B, 30]\n  %m = mul %c, %d : f32[B, 30]\n"
-                             "  %s = sum %m, axes=[0, 1] : f32\n  return %m, %s\n}\n");
+    TestGraph g =
+        test_fused(HEAD "func @f(%x: f32[B<=8, 20], %w: f32[20, 30], %y: f32[B<=8, 30]) -> (%y: f32[B<=8, 30], %t: f32) {\n"
+                        "  %z = contract \"bi,io->bo\" %x, %w : f32[B, 30]\n  %h = tanh %z : f32[B, 30]\n  %one = constant "
+                        "1 : f32[B, 30]\n  %d = sub %one, %h : f32[B, 30]\n"
+                        "  %w2 = contract \"bi,bo->io\" %x, %h : f32[20, 30]\n  %c = contract \"bi,io->bo\" %x, %w2 : "
+                        "f32[B, 30]\n  %m = mul %c, %d : f32[B, 30]\n"
+                        "  %s = sum %m, axes=[0, 1] : f32\n  return %m, %s\n}\n",
+                   NULL);
     ck_assert_int_eq(kernels(&g), 4);
     ck_assert_int_eq(results(&g), 4);
     arena_free(g.a);
@@ -175,16 +169,18 @@ START_TEST(what_one_kernel_needs_moves_there) {
 END_TEST
 
 START_TEST(small_updates_share_a_kernel) {
-    TestGraph g = fused("graph expanded\nparam %a: f32[50] = 0\nparam %b: f32[7, 9] = 0\nparam %c: f32[3] = 0\nparam %ga: "
-                        "f32[50] = 0\nparam %gb: f32[7, 9] = 0\nparam %gc: f32[3] = 0\n"
-                        "option %lr: f32 = 0.1\ncommand @c() {\n}\n"
-                        "func @f(%a: f32[50], %b: f32[7, 9], %c: f32[3], %ga: f32[50], %gb: f32[7, 9], %gc: f32[3], %lr: f32) -> "
-                        "(%a: f32[50], %b: f32[7, 9], %c: f32[3]) {\n"
-                        "  %la = broadcast %lr, axes=[] : f32[50]\n  %lb = broadcast %lr, axes=[] : f32[7, 9]\n  %lc = broadcast "
-                        "%lr, axes=[] : f32[3]\n"
-                        "  %ua = mul %la, %ga : f32[50]\n  %ub = mul %lb, %gb : f32[7, 9]\n  %uc = mul %lc, %gc : f32[3]\n"
-                        "  %na = sub %a, %ua : f32[50]\n  %nb = sub %b, %ub : f32[7, 9]\n  %nc = sub %c, %uc : f32[3]\n  return "
-                        "%na, %nb, %nc\n}\n");
+    TestGraph g =
+        test_fused("graph expanded\nparam %a: f32[50] = 0\nparam %b: f32[7, 9] = 0\nparam %c: f32[3] = 0\nparam %ga: "
+                   "f32[50] = 0\nparam %gb: f32[7, 9] = 0\nparam %gc: f32[3] = 0\n"
+                   "option %lr: f32 = 0.1\ncommand @c() {\n}\n"
+                   "func @f(%a: f32[50], %b: f32[7, 9], %c: f32[3], %ga: f32[50], %gb: f32[7, 9], %gc: f32[3], %lr: f32) -> "
+                   "(%a: f32[50], %b: f32[7, 9], %c: f32[3]) {\n"
+                   "  %la = broadcast %lr, axes=[] : f32[50]\n  %lb = broadcast %lr, axes=[] : f32[7, 9]\n  %lc = broadcast "
+                   "%lr, axes=[] : f32[3]\n"
+                   "  %ua = mul %la, %ga : f32[50]\n  %ub = mul %lb, %gb : f32[7, 9]\n  %uc = mul %lc, %gc : f32[3]\n"
+                   "  %na = sub %a, %ua : f32[50]\n  %nb = sub %b, %ub : f32[7, 9]\n  %nc = sub %c, %uc : f32[3]\n  return "
+                   "%na, %nb, %nc\n}\n",
+                   NULL);
     ck_assert_int_eq(kernels(&g), 1);
     LoopsProgram *p = pass_lower(&g.c, g.m);
     Text names = {0};
@@ -195,25 +191,28 @@ END_TEST
 
 START_TEST(dear_scalars_are_computed_once) {
     /* 1 - b^t, in f64, of Adam: a kernel of its own, and not in every element's or every update's loop */
-    TestGraph g = fused("graph expanded\nparam %a: f32[50] = 0\nparam %b: f32[60] = 0\noptstate %t: f64 = 0\ncommand @c() {\n}\n"
-                        "func @f(%a: f32[50], %b: f32[60], %t: f64) -> (%a: f32[50], %b: f32[60], %t: f64) {\n"
-                        "  %one = constant 1 : f64\n  %t1 = add %t, %one : f64\n  %beta = constant 0.999 : f64\n  %p = pow "
-                        "%beta, %t1 : f64\n  %d = sub %one, %p : f64\n  %f = convert %d : f32\n"
-                        "  %fa = broadcast %f, axes=[] : f32[50]\n  %fb = broadcast %f, axes=[] : f32[60]\n  %na = div %a, %fa : "
-                        "f32[50]\n  %nb = div %b, %fb : f32[60]\n  return %na, %nb, %t1\n}\n");
+    TestGraph g =
+        test_fused("graph expanded\nparam %a: f32[50] = 0\nparam %b: f32[60] = 0\noptstate %t: f64 = 0\ncommand @c() {\n}\n"
+                   "func @f(%a: f32[50], %b: f32[60], %t: f64) -> (%a: f32[50], %b: f32[60], %t: f64) {\n"
+                   "  %one = constant 1 : f64\n  %t1 = add %t, %one : f64\n  %beta = constant 0.999 : f64\n  %p = pow "
+                   "%beta, %t1 : f64\n  %d = sub %one, %p : f64\n  %f = convert %d : f32\n"
+                   "  %fa = broadcast %f, axes=[] : f32[50]\n  %fb = broadcast %f, axes=[] : f32[60]\n  %na = div %a, %fa : "
+                   "f32[50]\n  %nb = div %b, %fb : f32[60]\n  return %na, %nb, %t1\n}\n",
+                   NULL);
     ck_assert_int_eq(kernels(&g), 2);
-    ck_assert_int_eq(count_ops(g.f->body, OP_pow), 1);
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_pow), 1);
     arena_free(g.a);
 }
 END_TEST
 
 START_TEST(fuse_leaves_nothing_outside) {
-    TestGraph g = fused(
+    TestGraph g = test_fused(
         HEAD
         "func @f(%x: f32[B<=8, 20]) -> (%v: f32[B<=8, 20], %t: f32) {\n  %n = neg %x : f32[B, 20]\n  %zero = constant 0 : f32\n"
         "  %r = scan %zero, carry=1, axes=[], yaxes=[], reverse=false, trip=3 : f32 {\n    block (%i: i32, %c: f32)\n    %k = "
         "convert %i : f32\n    %d = add %c, %k : f32\n"
-        "    yield %d\n  }\n  return %n, %r\n}\n");
+        "    yield %d\n  }\n  return %n, %r\n}\n",
+        NULL);
     for (const Op *op = g.f->body->first; op; op = op->next)
         ck_assert_msg(op->code == OP_kernel || op->code == OP_scan || op->code == OP_constant, "%s", op_text(g.a, op));
     ck_assert_int_eq(kernels(&g), 2);

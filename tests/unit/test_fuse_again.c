@@ -2,29 +2,10 @@
  * test_fuse_again.c - what fuse computes again where it is read (passes/fuse_again.c): what is stored then, on which machine, and
  * in which order parameters are read and overwritten. On random graphs test_random.c and test_random_loops.c compare every bit.
  */
-#include "passes/machine.h"
 #include "run_graph.h"
 #include "run_loops.h"
 
 static const Machine avx512 = {.vector_bytes = 64, .vector_registers = 32, .masked = true, .l1 = 1 << 15, .l2 = 1 << 20};
-
-static TestGraph fused(const char *text, const Machine *machine) {
-    TestGraph g = test_read(text);
-    g.c.machine = machine;
-    ck_assert(pass_fuse(&g.c, g.m));
-    g.stage = STAGE_FUSED;
-    test_verify(&g, "fuse");
-    return g;
-}
-
-static int count_ops(const Block *b, OpCode code) {
-    int n = 0;
-    for (const Op *op = b->first; op; op = op->next) {
-        n += op->code == code;
-        for (int k = 0; k < op->n_blocks; k++) n += count_ops(op->blocks[k], code);
-    }
-    return n;
-}
 
 /* Values that kernels store, as large as a batch times 512. */
 static int stored(const TestGraph *g) {
@@ -39,7 +20,7 @@ static int stored(const TestGraph *g) {
 
 /* Fuses for the machine and compares every bit of the results with those of the graph as it was. */
 static TestGraph fused_same(const char *text, const Machine *machine) {
-    TestGraph before = test_read(text), after = fused(text, machine);
+    TestGraph before = test_read(text), after = test_fused(text, machine);
     enum { MOST = 8 };
     Tensor *in[MOST], *want[MOST], *got[MOST];
     const Block *body = before.f->body;
@@ -82,9 +63,9 @@ static const char gelu[] =
 START_TEST(the_way_back_makes_the_slope_of_gelu_again) {
     TestGraph g = fused_same(gelu, &avx512);
     ck_assert_int_eq(stored(&g), 3); /* a, h, d; not 1 + erf, not the exponential */
-    ck_assert_int_eq(count_ops(g.f->body, OP_erf), 2);
-    ck_assert_int_eq(count_ops(g.f->body, OP_exp), 1); /* nobody needs it in front any more */
-    ck_assert_int_eq(count_ops(g.f->body, OP_contract), 3);
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_erf), 2);
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_exp), 1); /* nobody needs it in front any more */
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_contract), 3);
     arena_free(g.a);
 }
 END_TEST
@@ -94,7 +75,7 @@ START_TEST(what_stays_in_the_cache_is_read) {
     large.l2 = 1 << 30;
     TestGraph g = fused_same(gelu, &large);
     ck_assert_int_eq(stored(&g), 5);
-    ck_assert_int_eq(count_ops(g.f->body, OP_erf), 1);
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_erf), 1);
     arena_free(g.a);
 }
 END_TEST
@@ -103,8 +84,8 @@ START_TEST(without_vectors_functions_cost_more_than_memory) {
     Machine plain = avx512;
     plain.vector_bytes = 4;
     TestGraph g = fused_same(gelu, &plain);
-    ck_assert_int_eq(count_ops(g.f->body, OP_erf), 1);
-    ck_assert_int_eq(count_ops(g.f->body, OP_exp), 1);
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_erf), 1);
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_exp), 1);
     arena_free(g.a);
 }
 END_TEST
@@ -122,7 +103,7 @@ START_TEST(what_several_read_goes_if_none_of_them_needs_it) {
              "512]\n  %d = mul %t, %vb : f32[B, 512]\n  return %q, %d\n}\n",
         &avx512);
     ck_assert_msg(stored(&g) == 3, "%s", test_text(&g)); /* a and the results */
-    ck_assert_int_eq(count_ops(g.f->body, OP_sum), 2);
+    ck_assert_int_eq(test_count_ops(g.f->body, OP_sum), 2);
     arena_free(g.a);
 }
 END_TEST
@@ -186,7 +167,7 @@ START_TEST(a_parameter_that_must_change_first_is_not_read_later) {
 END_TEST
 
 START_TEST(fusing_the_same_graph_twice_gives_the_same_text) {
-    TestGraph a = fused(gelu, &avx512), b = fused(gelu, &avx512);
+    TestGraph a = test_fused(gelu, &avx512), b = test_fused(gelu, &avx512);
     ck_assert_str_eq(test_text(&a), test_text(&b));
     arena_free(a.a);
     arena_free(b.a);
