@@ -106,7 +106,7 @@ static int64_t source_bytes(const Fuse *f, const Value *v) {
     return sum;
 }
 
-static int64_t value_bytes(const Fuse *f, const Value *v) {
+int64_t fuse_value_bytes(const Fuse *f, const Value *v) {
     return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem);
 }
 
@@ -123,7 +123,7 @@ static Role find_role(const Fuse *f, const Op *op) {
         if (!from_memory(f, op->in[k]) && op->in[k]->type->rank) return ROLE_MEMBER;
         bytes += source_bytes(f, op->in[k]);
     }
-    return cost <= FREE_COST && bytes <= value_bytes(f, op->out[0]) ? ROLE_FREE : ROLE_MEMBER;
+    return cost <= FREE_COST && bytes <= fuse_value_bytes(f, op->out[0]) ? ROLE_FREE : ROLE_MEMBER;
 }
 
 /* Through moves, to what must lie in memory. */
@@ -569,9 +569,9 @@ static int64_t new_bytes(const Fuse *f, const Users *users, const Value *v, int 
     if (!goes_along) {
         if (f->group_of[i] != g || is_stored(f, users, i)) return 0;
         goes_along = op_info[f->op[i]->code].elementwise && users[i].inside == 1 && depth < 8;
-        if (!goes_along) return value_bytes(f, v);
+        if (!goes_along) return fuse_value_bytes(f, v);
     }
-    int64_t sum = 0, own = f->role[i] == ROLE_FREE ? INT64_MAX : value_bytes(f, v);
+    int64_t sum = 0, own = f->role[i] == ROLE_FREE ? INT64_MAX : fuse_value_bytes(f, v);
     for (int k = 0; k < f->op[i]->n_in; k++) sum += new_bytes(f, users, f->op[i]->in[k], g, depth + 1);
     return sum < own ? sum : own;
 }
@@ -589,7 +589,7 @@ static void sink(Fuse *f) {
         if (f->groups.at[to]->heavy && !type_same_shape(op->out[0]->type, f->groups.at[to]->point)) continue;
         int64_t more = 0;
         for (int k = 0; k < op->n_in; k++) more += new_bytes(f, users, op->in[k], from, 0);
-        if (more >= value_bytes(f, op->out[0])) continue;
+        if (more >= fuse_value_bytes(f, op->out[0])) continue;
         uint64_t *set = short_set(f, 0);
         op_sources(f, i, to, set);
         if (makes_circle(f, to, set)) continue;

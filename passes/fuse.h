@@ -56,6 +56,8 @@ void fuse_list_ops(Fuse *f);
 void fuse_reshape_early(Fuse *f);
 void fuse_masks(Fuse *f);
 void fuse_drop_dead(Fuse *f);
+/* Bytes of all elements of v, at the largest batch. */
+int64_t fuse_value_bytes(const Fuse *f, const Value *v);
 /* Does the op read each element of its operands about once? */
 bool fuse_uses_plainly(const Op *op);
 /* Must group `other` come before g? */

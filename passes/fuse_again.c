@@ -95,16 +95,12 @@ static int out_node(int entry) { return FIRST_NODE + 2 * entry + 1; }
 
 /* ---- costs, in bytes moved ---- */
 
-static int64_t read_bytes(const Fuse *f, const Value *v) {
-    return type_count(v->type, f->func->batch_bound) * elem_size(v->type->elem);
-}
-
 /* Does group g find in its second cache what op i's group has written? If no more has been read and written between than that
  * holds. */
 static bool is_near(const Again *a, int i, int g) { return a->position[g] - a->position[a->f->group_of[i]] < a->machine->l2; }
 
 static int64_t read_cost(const Again *a, int i, int g) {
-    return read_bytes(a->f, a->f->op[i]->out[0]) / (is_near(a, i, g) ? NEAR_PART : 1);
+    return fuse_value_bytes(a->f, a->f->op[i]->out[0]) / (is_near(a, i, g) ? NEAR_PART : 1);
 }
 
 /* Of writing op i for group g alone. A store reads its line first. What is kept is written whatever we do. (A mask, a byte for
@@ -241,7 +237,7 @@ static void make_network(Again *a, int forbidden) {
     }
     for (size_t i = 0; i < a->entries.n; i++) {
         const Entry *e = &a->entries.at[i];
-        int64_t memory = e->known ? 0 : e->op < 0 ? read_bytes(f, e->value) : read_cost(a, e->op, a->group);
+        int64_t memory = e->known ? 0 : e->op < 0 ? fuse_value_bytes(f, e->value) : read_cost(a, e->op, a->group);
         if (e->op >= 0) {
             const Ints *readers = &a->readers[e->op];
             if (readers->n == 0 || (readers->n == 1 && readers->at[0] == a->group)) memory += write_cost(a, e->op, a->group);
@@ -318,7 +314,7 @@ static Choice *solve(Again *a, int g, int forbidden) {
             c->bytes += read_cost(a, e->op, g);
         } else if (!e->known) {
             vec_push(f->arena, &c->memory, e->value);
-            c->bytes += read_bytes(f, e->value);
+            c->bytes += fuse_value_bytes(f, e->value);
         }
     }
     return c;
@@ -379,7 +375,7 @@ static void find_reads(Again *a, int64_t *moved) {
             for (int n = a->first.at[out_node((int)i)]; n; n = a->edges.at[n - 1].next)
                 here |= a->edges.at[n - 1].to == SINK && a->edges.at[n - 1].room > 0;
             if (!here) continue;
-            moved[g] += read_bytes(f, e->op < 0 ? e->value : f->op[e->op]->out[0]);
+            moved[g] += fuse_value_bytes(f, e->op < 0 ? e->value : f->op[e->op]->out[0]);
             if (e->op < 0) continue;
             vec_push(f->arena, &c->read, e->op);
             read[e->op] = true;
@@ -387,7 +383,7 @@ static void find_reads(Again *a, int64_t *moved) {
         if (c->read.n) a->choice[g] = c;
     }
     for (int i = 0; i < f->n_ops; i++)
-        if (f->role[i] != ROLE_FREE && (read[i] || f->kept[i])) moved[f->group_of[i]] += read_bytes(f, f->op[i]->out[0]);
+        if (f->role[i] != ROLE_FREE && (read[i] || f->kept[i])) moved[f->group_of[i]] += fuse_value_bytes(f, f->op[i]->out[0]);
 }
 
 static void begin_choices(Again *a) {

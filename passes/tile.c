@@ -183,7 +183,7 @@ static double tile_cost(const Tiling *t, int mr, int nv, double k) {
     return k * turn_cost(t, mr, nv, k * nv * t->machine->vector_bytes) * straddling(t, mr) + 24 + 3.0 * mr * nv;
 }
 
-static bool fits_registers(const Tiling *t, int mr, int nv) { return mr * nv + nv + 1 <= t->machine->vector_registers; }
+bool tile_fits_registers(const Tiling *t, int mr, int nv) { return mr * nv + nv + 1 <= t->machine->vector_registers; }
 
 static double rows_cost(const Tiling *t, int64_t m, bool fixed, int mr, int nv, double k) {
     double rest = (double)(m % mr);
@@ -198,7 +198,7 @@ static double choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k
     double best = -1;
     t->mr = t->nv = 1;
     for (int nv = 1; nv <= 12; nv++) {
-        for (int mr = 1; fits_registers(t, mr, nv); mr++) {
+        for (int mr = 1; tile_fits_registers(t, mr, nv); mr++) {
             if ((mr > m || nv > vectors) && (mr > 1 || nv > 1)) continue;
             double cost = (double)(vectors / nv) * rows_cost(t, m, fixed, mr, nv, (double)k);
             if (vectors % nv)
@@ -228,7 +228,7 @@ static void choose_fold(Tiling *t, int64_t m, int64_t n, int64_t k, double cost)
     int64_t turns = fold->limits[0]->constant, rows = turns * m;
     cost *= (double)turns;
     for (int nv = 1; nv <= vectors; nv++) {
-        if (rows > t->machine->vector_registers || !fits_registers(t, (int)rows, nv)) break;
+        if (rows > t->machine->vector_registers || !tile_fits_registers(t, (int)rows, nv)) break;
         double folded = (double)(vectors / nv) * tile_cost(t, (int)rows, nv, (double)k);
         if (vectors % nv) folded += 1.02 * tile_cost(t, (int)rows, (int)(vectors % nv), (double)k);
         if (folded >= cost) continue;

@@ -10,7 +10,10 @@
 #include "passes/pipeline.h"
 #include "passes/rewrite.h"
 
-enum { CACHE_LINE = 64 }; /* bytes */
+enum {
+    CACHE_LINE = 64,
+    PAGE = 4096
+}; /* bytes; what lies a page apart meets in one set of the first cache, and what fetches ahead stops at the end of one */
 
 /* What a step has computed of a batch field already (tile_stage_rows). */
 typedef struct Staged {
@@ -71,11 +74,14 @@ bool tile_bounds_use(const Tiling *t, const Var *v);
 /* Where a reduced loop ends at the latest, for every piece: B * n or a constant; NULL: it cannot be told. */
 const Affine *tile_extent(const Tiling *t, const Stmt *loop);
 const Stmt *tile_last_reduced(const Tiling *t);
-
-/* ---- tile_pack.c: building loops, and copies of the operands ---- */
-
 /* Does the factor hang on an index that is computed between the loops of the reduction? Loops of their own cannot copy it. */
 bool tile_sees_bounds(const Tiling *t, const Expr *e);
+/* Do the accumulators of a tile, a row of its columns and a number of its rows fit the vector registers? */
+bool tile_fits_registers(const Tiling *t, int mr, int nv);
+/* a / b, rounded up. */
+static inline int64_t tile_over(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* ---- tile_pack.c: building loops, and copies of the operands ---- */
 
 /* A serial or marked loop from 0 to limit over a new variable, *as. The caller adds it to a body. */
 Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int width, const Affine **as);
@@ -84,6 +90,8 @@ Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const
                          Body *body, const Affine **as);
 /* How many chunks of so many rows the rows make, *tiles: how many whole tiles. What is known when it runs only is computed in the body. */
 const Affine *tile_count_chunks(Tiling *t, int64_t rows, const Affine **tiles, Body *body);
+/* The loops over chunks of rows and, if there are several, of columns, shared out among threads; *ic, *jc: the chunk. */
+Body *tile_open_chunks(Tiling *t, const Affine *rows, int64_t columns, const Affine **ic, const Affine **jc, Body *body);
 /* A buffer %KERNEL.what of which each thread has its own. */
 Buffer *tile_own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const Dim *dims);
 /* Adds a new loop like `old` to the body; returns its body, *as: its variable, which r puts in place of the old one from now on. */
@@ -107,6 +115,8 @@ void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at
                    int64_t rest, Body *body);
 Expr *tile_panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *column);
 
+/* Do the lines of neighbouring rows, which must be a load, meet in one set of the first cache? */
+bool tile_rows_meet(const Tiling *t);
 bool tile_rows_are_slow(const Tiling *t);
 bool tile_rows_collide(const Tiling *t);
 void tile_make_row_panel(Tiling *t, const StepNode *kernel);

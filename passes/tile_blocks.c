@@ -47,19 +47,17 @@ typedef struct Blocks {
     const Affine *ic, *jc;         /* the chunk */
 } Blocks;
 
-static int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 static Blocks choose_blocks(const Tiling *t) {
     Blocks b = {.depth = 8};
     int64_t size = elem_size(t->product.acc->temp->elem), width = (int64_t)t->nv * t->lanes, n = t->col->limits[0]->constant;
-    int64_t row = over(t->mr, t->lanes) * t->lanes * size, longest = loop_turns(t->step, t->product.reduce[0]);
+    int64_t row = tile_over(t->mr, t->lanes) * t->lanes * size, longest = loop_turns(t->step, t->product.reduce[0]);
     while (2 * b.depth * row <= t->machine->l1 / 2 && b.depth < longest) b.depth *= 2;
     b.whole = n / width;
     b.rest = n % width;
     int64_t all = b.whole + (b.rest > 0), fit = t->machine->l2 / 2 / (b.depth * width * size);
-    b.column_chunks = over(all, fit > 1 ? fit : 1);
-    b.panels = over(all, b.column_chunks);
-    b.tiles = over(CHUNK_ROWS, t->mr);
+    b.column_chunks = tile_over(all, fit > 1 ? fit : 1);
+    b.panels = tile_over(all, b.column_chunks);
+    b.tiles = tile_over(CHUNK_ROWS, t->mr);
     return b;
 }
 
@@ -186,7 +184,7 @@ static void multiply(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bod
             const Affine *jj, *whole = affine_constant(t->arena, b->whole);
             Body *tile = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc,
                                             b->panels, at, &jj);
-            int nv = tail ? (int)over(b->rest, t->lanes) : t->nv;
+            int nv = tail ? (int)tile_over(b->rest, t->lanes) : t->nv;
             go_on(t, outer, mr, nv, row, in_chunk(t, b, jj), affine_scale(t->arena, jj, width), tail && b->rest % t->lanes, tile);
         }
     }
@@ -195,8 +193,7 @@ static void multiply(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bod
 /* Neighbours along the row, each line of memory being needed for many k; or rows whose lines all meet in one set of the cache. */
 static bool pack_rows(const Tiling *t) {
     if (tile_adjacent(t->rows, t->row->var)) return true;
-    return t->rows->kind == EXPR_LOAD &&
-           access_stride(t->rows->buffer, t->rows->n_index, t->rows->index, t->row->var) * elem_size(t->rows->elem) % 4096 == 0;
+    return t->rows->kind == EXPR_LOAD && tile_rows_meet(t);
 }
 
 /* The outer loops and those over chunks, all shared out among threads. */
@@ -208,13 +205,7 @@ static Body *open_chunks(Tiling *t, Blocks *b, Rewrite *r, Body *body) {
     const Affine *chunks = tile_count_chunks(t, rows, &b->whole_tiles, body);
     for (int i = 0; i < p->n_outer; i++)
         if (p->outer[i] != t->row && p->outer[i] != t->col) body = tile_loop_like(t, r, p->outer[i], MARK_PARALLEL, body, &as);
-    Stmt *ic = tile_loop(t, "ic", chunks, MARK_PARALLEL, 0, &b->ic);
-    body_add(body, ic);
-    b->jc = affine_constant(t->arena, 0);
-    if (b->column_chunks == 1) return &ic->body;
-    Stmt *jc = tile_loop(t, "jc", affine_constant(t->arena, b->column_chunks), MARK_PARALLEL, 0, &b->jc);
-    body_add(&ic->body, jc);
-    return &jc->body;
+    return tile_open_chunks(t, chunks, b->column_chunks, &b->ic, &b->jc, body);
 }
 
 void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body) {
@@ -222,7 +213,7 @@ void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body) {
     Rewrite r = rewrite_new(t->arena, t->step);
     body = open_chunks(t, &b, &r, body);
     Dim panel[3] = {{.n = b.panels}, {.n = b.depth}, {.n = (int64_t)t->nv * t->lanes}};
-    Dim rows[2] = {{.n = b.depth}, {.n = over(t->mr, t->lanes) * t->lanes}};
+    Dim rows[2] = {{.n = b.depth}, {.n = tile_over(t->mr, t->lanes) * t->lanes}};
     t->panel = tile_own_buffer(t, kernel, "panel", 3, panel);
     if (pack_rows(t)) t->row_panel = tile_own_buffer(t, kernel, "rows", 2, rows);
     clear_results(t, &b, &r, body);

@@ -35,8 +35,6 @@
 /* Packing a column costs as much as some ten rows of products with it, twenty if it comes from memory. Fewer than so many chunks are not enough for threads. */
 enum { CHUNK_ROWS = 448, CHUNKS = 4 };
 
-static int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /* ---- sizes ---- */
 
 typedef struct Chain {
@@ -133,14 +131,15 @@ static void choose_chunk(Chain *c) {
     }
     if (folded) c->inside[c->n_inside - 1] = t->fold;
     if (!folded) c->t->fold = NULL; /* its sums do not fit */
-    int64_t tiles = over(loop_turns(t->step, t->row), t->mr), panels = c->whole + (c->rest > 0), most = over(CHUNK_ROWS, rows);
+    int64_t tiles = tile_over(loop_turns(t->step, t->row), t->mr), panels = c->whole + (c->rest > 0),
+            most = tile_over(CHUNK_ROWS, rows);
     while (most > 1 && rows * most * width > budget) most--;
     int64_t fit = budget / (rows * most * width);
-    c->column_chunks = over(panels, fit > 1 ? fit : 1);
+    c->column_chunks = tile_over(panels, fit > 1 ? fit : 1);
     chunks *= c->column_chunks;
-    while (most > 1 && chunks * over(tiles, most) < CHUNKS) most--;
-    c->tiles = over(tiles, over(tiles, most));
-    c->panels = over(panels, c->column_chunks);
+    while (most > 1 && chunks * tile_over(tiles, most) < CHUNKS) most--;
+    c->tiles = tile_over(tiles, tile_over(tiles, most));
+    c->panels = tile_over(panels, c->column_chunks);
 }
 
 /* Do the columns of the only panel lie as in one, each place behind the other? */
@@ -229,13 +228,7 @@ static Body *open_chunks(Chain *c, Rewrite *r, Body *body) {
         for (int k = 0; k < c->n_inside; k++) inside |= p->outer[i] == c->inside[k];
         if (!inside) body = tile_loop_like(t, r, p->outer[i], MARK_PARALLEL, body, &as);
     }
-    Stmt *ic = tile_loop(t, "ic", chunks, MARK_PARALLEL, 0, &c->ic);
-    body_add(body, ic);
-    c->jc = affine_constant(t->arena, 0);
-    if (c->column_chunks == 1) return &ic->body;
-    Stmt *jc = tile_loop(t, "jc", affine_constant(t->arena, c->column_chunks), MARK_PARALLEL, 0, &c->jc);
-    body_add(&ic->body, jc);
-    return &jc->body;
+    return tile_open_chunks(t, chunks, c->column_chunks, &c->ic, &c->jc, body);
 }
 
 /* One tile of those that belong to a chunk. */
@@ -369,7 +362,7 @@ static void each_column(Chain *c, const Rewrite *outer, Tile *tile, Make *make, 
         const Affine *jj, *whole = affine_constant(t->arena, c->whole);
         Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), c->jc, c->panels,
                                       body, &jj);
-        tile->nv = tail ? (int)over(c->rest, t->lanes) : t->nv;
+        tile->nv = tail ? (int)tile_over(c->rest, t->lanes) : t->nv;
         tile->tail = tail && c->rest % t->lanes;
         tile->panel = affine_add(t->arena, jj, affine_scale(t->arena, c->jc, -c->panels));
         tile->col = affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);

@@ -33,7 +33,6 @@
 
 enum {
     STREAMS = 8,         /* rows of memory that are read side by side, which what fetches ahead follows with ease */
-    PAGE = 4096,         /* bytes; what fetches ahead stops at the end of one */
     LINES_AHEAD = 4,     /* the part of a row in a block is one line of memory: too short a stream to be noticed in time */
     FEW_SHARED = 4,      /* turns of the shared loops that are worth pages cut in half */
     BYTES_PER_CYCLE = 8, /* that a core gets from memory, at most */
@@ -50,8 +49,6 @@ typedef struct Few {
     const Affine *lo, **limits; /* of the chain, in the new loops */
     const Affine *rest;         /* where its blocks end; NULL: they are the whole chain */
 } Few;
-
-static int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* ---- when ---- */
 
@@ -77,10 +74,6 @@ static bool chains_fit(const Tiling *t) {
     return true;
 }
 
-static bool fits_registers(const Tiling *t, int64_t rows, int64_t nv) {
-    return rows * nv + nv + 1 <= t->machine->vector_registers;
-}
-
 /* Bytes of the matrix that one set of chains reads. */
 static int64_t matrix_bytes(const Tiling *t) {
     const Affine *k = tile_extent(t, t->product.reduce[0]);
@@ -97,9 +90,10 @@ bool tile_few_rows(const Tiling *t, bool pack, TileFew *how) {
     how->across = tile_transposed(t);
     if (how->across) {
         how->nv = t->lanes < STREAMS && n >= STREAMS ? STREAMS / t->lanes : 1;
-        return n >= t->lanes && fits_registers(t, rows, how->nv) && affine_is_constant(extent) && extent->constant >= line;
+        return n >= t->lanes && tile_fits_registers(t, how->rows, how->nv) && affine_is_constant(extent) &&
+               extent->constant >= line;
     }
-    for (how->nv = 4; how->nv > 1 && !fits_registers(t, rows, how->nv);) how->nv /= 2;
+    for (how->nv = 4; how->nv > 1 && !tile_fits_registers(t, how->rows, how->nv);) how->nv /= 2;
     return !pack && tile_adjacent(t->cols, t->col->var) && matrix_bytes(t) > t->machine->l2 && n > t->nv * t->lanes &&
            loop_turns(t->step, t->product.reduce[0]) >= 2 * STREAMS;
 }
@@ -253,7 +247,7 @@ static void pass_over_strip(Few *f, const Rewrite *r, const Affine *jj, const Af
             loop->limits[0] = end;
         }
         body_add(around, loop);
-        int64_t nv = behind ? over(rest, t->lanes) : t->nv;
+        int64_t nv = behind ? tile_over(rest, t->lanes) : t->nv;
         bool tail = behind && rest % t->lanes;
         const Affine *col = times(f, jt, f->width), *place = affine_add(t->arena, col, times(f, first, -f->width));
         Body *body = &loop->body;
@@ -274,11 +268,11 @@ static void pass_over_strip(Few *f, const Rewrite *r, const Affine *jj, const Af
 /* Strips of about a page of each row of the matrix; of half a page where there would be too few of them to share; all of them alike. */
 static void choose_strip(Few *f, int64_t sets) {
     const Tiling *t = f->t;
-    int64_t all = over(f->n, f->width), bytes = f->width * elem_size(t->cols->elem);
+    int64_t all = tile_over(f->n, f->width), bytes = f->width * elem_size(t->cols->elem);
     f->strip = PAGE / bytes > 1 ? PAGE / bytes : 1;
-    bool many = t->mr * f->strip * bytes > t->machine->l1 / 2, alone = sets * over(all, f->strip) < FEW_SHARED;
+    bool many = t->mr * f->strip * bytes > t->machine->l1 / 2, alone = sets * tile_over(all, f->strip) < FEW_SHARED;
     if ((many || alone) && f->strip > 1) f->strip /= 2;
-    f->strip = over(all, over(all, f->strip));
+    f->strip = tile_over(all, tile_over(all, f->strip));
 }
 
 static void make_along(Few *f, const Rewrite *r, const Affine *jj, Body *body) {
@@ -294,7 +288,7 @@ static void make_along(Few *f, const Rewrite *r, const Affine *jj, Body *body) {
 static bool rows_collide(const Tiling *t) {
     const Stmt *last = t->product.reduce[0];
     if (t->mr == 1 || !tile_plain_load(t->rows, t->product.acc->temp->elem) || !tile_adjacent(t->rows, last->var)) return false;
-    return access_stride(t->rows->buffer, t->rows->n_index, t->rows->index, t->row->var) * elem_size(t->rows->elem) % PAGE == 0;
+    return tile_rows_meet(t);
 }
 
 /* rows[i, k] = rows at (i, k0 + k) */
@@ -390,7 +384,7 @@ static void make_tiles_across(Few *f, const Rewrite *r, const Affine *jj, Body *
         Body *turn = rest ? tile_turns_if(t, jj, f->tiles, behind, body) : body;
         if (behind && rest % t->lanes) clear_behind(f, turn);
         if (behind)
-            make_across(f, r, over(rest, t->lanes), affine_constant(t->arena, f->tiles * f->width), f->width - rest,
+            make_across(f, r, tile_over(rest, t->lanes), affine_constant(t->arena, f->tiles * f->width), f->width - rest,
                         rest % t->lanes != 0, turn);
         else
             make_across(f, r, t->nv, times(f, jj, f->width), 0, false, turn);
@@ -430,7 +424,7 @@ void tile_make_few(Tiling *t, const StepNode *kernel, const TileFew *how, Body *
     }
     if (!f.across) choose_strip(&f, sets);
     make_scratch(&f, kernel);
-    int64_t turns = over(f.n, f.across ? f.width : f.strip * f.width);
+    int64_t turns = tile_over(f.n, f.across ? f.width : f.strip * f.width);
     Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, turns), MARK_PARALLEL, 0, &jj);
     body_add(body, loop);
     read_chain(&f, &r, &loop->body);

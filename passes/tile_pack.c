@@ -59,6 +59,16 @@ const Affine *tile_count_chunks(Tiling *t, int64_t rows, const Affine **tiles, B
     return affine_var(t->arena, chunks);
 }
 
+Body *tile_open_chunks(Tiling *t, const Affine *rows, int64_t columns, const Affine **ic, const Affine **jc, Body *body) {
+    Stmt *loop = tile_loop(t, "ic", rows, MARK_PARALLEL, 0, ic);
+    body_add(body, loop);
+    *jc = affine_constant(t->arena, 0);
+    if (columns == 1) return &loop->body;
+    Stmt *inner = tile_loop(t, "jc", affine_constant(t->arena, columns), MARK_PARALLEL, 0, jc);
+    body_add(&loop->body, inner);
+    return &inner->body;
+}
+
 Buffer *tile_own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const Dim *dims) {
     Buffer *b = step_buffer(t->arena, t->step, intern_printf("%s.%s", kernel->name, what), t->product.acc->temp->elem, n, dims,
                             kernel->loc);
@@ -319,14 +329,15 @@ static int64_t rows_stride(const Tiling *t, const Stmt *loop) {
     return access_stride(t->rows->buffer, t->rows->n_index, t->rows->index, loop->var);
 }
 
+bool tile_rows_meet(const Tiling *t) { return rows_stride(t, t->row) * elem_size(t->rows->elem) % PAGE == 0; }
+
 bool tile_rows_are_slow(const Tiling *t) {
     return rows_can_be_packed(t) && tile_adjacent(t->rows, t->row->var) && rows_stride(t, tile_last_reduced(t)) >= t->lanes;
 }
 
 bool tile_rows_collide(const Tiling *t) {
     if (!rows_can_be_packed(t) || t->mr <= CACHE_WAYS || rows_stride(t, tile_last_reduced(t)) != 1) return false;
-    int64_t bytes = rows_stride(t, t->row) * elem_size(t->rows->elem);
-    return bytes > 0 && bytes % 4096 == 0;
+    return rows_stride(t, t->row) > 0 && tile_rows_meet(t);
 }
 
 void tile_make_row_panel(Tiling *t, const StepNode *kernel) {

@@ -26,6 +26,34 @@ static inline LoopsProgram *loops_read(Arena *a, const char *text) {
     return p;
 }
 
+/* Numbers that hang on the seed alone: floats in -1.43..1.43, bytes, and 0 for other elements. */
+static inline void loops_fill(const Buffer *b, void *memory, unsigned seed) {
+    int64_t n = b->bytes / elem_size(b->elem);
+    for (int64_t i = 0; i < n; i++) {
+        if (elem_is_float(b->elem) || b->elem == U8) seed = seed * 1664525u + 1013904223u;
+        int number = (int)(seed >> 16) % 2001 - 1000;
+        if (b->elem == F32)
+            ((float *)memory)[i] = (float)number / 700.f;
+        else if (b->elem == F64)
+            ((double *)memory)[i] = number / 700.;
+        else if (b->elem == U8)
+            ((unsigned char *)memory)[i] = (unsigned char)(seed >> 20);
+        else
+            memset((char *)memory + i * elem_size(b->elem), 0, (size_t)elem_size(b->elem));
+    }
+}
+
+/* Runs the step with its own buffers (those that the text declares) filled from a seed; returns their memory by buffer id. */
+static inline void **loops_run(Arena *a, const Step *s, size_t n_own, int64_t batch) {
+    void **memory = arena_make_n(a, void *, s->buffers.n);
+    for (size_t i = 0; i < n_own; i++) {
+        memory[i] = arena_alloc(a, (size_t)s->buffers.at[i]->bytes + 64);
+        loops_fill(s->buffers.at[i], memory[i], (unsigned)i + 7);
+    }
+    ck_assert(loops_eval(a, s, batch, memory));
+    return memory;
+}
+
 /* The buffer in which a slot lies, or NULL if the step does not touch it. */
 static inline Buffer *slot_buffer(const Step *s, const Slot *slot) {
     for (size_t i = 0; i < s->buffers.n; i++)

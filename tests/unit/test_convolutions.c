@@ -17,21 +17,6 @@ static const Machine machines[] = {
 };
 enum { N_MACHINES = sizeof machines / sizeof *machines };
 
-static void **run(Arena *a, const Step *s, size_t own, int64_t batch) {
-    void **memory = arena_make_n(a, void *, s->buffers.n);
-    for (size_t i = 0; i < own; i++) {
-        const Buffer *b = s->buffers.at[i];
-        unsigned seed = (unsigned)i + 7;
-        float *x = memory[i] = arena_alloc(a, (size_t)b->bytes + 64);
-        for (int64_t k = 0; k < b->bytes / 4; k++) {
-            seed = seed * 1664525u + 1013904223u;
-            x[k] = (float)((int)(seed >> 16) % 2001 - 1000) / 700.f;
-        }
-    }
-    ck_assert(loops_eval(a, s, batch, memory));
-    return memory;
-}
-
 /* The text of a step with and without halo, tile and what marks loops, bit for bit. shown: a word that the marked text must have, on the first machine. */
 static void compare(const char *text, int64_t batch, const char *shown) {
     for (int m = 0; m < N_MACHINES; m++) {
@@ -49,7 +34,7 @@ static void compare(const char *text, int64_t batch, const char *shown) {
         Text out = {0};
         loops_print(fast, LOOPS_MARKED, NULL, &out, a);
         ck_assert_msg(m || !shown || strstr(text_str(a, &out), shown), "no `%s` in\n%s", shown, text_str(a, &out));
-        void **want = run(a, before, own, batch), **got = run(a, after, own, batch);
+        void **want = loops_run(a, before, own, batch), **got = loops_run(a, after, own, batch);
         for (size_t i = 0; i < own; i++)
             ck_assert_msg(before->buffers.at[i]->bytes != after->buffers.at[i]->bytes || /* a temporary that has a border now */
                               memcmp(want[i], got[i], (size_t)before->buffers.at[i]->bytes) == 0,

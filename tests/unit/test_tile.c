@@ -20,22 +20,6 @@ static const Machine machines[] = {
 };
 enum { N_MACHINES = sizeof machines / sizeof *machines };
 
-static unsigned lcg(unsigned *state) { return *state = *state * 1664525u + 1013904223u; }
-
-static void fill(const Buffer *b, void *memory, unsigned seed) {
-    int64_t n = b->bytes / elem_size(b->elem);
-    for (int64_t i = 0; i < n; i++) {
-        if (b->elem == F32)
-            ((float *)memory)[i] = (float)((int)(lcg(&seed) >> 16) % 2001 - 1000) / 700.f;
-        else if (b->elem == F64)
-            ((double *)memory)[i] = ((int)(lcg(&seed) >> 16) % 2001 - 1000) / 700.;
-        else if (b->elem == U8)
-            ((unsigned char *)memory)[i] = (unsigned char)(lcg(&seed) >> 20);
-        else
-            memset((char *)memory + i * elem_size(b->elem), 0, (size_t)elem_size(b->elem));
-    }
-}
-
 static int count_marks(const Body *body, Mark mark) {
     int n = 0;
     for (const Stmt *s = body->first; s; s = s->next) n += (s->kind == STMT_FOR && s->mark == mark) + count_marks(&s->body, mark);
@@ -47,17 +31,6 @@ static int step_marks(StepNode *const *nodes, size_t n, Mark mark) {
     for (size_t i = 0; i < n; i++)
         sum += count_marks(&nodes[i]->body, mark) + step_marks(nodes[i]->nodes.at, nodes[i]->nodes.n, mark);
     return sum;
-}
-
-/* Runs the step with its own buffers (those that the text declares) filled from a seed; returns their memory by buffer id. */
-static void **run(Arena *a, const Step *s, size_t n_own, int64_t batch) {
-    void **memory = arena_make_n(a, void *, s->buffers.n);
-    for (size_t i = 0; i < n_own; i++) {
-        memory[i] = arena_alloc(a, (size_t)s->buffers.at[i]->bytes + 64);
-        fill(s->buffers.at[i], memory[i], (unsigned)i + 7);
-    }
-    ck_assert(loops_eval(a, s, batch, memory));
-    return memory;
 }
 
 /* tiled: the nest must have been read as a product, on machines with vectors at least. */
@@ -77,7 +50,7 @@ static void compare(const char *text, int64_t batch, Tiled tiled) {
         ck_assert(pass_vectorize(&c, fast) && pass_parallelize(&c, fast) && pass_barriers(&c, fast));
         why = loops_verify(a, fast, LOOPS_MARKED);
         ck_assert_msg(!why, "after parallelize: %s", why);
-        void **want = run(a, before, own, batch), **got = run(a, after, own, batch);
+        void **want = loops_run(a, before, own, batch), **got = loops_run(a, after, own, batch);
         for (size_t i = 0; i < own; i++) /* scratch of the thread is no result */
             ck_assert_msg(before->buffers.at[i]->place == PLACE_THREAD ||
                               memcmp(want[i], got[i], (size_t)before->buffers.at[i]->bytes) == 0,
@@ -332,7 +305,7 @@ START_TEST(maps_with_a_border) {
         Text shown = {0};
         loops_print(with, LOOPS_LOWERED, NULL, &shown, a);
         ck_assert_int_eq(strstr(text_str(a, &shown), "else") == NULL, maps[_i].border);
-        void **want = run(a, before, before->buffers.n, batch), **got = run(a, after, before->buffers.n, batch);
+        void **want = loops_run(a, before, before->buffers.n, batch), **got = loops_run(a, after, before->buffers.n, batch);
         for (int i = 3; i < 5; i++)
             ck_assert_msg(memcmp(want[i], got[i], (size_t)before->buffers.at[i]->bytes) == 0, "%%%s differs",
                           before->buffers.at[i]->name);
