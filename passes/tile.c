@@ -516,6 +516,8 @@ static void pack_operands(Tiling *t, const Choice *c, const StepNode *kernel, co
         tile_make_own_panel(t, kernel);
     else if (c->pack)
         tile_pack_in_front(t, kernel, before ? before->front : out);
+    if (c->pack && !own && c->way == STRIPS) t->panel_reach = t->panel->stride[t->n_panel_var] * elem_size(t->panel->elem);
+    if (c->pack && !own && c->way == TALL) t->panel_reach = t->panel->bytes;
     if (c->way == TALL && c->slow) tile_make_row_panel(t, kernel);
 }
 

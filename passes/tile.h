@@ -46,6 +46,7 @@ typedef struct Tiling {
     const Affine *acc_row; /* where the rows that are made lie among the accumulators; NULL: from the first on */
     bool piece;            /* chains begin and end where outer variables say: a piece of a long sum */
     Buffer *panel;         /* cols, packed; NULL: read where they lie */
+    int64_t panel_reach;   /* bytes of panels that tiles read before they come back to the same ones */
     bool own; /* each thread packs the panel that it is about to use, [reduced..., j]; else all panels are packed in front, */
     Var *walked_var
         [NEST_MAX]; /* reduced variables of loops around the product that is made, which a panel packed in front has indices for */
@@ -125,6 +126,8 @@ void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **in
 /* All rows, in a kernel of its own in front. */
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
 Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i);
+/* Asks for what a tile of `width` columns will read some turns later of panels that the first cache does not hold, and of packed rows that the second does not. */
+void tile_prefetch_packed(Tiling *t, const Rewrite *r, const Affine *panel, int64_t width, Body *body);
 
 /* ---- tile_make.c: tiles and the loops around them ---- */
 

@@ -215,6 +215,7 @@ void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body) {
     Dim panel[3] = {{.n = b.panels}, {.n = b.depth}, {.n = (int64_t)t->nv * t->lanes}};
     Dim rows[2] = {{.n = b.depth}, {.n = tile_over(t->mr, t->lanes) * t->lanes}};
     t->panel = tile_own_buffer(t, kernel, "panel", 3, panel);
+    t->panel_reach = t->panel->bytes;
     if (pack_rows(t)) t->row_panel = tile_own_buffer(t, kernel, "rows", 2, rows);
     clear_results(t, &b, &r, body);
     body = open_block(t, &b, &r, body);

@@ -8,7 +8,9 @@
  */
 #include "passes/tile.h"
 
-enum { CACHE_WAYS = 8, ROWS_AHEAD = 16, WIDE_LINES = 4 }; /* ways: of the first cache, at least so many in current cores */
+/* Ways: of the first cache, at least so many in current cores. Ahead: rows of memory, where they do not meet in one set; turns of a chain, of its panel from the second cache and of packed rows,
+ * which come from farther away. */
+enum { CACHE_WAYS = 8, ROWS_AHEAD = 16, PANEL_AHEAD = 8, ROW_PANEL_AHEAD = 64, WIDE_LINES = 4 };
 
 /* ---- loops, kernels ---- */
 
@@ -92,6 +94,14 @@ bool tile_transposed(const Tiling *t) {
            !tile_adjacent(t->cols, t->col->var);
 }
 
+/* How many rows ahead: of those so many bytes apart, the cache must hold as many again until they are used. */
+static int rows_ahead(int64_t apart) {
+    int64_t set = PAGE; /* rows so far apart meet in one set */
+    while (apart % set) set /= 2;
+    int64_t held = CACHE_WAYS * (PAGE / set); /* rows of which the cache holds a line each */
+    return held / 2 < ROWS_AHEAD ? (int)(held / 2) : ROWS_AHEAD;
+}
+
 /* What is copied in rows that lie far apart in memory: those some rows ahead are asked for. e: a factor, v: the variable along its rows, which has the value `from`; k: that of the
  * last reduced one. */
 static void prefetch_source(Tiling *t, const Rewrite *outer, const Expr *e, const Affine *k, const Var *v, const Affine *from,
@@ -103,7 +113,7 @@ static void prefetch_source(Tiling *t, const Rewrite *outer, const Expr *e, cons
     if (apart * size < 8 * CACHE_LINE || e->buffer->bytes < t->machine->l1) return;
     for (int j = 0; j < width; j += line) {
         Rewrite r = *outer;
-        rewrite_var(&r, last->var, affine_add_constant(t->arena, k, ROWS_AHEAD));
+        rewrite_var(&r, last->var, affine_add_constant(t->arena, k, rows_ahead(apart * size)));
         rewrite_var(&r, v, affine_add_constant(t->arena, from, j));
         const Expr *place = rewrite_expr(&r, e);
         body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
@@ -211,6 +221,7 @@ void tile_make_own_panel(Tiling *t, const StepNode *kernel) {
     Dim dims[MAX_RANK];
     int n = panel_dims(t, 0, dims);
     t->panel = tile_own_buffer(t, kernel, "panel", n, dims);
+    t->panel_reach = t->panel->bytes;
     t->own = true;
 }
 
@@ -425,4 +436,24 @@ Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i) {
     for (int k = 0; k < t->product.n_reduce; k++) index[n++] = rewrite_affine(r, affine_var(t->arena, t->product.reduce[k]->var));
     index[n] = i;
     return expr_load(t->arena, t->row_panel, index);
+}
+
+void tile_prefetch_packed(Tiling *t, const Rewrite *outer, const Affine *panel, int64_t width, Body *body) {
+    Var *last = tile_last_reduced(t)->var;
+    const Affine *k = rewrite_affine(outer, affine_var(t->arena, last));
+    Rewrite r = *outer;
+    int64_t line = CACHE_LINE / elem_size(t->product.acc->temp->elem);
+    if (t->acc_row) return; /* one of several products at this place of the chain */
+    if (t->panel && t->panel_reach > t->machine->l1 / 2) {
+        rewrite_var(&r, last, affine_add_constant(t->arena, k, PANEL_AHEAD));
+        for (int64_t j = 0; j < width; j += line) {
+            const Expr *place = tile_panel_load(t, &r, panel, affine_constant(t->arena, j));
+            body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+        }
+    }
+    if (t->row_panels && t->row_panel->bytes > t->machine->l2 / 2) {
+        rewrite_var(&r, last, affine_add_constant(t->arena, k, ROW_PANEL_AHEAD));
+        const Expr *place = tile_row_panel_load(t, &r, affine_constant(t->arena, 0));
+        body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+    }
 }

@@ -735,6 +735,17 @@ static int fetches_of(const Body *body, const char *buffer) {
     return n;
 }
 
+/* How often the tiled step of the text asks for places of the buffer. */
+static int step_fetches(Arena *a, const char *text, const Machine *machine, const char *buffer) {
+    LoopsProgram *p = loops_read(a, text);
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = machine};
+    ck_assert(pass_tile(&c, p));
+    const Step *step = p->steps.at[0];
+    int n = 0;
+    for (size_t i = 0; i < step->nodes.n; i++) n += fetches_of(&step->nodes.at[i]->body, buffer);
+    return n;
+}
+
 /* What the epilogue reads of a temporary that the second cache does not hold is asked for while the chains run; of one that it may
  * hold it is not. */
 START_TEST(epilogues_of_large_temporaries_are_fetched_ahead) {
@@ -744,13 +755,50 @@ START_TEST(epilogues_of_large_temporaries_are_fetched_ahead) {
     const char *text = step_text(a, buffers, product_text(a, 96, 96, "128", "i, k", "k, j", "mul(s, tanh(%h[i, j]))"), 0);
     compare(text, 1, TILED);
     for (int m = 0; m < N_MACHINES; m++) {
-        LoopsProgram *p = loops_read(a, text);
-        PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[m]};
-        ck_assert(pass_tile(&c, p));
-        int fetches = 0;
-        for (size_t i = 0; i < p->steps.at[0]->nodes.n; i++) fetches += fetches_of(&p->steps.at[0]->nodes.at[i]->body, "h");
+        int fetches = step_fetches(a, text, &machines[m], "h");
         ck_assert_msg((fetches > 0) == (machines[m].l2 < 96 * 96 * 4), "machine %d: %d", m, fetches);
     }
+    arena_free(a);
+}
+END_TEST
+
+/* Panels that the first cache does not hold are asked for some turns ahead; those that it holds are not. So are packed rows that the second one does not hold. */
+START_TEST(packed_operands_are_fetched_ahead) {
+    Arena *a = arena_new();
+    for (int k = 40; k <= 200; k += 160) {
+        const char *buffers =
+            arena_printf(a, "  buffer %%x: f32[28, %d]\n  buffer %%w: f32[%d, 300]\n  buffer %%y: f32[28, 300]\n", k, k);
+        const char *text = step_text(a, buffers, product_text(a, 28, 300, k == 40 ? "40" : "200", "i, k", "k, j", "s"), 0);
+        compare(text, 1, TILED);
+        for (int m = 0; m < 3; m += 2) {
+            int fetches = step_fetches(a, text, &machines[m], "k.panel");
+            ck_assert_msg((fetches > 0) == (m == 2 || k == 200), "chains of %d, machine %d: %d", k, m, fetches);
+        }
+    }
+    const char *buffers = "  buffer %x: f32[50, 90]\n  buffer %w: f32[50, 300]\n  buffer %y: f32[90, 300]\n",
+               *text = step_text(a, buffers, product_text(a, 90, 300, "50", "k, i", "k, j", "s"), 0);
+    for (int m = 0; m < 3; m += 2) {
+        int fetches = step_fetches(a, text, &machines[m], "k.rows");
+        ck_assert_msg((fetches > 0) == (m == 2), "machine %d: %d", m, fetches);
+    }
+    arena_free(a);
+}
+END_TEST
+
+/* What is packed lies in rows far apart: rows 2 KB apart, two of which meet in a set of the first cache, are asked for less far ahead than others, or they would be gone again. */
+START_TEST(rows_that_meet_are_fetched_later) {
+    static const struct {
+        int columns, ahead;
+    } cases[] = {{700, 16}, {512, 8}, {1024, 4}, {256, 16}};
+    Arena *a = arena_new();
+    int n = cases[_i].columns;
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[70, 200]\n  buffer %%w: f32[200, %d]\n  buffer %%y: f32[70, %d]\n", n, n);
+    Text shown = {0};
+    loops_print(marked(a, step_text(a, buffers, product_text(a, 70, n, "200", "i, k", "k, j", "s"), 0)), LOOPS_MARKED, NULL,
+                &shown, a);
+    const char *want = arena_printf(a, "prefetch %%w[k + %d,", cases[_i].ahead);
+    ck_assert_msg(strstr(text_str(a, &shown), want), "no %s:\n%s", want, text_str(a, &shown));
     arena_free(a);
 }
 END_TEST
@@ -861,6 +909,8 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, columns_of_large_matrices_are_summed_by_rows, 0, 5);
     tcase_add_test(t, long_rows_are_fetched_ahead);
     tcase_add_test(t, epilogues_of_large_temporaries_are_fetched_ahead);
+    tcase_add_test(t, packed_operands_are_fetched_ahead);
+    tcase_add_loop_test(t, rows_that_meet_are_fetched_later, 0, 4);
     tcase_add_test(t, long_kernels_are_shared);
     tcase_add_loop_test(t, rests_are_shared, 0, 5);
     tcase_add_test(t, threads_without_work_are_not_planned);
