@@ -200,6 +200,7 @@ typedef struct Strip {
     int64_t first, last;
     bool tail;
     bool begun;                  /* the first tile of rows is made: it has packed the columns */
+    const Affine *col;           /* of a panel that a thread packs for itself: where it begins; NULL: by its number */
     const Affine *limit, *tiles; /* rows, and how many whole tiles they make */
 } Strip;
 
@@ -253,7 +254,8 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part,
     Rewrite r = *outer;
     const Affine *as, *ii = NULL;
     if (!t->own) body = open_columns(t, s, &r, body, &panel);
-    const Affine *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes), *row = affine_scale(t->arena, s->tiles, t->mr);
+    const Affine *col = s->col ? s->col : affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes),
+                 *row = affine_scale(t->arena, s->tiles, t->mr);
     for (int i = 0; i < p->n_outer; i++)
         if (p->outer[i] != t->row && p->outer[i] != t->col && !((t->own || t->piece) && tile_cols_see(t, p->outer[i]->var)))
             body = tile_loop_like(t, &r, p->outer[i], mark, body, &as);
@@ -275,7 +277,7 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part,
 
 static Strip new_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
     const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1);
-    Strip s = {nv, first, last, tail, false, limit, affine_constant(t->arena, limit->constant / t->mr)};
+    Strip s = {nv, first, last, tail, false, NULL, limit, affine_constant(t->arena, limit->constant / t->mr)};
     if (!affine_is_constant(limit)) {
         Var *q = step_var(t->arena, t->step, VAR_INDEX, "tiles");
         body_add(body, stmt_index(t->arena, q, INDEX_DIV, limit, t->mr, NULL));
@@ -300,9 +302,9 @@ static bool packs_in_passing(const Tiling *t, const Strip *s) {
     return good;
 }
 
-static void make_packing_tile(Tiling *t, const Strip *s, const Rewrite *outer, const Affine *panel, Body *body) {
-    const Affine *index[MAX_RANK], *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes),
-                                   *row = affine_constant(t->arena, 0);
+/* rest: columns of the panel, if it is no whole one. */
+static void make_packing_tile(Tiling *t, const Strip *s, const Rewrite *outer, int64_t rest, Body *body) {
+    const Affine *index[MAX_RANK], *row = affine_constant(t->arena, 0);
     Elem elem = t->product.acc->temp->elem;
     Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, (int64_t[]){t->mr, (int64_t)s->nv * t->lanes});
     Rewrite r = *outer;
@@ -310,17 +312,17 @@ static void make_packing_tile(Tiling *t, const Strip *s, const Rewrite *outer, c
     t->row_tile = row;
     body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
     Body *inside = tile_reduction(t, &r, 0, body);
-    tile_fill_row(t, &r, index, 0, rewrite_affine(&r, affine_var(t->arena, t->product.reduce[0]->var)), col, 0, inside);
+    tile_fill_row(t, &r, index, 0, rewrite_affine(&r, affine_var(t->arena, t->product.reduce[0]->var)), s->col, rest, inside);
     t->panel = NULL;
-    tile_multiply_add(t, &r, acc, t->mr, row, panel, col, false, inside);
+    tile_multiply_add(t, &r, acc, t->mr, row, NULL, s->col, false, inside);
     t->panel = packed;
-    tile_store(t, outer, acc, t->mr, s->nv, row, col, false, body);
+    tile_store(t, outer, acc, t->mr, s->nv, row, s->col, false, body);
 }
 
 /* The columns of a panel packed by the first tile of rows, if there is one: a short batch may have none. */
-static void begin_panel(Tiling *t, Strip *s, const Rewrite *outer, const Affine *panel, Body *body) {
-    const Affine *index[MAX_RANK], *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
-    s->begun = packs_in_passing(t, s) && !s->tail && s->nv == t->nv;
+static void begin_panel(Tiling *t, Strip *s, const Rewrite *outer, int64_t rest, Body *body) {
+    const Affine *index[MAX_RANK];
+    s->begun = packs_in_passing(t, s) && !s->tail;
     Body *packing = body, *filling = body;
     if (s->begun && !affine_is_constant(s->tiles)) {
         Stmt *some = stmt_if(t->arena, affine_add_constant(t->arena, s->tiles, -1)),
@@ -330,30 +332,68 @@ static void begin_panel(Tiling *t, Strip *s, const Rewrite *outer, const Affine 
         packing = &some->body;
         filling = &none->body;
     }
-    if (s->begun) make_packing_tile(t, s, outer, panel, packing);
-    if (!s->begun || filling != body) tile_fill_panel(t, outer, 0, index, col, MARK_SERIAL, 0, filling);
+    if (s->begun) make_packing_tile(t, s, outer, rest, packing);
+    if (!s->begun || filling != body) tile_fill_panel(t, outer, 0, index, s->col, MARK_SERIAL, rest, filling);
+}
+
+/* The panels in the order in which threads take them: groups of `wide` whole ones and `narrow` ones of `columns` columns. */
+typedef struct Panels {
+    int64_t groups, wide, narrow, columns;
+} Panels;
+
+/*
+ * What is left of columns behind whole panels makes one thread's part larger than another's. If whole panels and ones that are a vector narrower make up all columns, both of them an
+ * even number, each half of the threads has as much to do: 512 columns are 2 x (4 of 48, 2 of 32) and not 10 of 48 and one of 32.
+ */
+static Panels share_evenly(const Tiling *t, int64_t panels, int64_t rest) {
+    enum { MANY = 32 }; /* so many panels are even enough */
+    Panels p = {1, panels, rest > 0, rest};
+    int64_t vectors = panels * t->nv + rest / t->lanes;
+    if (rest % t->lanes || rest == 0 || t->nv < 3 || panels > MANY) return p;
+    for (int64_t narrow = 2; narrow <= panels; narrow += 2) {
+        int64_t left = vectors - narrow * (t->nv - 1), wide = left / t->nv, groups = narrow;
+        if (left % t->nv || wide % 2 || wide < narrow) continue;
+        while (wide % groups || narrow % groups) groups -= 2;
+        return (Panels){groups, wide / groups, narrow / groups, (int64_t)(t->nv - 1) * t->lanes};
+    }
+    return p;
+}
+
+/* x div n and x mod n. */
+static const Affine *number_in(Tiling *t, IndexKind kind, const char *name, const Affine *x, int64_t n, Body *body) {
+    Var *v = step_var(t->arena, t->step, VAR_INDEX, name);
+    body_add(body, stmt_index(t->arena, v, kind, x, n, NULL));
+    return affine_var(t->arena, v);
 }
 
 /* A rest of columns is one turn more of the loop over panels: were it a loop of its own, one thread would have that alone. */
 void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
-    const Affine *panel, *index[MAX_RANK];
+    const Affine *panel, *group = affine_constant(t->arena, 0);
     int64_t width = (int64_t)t->nv * t->lanes;
-    Strip s = new_strip(t, t->nv, 0, panels + (rest > 0), false, body);
+    Panels p = share_evenly(t, panels, rest);
+    int64_t turns = p.wide + p.narrow;
+    Strip s = new_strip(t, t->nv, 0, p.groups * turns, false, body);
     Rewrite r = rewrite_new(t->arena, t->step);
     body = open_columns(t, &s, &r, body, &panel);
+    if (p.groups > 1) {
+        group = number_in(t, INDEX_DIV, "group", panel, turns, body);
+        panel = number_in(t, INDEX_MOD, "panel", panel, turns, body);
+    }
+    const Affine *first = affine_scale(t->arena, group, p.wide * width + p.narrow * p.columns);
     for (int behind = 0; behind < 2; behind++) {
-        if (behind ? !rest : !panels) continue;
-        Body *turn = rest && panels ? tile_turns_if(t, panel, panels, behind, body) : body;
-        const Affine *at = behind ? affine_constant(t->arena, panels) : panel;
+        if (behind ? !p.narrow : !p.wide) continue;
+        Body *turn = p.narrow && p.wide ? tile_turns_if(t, panel, p.wide, behind, body) : body;
+        const Affine *at = affine_scale(t->arena, panel, width);
         if (behind) {
-            s.nv = (int)((rest + t->lanes - 1) / t->lanes);
-            s.tail = rest % t->lanes != 0;
-            s.begun = false;
-            tile_fill_panel(t, &r, 0, index, affine_scale(t->arena, at, width), MARK_SERIAL, rest, turn);
-        } else {
-            begin_panel(t, &s, &r, at, turn);
+            const Affine *more = affine_scale(t->arena, affine_add_constant(t->arena, panel, -p.wide), p.columns);
+            at = affine_constant(t->arena, p.wide * width);
+            if (p.narrow > 1) at = affine_add(t->arena, at, more);
+            s.nv = (int)tile_over(p.columns, t->lanes);
+            s.tail = p.columns % t->lanes != 0;
         }
-        for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, at, turn);
+        s.col = affine_add(t->arena, first, at);
+        begin_panel(t, &s, &r, behind ? p.columns : 0, turn);
+        for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, panel, turn);
     }
 }
 

@@ -238,6 +238,33 @@ START_TEST(first_tile_packs) {
 }
 END_TEST
 
+/* Panels of two widths, an even number of each, where a rest of columns would make one thread's part larger; not where there is no rest, or an odd number of vectors. */
+START_TEST(panels_are_shared_evenly) {
+    static const struct {
+        int columns, groups;
+    } cases[] = {{512, 4}, {352, 2}, {480, 0}, {500, 0}};
+    Arena *a = arena_new();
+    int n = cases[_i].columns;
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[B, 128]\n  buffer %%w: f32[128, %d]\n  buffer %%y: f32[B, %d]\n", n, n);
+    const char *kernel = arena_printf(a,
+                                      "    for i in 0..B, j in 0..%d {\n      acc s: f32 = 0\n      for k in 0..128 { s = "
+                                      "fma(%%x[i, k], %%w[k, j], s) }\n      %%y[i, j] = s\n    }\n",
+                                      n);
+    const char *text = step_text(a, buffers, kernel, 32);
+    for (int batch = 5; batch <= 32; batch += 27) compare(text, batch, TILED);
+    Text shown = {0};
+    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
+    const char *group = strstr(text_str(a, &shown), "index group = (jj) / ");
+    ck_assert_msg((group != NULL) == (cases[_i].groups > 0), "%d columns:\n%s", n, text_str(a, &shown));
+    if (group) {
+        long turns = strtol(strstr(text_str(a, &shown), "for jj in 0..") + 13, NULL, 10), each = strtol(group + 21, NULL, 10);
+        ck_assert_int_eq(turns, each * cases[_i].groups);
+    }
+    arena_free(a);
+}
+END_TEST
+
 /* Columns that are the same in every turn of a loop of the step are packed once, in front of it. 0: they are; 1: other ones every turn; 2: another kernel of the loop writes them;
  * 3: they change in the outer loop alone. */
 START_TEST(packed_in_front_of_a_loop) {
@@ -884,6 +911,7 @@ Suite *tile_suite(void) {
     tcase_add_test(t, long_chain_of_packed_columns);
     tcase_add_test(t, an_index_in_the_reduction);
     tcase_add_test(t, first_tile_packs);
+    tcase_add_loop_test(t, panels_are_shared_evenly, 0, 4);
     tcase_add_loop_test(t, packed_in_front_of_a_loop, 0, 4);
     tcase_add_loop_test(t, maps_with_a_border, 0, sizeof maps / sizeof *maps);
     tcase_add_test(t, small_products_pack_their_own);
