@@ -42,6 +42,7 @@ static const Pass table[] = {
     GRAPH(fuse, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_FUSED, "ops are grouped into kernels"),
     LOWER(lower, STAGE_FUSED, STAGE_FUSED, LOOPS_LOWERED, "kernels become loop nests over buffers"),
     LOOPS(halo, LOOPS_LOWERED, LOOPS_LOWERED, LOOPS_LOWERED, "maps that convolutions read get a border of zeros"),
+    LOOPS(collapse, LOOPS_LOWERED, LOOPS_LOWERED, LOOPS_LOWERED, "sums over axes that lie in memory as one run over one"),
     LOOPS(tile, LOOPS_LOWERED, LOOPS_LOWERED, LOOPS_TILED, "nests are blocked for registers and caches"),
     LOOPS(vectorize, LOOPS_TILED, LOOPS_TILED, LOOPS_TILED, "innermost loops along memory become vectors"),
     LOOPS(parallelize, LOOPS_TILED, LOOPS_TILED, LOOPS_MARKED, "outer loops are shared out to threads"),

@@ -53,6 +53,7 @@ LoopsProgram *pass_lower(PassCtx *c, Module *m); /* NULL after an error */
 
 /* ---- passes over loops ---- */
 bool pass_halo(PassCtx *c, LoopsProgram *p);
+bool pass_collapse(PassCtx *c, LoopsProgram *p);
 bool pass_tile(PassCtx *c, LoopsProgram *p);
 bool pass_vectorize(PassCtx *c, LoopsProgram *p);
 bool pass_parallelize(PassCtx *c, LoopsProgram *p);

@@ -173,10 +173,11 @@ static int64_t column_bytes(const Tiling *t) {
     return tile_plain_load(t->cols, t->product.acc->temp->elem) ? t->cols->buffer->bytes : INT64_MAX;
 }
 
-/* All rows are packed in front (tile_nest), and those of a tile at one place of the reduction straddle two lines of the cache now and then. */
+/* All rows are packed in front (tile_nest), and those of a tile at one place of the reduction straddle two lines of the cache now and then, when
+ * they are stored, too. */
 static double straddling(const Tiling *t, int mr) {
     bool packed = tile_rows_are_slow(t) && column_bytes(t) > t->machine->l2 / 2;
-    return packed && CACHE_LINE % (mr * elem_size(t->product.acc->temp->elem)) ? 1.03 : 1;
+    return packed && CACHE_LINE % (mr * elem_size(t->product.acc->temp->elem)) ? 1.06 : 1;
 }
 
 static double tile_cost(const Tiling *t, int mr, int nv, double k) {

@@ -9,8 +9,8 @@
 #include "passes/tile.h"
 
 /* Ways: of the first cache, at least so many in current cores. Ahead: rows of memory, where they do not meet in one set; turns of a chain, of its panel from the second cache and of packed rows,
- * which come from farther away. */
-enum { CACHE_WAYS = 8, ROWS_AHEAD = 16, PANEL_AHEAD = 8, ROW_PANEL_AHEAD = 64, WIDE_LINES = 4 };
+ * which come from farther away, when they are read and when they are stored. */
+enum { CACHE_WAYS = 8, ROWS_AHEAD = 16, PANEL_AHEAD = 8, ROW_PANEL_AHEAD = 64, STORES_AHEAD = 48, WIDE_LINES = 4 };
 
 /* ---- loops, kernels ---- */
 
@@ -379,6 +379,9 @@ void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **in
     body_add(body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
 }
 
+/* Are the packed rows of all tiles more than stays in the second cache? */
+static bool rows_are_far(const Tiling *t) { return t->row_panels && t->row_panel->bytes > t->machine->l2 / 2; }
+
 /* Rows of a few tiles at a time, so that whole lines of memory are read: all that each k has of them, then the next k. */
 static void fill_rows_across(Tiling *t, int64_t tiles, Body *body) {
     int64_t group = (WIDE_LINES * CACHE_LINE / elem_size(t->rows->elem) + t->mr - 1) / t->mr;
@@ -395,6 +398,13 @@ static void fill_rows_across(Tiling *t, int64_t tiles, Body *body) {
     loop->lo = first;
     if (tiles % group) stmt_add_limit(t->arena, loop, affine_constant(t->arena, tiles));
     body_add(body, loop);
+    if (rows_are_far(t)) { /* a line that is only written is read first, too */
+        const Affine *ahead[MAX_RANK];
+        for (int i = 0; i <= n; i++) ahead[i] = index[i];
+        ahead[n] = affine_add_constant(t->arena, index[n], STORES_AHEAD);
+        ahead[n + 1] = affine_constant(t->arena, 0);
+        body_add(&loop->body, stmt_prefetch(t->arena, t->row_panel, ahead));
+    }
     Stmt *inner = tile_loop(t, "i", affine_constant(t->arena, t->mr), MARK_VECTOR, t->lanes, &index[1 + n]);
     body_add(&loop->body, inner);
     rewrite_var(&r, t->row->var, affine_add(t->arena, affine_scale(t->arena, index[0], t->mr), index[1 + n]));
@@ -451,7 +461,7 @@ void tile_prefetch_packed(Tiling *t, const Rewrite *outer, const Affine *panel, 
             body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
         }
     }
-    if (t->row_panels && t->row_panel->bytes > t->machine->l2 / 2) {
+    if (rows_are_far(t)) {
         rewrite_var(&r, last, affine_add_constant(t->arena, k, ROW_PANEL_AHEAD));
         const Expr *place = tile_row_panel_load(t, &r, affine_constant(t->arena, 0));
         body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));

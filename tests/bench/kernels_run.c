@@ -39,8 +39,8 @@ static bool run_passes(PassCtx *c, Program *p, TextKind kind) {
     if (kind == TEXT_LOOPS_PLAIN) return true;
     if (kind == TEXT_GRAPH) return pipeline_run(c, p, &(PipelineOptions){0});
     /* Not the plan: buffers that are only read would lie under those that are only written. */
-    return pass_halo(c, p->loops) && pass_tile(c, p->loops) && pass_vectorize(c, p->loops) && pass_parallelize(c, p->loops) &&
-           pass_barriers(c, p->loops);
+    return pass_halo(c, p->loops) && pass_collapse(c, p->loops) && pass_tile(c, p->loops) && pass_vectorize(c, p->loops) &&
+           pass_parallelize(c, p->loops) && pass_barriers(c, p->loops);
 }
 
 Compiled *compiled_new(const Setup *u, const char *name, const char *text, TextKind kind, int64_t batch) {

@@ -1,7 +1,7 @@
 """Printed stages read again: the same program comes out, under the same names."""
 import os, re
 
-STAGES = {"graph": ["infer", "simplify", "autodiff", "fuse"], "loops": ["lower", "halo", "tile", "vectorize", "parallelize", "plan", "barriers"]}
+STAGES = {"graph": ["infer", "simplify", "autodiff", "fuse"], "loops": ["lower", "halo", "collapse", "tile", "vectorize", "parallelize", "plan", "barriers"]}
 SAMPLES = ["mlp", "activations", "lenet5", "gru"]  # dense, short rows, convolutions with sums in pieces, loops of the step
 
 

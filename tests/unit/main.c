@@ -7,6 +7,7 @@
 #define SUITES(X)                                                                                                                \
     X(autodiff)                                                                                                                  \
     X(barriers)                                                                                                                  \
+    X(collapse)                                                                                                                  \
     X(convolutions)                                                                                                              \
     X(backend)                                                                                                                   \
     X(simplify)                                                                                                                  \

@@ -146,9 +146,13 @@ static const struct {
     const char *name;
     LoopsPass *run;
     LoopsStage after;
-} loops_passes[] = {{"halo", pass_halo, LOOPS_LOWERED},         {"tile", pass_tile, LOOPS_TILED},
-                    {"vectorize", pass_vectorize, LOOPS_TILED}, {"parallelize", pass_parallelize, LOOPS_MARKED},
-                    {"plan", pass_plan, LOOPS_PLANNED},         {"barriers", pass_barriers, LOOPS_PLANNED}};
+} loops_passes[] = {{"halo", pass_halo, LOOPS_LOWERED},
+                    {"collapse", pass_collapse, LOOPS_LOWERED},
+                    {"tile", pass_tile, LOOPS_TILED},
+                    {"vectorize", pass_vectorize, LOOPS_TILED},
+                    {"parallelize", pass_parallelize, LOOPS_MARKED},
+                    {"plan", pass_plan, LOOPS_PLANNED},
+                    {"barriers", pass_barriers, LOOPS_PLANNED}};
 enum { N_LOOPS_PASSES = sizeof loops_passes / sizeof *loops_passes };
 
 static const char *pass_fault(Arena *a, PassCtx *c, const char *pass) {
