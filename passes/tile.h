@@ -127,7 +127,7 @@ void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **in
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
 Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i);
 /* Asks for what a tile of `width` columns will read some turns later of panels that the first cache does not hold, and of packed rows that the second does not. */
-void tile_prefetch_packed(Tiling *t, const Rewrite *r, const Affine *panel, int64_t width, Body *body);
+void tile_prefetch_packed(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *col, int64_t width, Body *body);
 
 /* ---- tile_make.c: tiles and the loops around them ---- */
 

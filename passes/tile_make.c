@@ -177,7 +177,7 @@ void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const
     Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &i);
     Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, acc->dim[1]), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL,
                            t->lanes > 1 ? t->lanes : 0, &j);
-    tile_prefetch_packed(t, outer, panel, acc->dim[1], inside);
+    tile_prefetch_packed(t, outer, panel, col, acc->dim[1], inside);
     body_add(inside, rows);
     body_add(&rows->body, cols);
     if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, row, i));

@@ -448,12 +448,39 @@ Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i) {
     return expr_load(t->arena, t->row_panel, index);
 }
 
-void tile_prefetch_packed(Tiling *t, const Rewrite *outer, const Affine *panel, int64_t width, Body *body) {
+/*
+ * Columns that lie along the chain are neighbours in memory, row behind row: those of the panel that comes next are asked for by the tiles of this one, a few rows by each; its copy across the diagonal would wait for
+ * all of them. (Columns that lie beside each other are not: a line of each row, most of them in the same few sets of the caches.) How many rows a tile asks for; 0: none.
+ */
+static int64_t rows_of_next_panel(const Tiling *t, int64_t width) {
+    enum { MOST = 4 };
+    const Product *p = &t->product;
+    if (!t->own || !t->row || !t->row_tile || p->n_outer != 2 || p->n_reduce != 1 || !tile_transposed(t)) return 0;
+    const Buffer *b = t->cols->buffer;
+    bool behind = access_stride(b, t->cols->n_index, t->cols->index, t->col->var) == loop_turns(t->step, p->reduce[0]);
+    int64_t tiles = loop_turns(t->step, t->row) / t->mr, rows = tiles ? tile_over(width, tiles) : MOST + 1;
+    return behind && b->bytes > t->machine->l2 / 2 && rows <= MOST ? rows : 0;
+}
+
+static void prefetch_next_panel(Tiling *t, const Rewrite *outer, const Affine *k, const Affine *col, int64_t width, Body *body) {
+    int64_t rows = rows_of_next_panel(t, width);
+    if (rows == 0) return;
+    Rewrite r = *outer;
+    const Affine *first =
+        affine_add(t->arena, affine_add_constant(t->arena, col, width), affine_scale(t->arena, t->row_tile, rows));
+    rewrite_var(&r, t->col->var, first);
+    rewrite_var(&r, tile_last_reduced(t)->var, affine_scale(t->arena, k, rows)); /* beyond the end of a row the next one begins */
+    const Expr *place = rewrite_expr(&r, t->cols);
+    body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+}
+
+void tile_prefetch_packed(Tiling *t, const Rewrite *outer, const Affine *panel, const Affine *col, int64_t width, Body *body) {
     Var *last = tile_last_reduced(t)->var;
     const Affine *k = rewrite_affine(outer, affine_var(t->arena, last));
     Rewrite r = *outer;
     int64_t line = CACHE_LINE / elem_size(t->product.acc->temp->elem);
     if (t->acc_row) return; /* one of several products at this place of the chain */
+    prefetch_next_panel(t, outer, k, col, width, body);
     if (t->panel && t->panel_reach > t->machine->l1 / 2) {
         rewrite_var(&r, last, affine_add_constant(t->arena, k, PANEL_AHEAD));
         for (int64_t j = 0; j < width; j += line) {

@@ -812,6 +812,24 @@ START_TEST(packed_operands_are_fetched_ahead) {
 }
 END_TEST
 
+/* Columns that lie along the chain: those of the next panel are asked for by the tiles of this one, if there are enough of them. */
+START_TEST(the_next_panel_is_fetched_ahead) {
+    Arena *a = arena_new();
+    for (int m = 40; m <= 200; m += 160) {
+        const char *buffers =
+            arena_printf(a, "  buffer %%x: f32[%d, 200]\n  buffer %%w: f32[700, 200]\n  buffer %%y: f32[%d, 700]\n", m, m);
+        int fetches =
+            step_fetches(a, step_text(a, buffers, product_text(a, m, 700, "200", "i, k", "j, k", "s"), 0), &machines[0], "w");
+        ck_assert_msg((fetches > 0) == (m == 200), "%d rows: %d", m, fetches);
+    }
+    const char *buffers = "  buffer %x: f32[120, 30]\n  buffer %w: f32[800, 30]\n  buffer %y: f32[120, 800]\n",
+               *text = step_text(a, buffers, product_text(a, 120, 800, "30", "i, k", "j, k", "s"), 0);
+    compare(text, 1, TILED);
+    ck_assert_int_gt(step_fetches(a, text, &machines[2], "w"), 0);
+    arena_free(a);
+}
+END_TEST
+
 /* What is packed lies in rows far apart: rows 2 KB apart, two of which meet in a set of the first cache, are asked for less far ahead than others, or they would be gone again. */
 START_TEST(rows_that_meet_are_fetched_later) {
     static const struct {
@@ -938,6 +956,7 @@ Suite *tile_suite(void) {
     tcase_add_test(t, long_rows_are_fetched_ahead);
     tcase_add_test(t, epilogues_of_large_temporaries_are_fetched_ahead);
     tcase_add_test(t, packed_operands_are_fetched_ahead);
+    tcase_add_test(t, the_next_panel_is_fetched_ahead);
     tcase_add_loop_test(t, rows_that_meet_are_fetched_later, 0, 4);
     tcase_add_test(t, long_kernels_are_shared);
     tcase_add_loop_test(t, rests_are_shared, 0, 5);
