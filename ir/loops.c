@@ -170,6 +170,34 @@ const Buffer *buffer_memory(const Buffer *b) {
 
 Buffer *buffer_root(Buffer *b) { return (Buffer *)buffer_memory(b); }
 
+void buffer_share(Buffer *b, Buffer *of) {
+    b->same = buffer_root(of);
+    b->place = b->same->place;
+    b->offset = b->same->offset;
+    b->slot = b->same->slot;
+    b->data = b->same->data;
+}
+
+static bool is_view(const Buffer *b, const Buffer *of, const Buffer *shape) {
+    if (!b->same || buffer_memory(b) != buffer_memory(of) || b->elem != of->elem || b->rank != shape->rank) return false;
+    for (int i = 0; i < b->rank; i++)
+        if (!dim_same(b->dim[i], shape->dim[i]) || b->stride[i] != shape->stride[i]) return false;
+    return true;
+}
+
+Buffer *step_view(Arena *a, Step *s, Buffer *of, int rank, const Dim *dims, const int64_t *stride) {
+    Buffer *view = step_buffer(a, s, of->name, of->elem, rank, dims, of->loc);
+    for (int i = 0; stride && i < rank; i++) view->stride[i] = stride[i];
+    view->bytes = of->bytes;
+    for (int i = buffer_memory(of)->id; i < view->id; i++) {
+        if (!is_view(s->buffers.at[i], of, view)) continue;
+        s->buffers.n--;
+        return s->buffers.at[i];
+    }
+    buffer_share(view, of);
+    return view;
+}
+
 /* ---- expressions ---- */
 
 static Expr *expr_new(Arena *a, ExprKind kind, Elem elem) {

@@ -244,6 +244,10 @@ int64_t buffer_bytes(const Step *s, const Buffer *b);
 void buffer_pack_rows(const Step *s, Buffer *b);
 /* The buffer whose memory b lies in: b itself, or what it is a view of. */
 Buffer *buffer_root(Buffer *b);
+/* From now on b lies where `of` lies: another shape of the same memory. */
+void buffer_share(Buffer *b, Buffer *of);
+/* A view of `of` with these dims and strides (NULL: row-major), its elements and its name; one that is there already, or a new one. */
+Buffer *step_view(Arena *a, Step *s, Buffer *of, int rank, const Dim *dims, const int64_t *stride);
 const Buffer *buffer_memory(const Buffer *b); /* the same */
 Expr *expr_const(Arena *a, Elem elem, double value);
 Expr *expr_load(Arena *a, Buffer *b, const Affine *const *index);

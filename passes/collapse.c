@@ -62,21 +62,7 @@ static Buffer *view(Collapse *c, Buffer *b, int at) {
         if (i == at) dims[k].n *= b->dim[at + 1].n;
         stride[k++] = b->stride[i == at ? at + 1 : i];
     }
-    for (size_t i = 0; i < c->step->buffers.n; i++) { /* there may be one already */
-        Buffer *old = c->step->buffers.at[i];
-        bool same = old->same && buffer_root(old) == buffer_root(b) && old->elem == b->elem && old->rank == b->rank - 1;
-        for (int k = 0; same && k < old->rank; k++) same = dim_same(old->dim[k], dims[k]) && old->stride[k] == stride[k];
-        if (same) return old;
-    }
-    Buffer *v = step_buffer(c->arena, c->step, b->name, b->elem, b->rank - 1, dims, b->loc);
-    for (int k = 0; k < v->rank; k++) v->stride[k] = stride[k];
-    v->bytes = b->bytes;
-    v->place = b->place;
-    v->offset = b->offset;
-    v->slot = b->slot;
-    v->data = b->data;
-    v->same = buffer_root(b);
-    return v;
+    return step_view(c->arena, c->step, b, b->rank - 1, dims, stride);
 }
 
 static void change(Collapse *c, Expr *e) {
@@ -92,11 +78,10 @@ static void change(Collapse *c, Expr *e) {
     for (int i = 0; i < e->n_args; i++) change(c, e->args[i]);
 }
 
-/* From 0 on, a known number of times. */
-static bool plain_loop(const Collapse *c, const Stmt *s) {
-    const Affine *end = s->kind == STMT_FOR && s->n_limits == 1 ? s->limits[0] : NULL;
-    if (!end || s->step != 1 || s->mark != MARK_SERIAL || !affine_is_constant(s->lo) || s->lo->constant != 0) return false;
-    return affine_is_constant(end) || (end->n == 1 && end->constant == 0 && end->term[0].var == c->step->batch);
+/* From 0 on, one by one, a known number of times. */
+static bool counts_up(const Stmt *s) {
+    return s->kind == STMT_FOR && s->step == 1 && s->mark == MARK_SERIAL && loop_is_plain(s) &&
+           (affine_is_constant(s->limits[0]) || s->limits[0]->constant == 0);
 }
 
 /* Adds to accumulators, and nothing else? */
@@ -109,7 +94,7 @@ static bool only_sums(const Body *body) {
 /* Makes one loop of s and the loop that is all of its body, if that can be. */
 static void collapse_loop(Collapse *c, Stmt *s) {
     Stmt *inner = s->body.first;
-    if (!plain_loop(c, s) || !inner || inner->next || !plain_loop(c, inner) || !affine_is_constant(inner->limits[0])) return;
+    if (!counts_up(s) || !inner || inner->next || !counts_up(inner) || !affine_is_constant(inner->limits[0])) return;
     if (!only_sums(&inner->body)) return;
     c->outer = s->var;
     c->inner = inner->var;

@@ -68,11 +68,7 @@ static bool can_view(const Lower *l, const Value *x, const Type *t) {
 static Home *view_of(Lower *l, const Value *x, const Value *v) {
     Buffer *of = l->home[x->id]->buffer;
     Buffer *b = low_buffer(l, v);
-    b->same = buffer_root(of);
-    b->place = of->place;
-    b->slot = of->slot;
-    b->data = of->data;
-    b->offset = of->offset;
+    buffer_share(b, of);
     return home_plain(l, b);
 }
 
@@ -277,9 +273,7 @@ static Home *target_home(Plan *p, const Value *v, int k) {
     Home *h = p->targets[k].home;
     if (p->block->results.at[k] == v) return memcpy(arena_make(l->arena, Home), h, sizeof *h);
     Buffer *b = low_buffer(l, v);
-    b->same = buffer_root(h->buffer);
-    b->place = b->same->place;
-    b->slot = b->same->slot;
+    buffer_share(b, h->buffer);
     return home_plain(l, b);
 }
 

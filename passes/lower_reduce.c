@@ -334,17 +334,7 @@ static Buffer *flat_view(Lower *l, const Value *v, int first) {
     Dim dims[MAX_RANK + 1];
     for (int i = 0; i <= first; i++) dims[i] = v->type->dim[i];
     for (int i = first + 1; i < v->type->rank; i++) dims[first].n *= v->type->dim[i].n;
-    for (size_t i = (size_t)of->id; i < l->step->buffers.n; i++) { /* there may be one already */
-        Buffer *b = l->step->buffers.at[i];
-        if (b != of && b->same == buffer_root(of) && b->elem == of->elem &&
-            type_make(b->elem, b->rank, b->dim) == type_make(of->elem, first + 1, dims))
-            return b;
-    }
-    Buffer *b = step_buffer(l->arena, l->step, of->name, of->elem, first + 1, dims, of->loc);
-    b->same = buffer_root(of);
-    b->place = of->place;
-    b->slot = of->slot;
-    return b;
+    return step_view(l->arena, l->step, of, first + 1, dims, NULL);
 }
 
 static Expr *pull_flat(Lower *l, const Value *v, int first, const Affine *const *index, bool look, int depth) {

@@ -60,10 +60,14 @@ static int64_t affine_most(const Step *s, const Affine *x) {
     return most;
 }
 
-static bool known(const Affine *x) {
+bool affine_is_known(const Affine *x) {
     for (int i = 0; i < x->n; i++)
         if (x->term[i].var->kind != VAR_BATCH) return false;
     return true;
+}
+
+bool loop_is_plain(const Stmt *loop) {
+    return loop->n_limits == 1 && affine_is_known(loop->limits[0]) && affine_is_constant(loop->lo) && loop->lo->constant == 0;
 }
 
 /* The distance from lo to a limit, if both hang on the same outer variables; else the limit counts from 0 on. Limits that tell nothing alone: as if
@@ -74,7 +78,7 @@ int64_t loop_turns(const Step *s, const Stmt *loop) {
     for (int i = 0; i < loop->n_limits; i++) {
         const Affine *limit = loop->limits[i];
         int64_t distance = affine_most(s, limit) - affine_most(s, loop->lo);
-        bool told = known(limit);
+        bool told = affine_is_known(limit);
         if (!told) {
             bool same = limit->n == loop->lo->n;
             for (int k = 0; same && k < limit->n; k++)

@@ -51,6 +51,11 @@ bool expr_uses_temp(const Expr *e, const Temp *t);
 /* Ops in the expression: what computing it once costs, loads and constants at 0, functions at what they take. */
 int expr_cost(const Expr *e);
 
+/* A constant, or hanging on B alone? */
+bool affine_is_known(const Affine *x);
+/* From 0 to a constant or a multiple of B? */
+bool loop_is_plain(const Stmt *loop);
+
 /* The number of turns of a loop, for B at its bound: the least that a limit allows of which this can be told. */
 int64_t loop_turns(const Step *s, const Stmt *loop);
 /* The same where index lets of the kernel's top may say where the loop begins and ends (tiles = B / 14). */

@@ -285,17 +285,10 @@ static bool loads_stored(const Body *kernel, const Expr *e) {
     return false;
 }
 
-static bool plain_limit(const Tiling *t, const Affine *x) { return x->n == 0 || (x->n == 1 && x->term[0].var == t->step->batch); }
-
-const Affine *tile_extent(const Tiling *t, const Stmt *loop) {
+const Affine *tile_extent(const Stmt *loop) {
     for (int i = 0; i < loop->n_limits; i++)
-        if (plain_limit(t, loop->limits[i])) return loop->limits[i];
+        if (affine_is_known(loop->limits[i])) return loop->limits[i];
     return NULL;
-}
-
-/* From 0 to a constant or a multiple of B. */
-static bool plain_loop(const Tiling *t, const Stmt *loop) {
-    return loop->n_limits == 1 && plain_limit(t, loop->limits[0]) && affine_is_constant(loop->lo) && loop->lo->constant == 0;
 }
 
 /* Of a loop over pieces: limits may be index lets from before the nest. */
@@ -322,15 +315,15 @@ static bool indices_alone(const Expr *e) {
 /* Loops that tiles can be made of. Sets t->piece if chains do not run from 0 to a fixed end. */
 static bool limits_fit(Tiling *t) {
     const Product *p = &t->product;
-    if (!affine_is_constant(t->col->limits[0]) || t->col->n_limits != 1 || (t->row && !plain_loop(t, t->row))) return false;
+    if (!affine_is_constant(t->col->limits[0]) || t->col->n_limits != 1 || (t->row && !loop_is_plain(t->row))) return false;
     for (int i = 0; i < p->n_reduce; i++) {
-        t->piece |= !plain_loop(t, p->reduce[i]) || p->bounds[i].n;
-        if (!tile_extent(t, p->reduce[i])) return false;
+        t->piece |= !loop_is_plain(p->reduce[i]) || p->bounds[i].n;
+        if (!tile_extent(p->reduce[i])) return false;
         for (size_t k = 0; k < p->bounds[i].n; k++)
             if (!indices_alone(p->bounds[i].at[k]->value)) return false;
     }
     for (int i = 0; i < p->n_outer; i++)
-        if (!plain_loop(t, p->outer[i]) && !(t->piece && early_limits(t, p->outer[i]))) return false;
+        if (!loop_is_plain(p->outer[i]) && !(t->piece && early_limits(t, p->outer[i]))) return false;
     for (size_t i = 0; i < t->inner.n; i++)
         if (t->inner.at[i]->kind == STMT_INDEX && tile_bounds_use(t, t->inner.at[i]->var) &&
             !indices_alone(t->inner.at[i]->value))
@@ -340,7 +333,7 @@ static bool limits_fit(Tiling *t) {
 
 static bool constant_extents(const Tiling *t) {
     for (int i = 0; i < t->product.n_reduce; i++)
-        if (!affine_is_constant(tile_extent(t, t->product.reduce[i]))) return false;
+        if (!affine_is_constant(tile_extent(t->product.reduce[i]))) return false;
     return true;
 }
 

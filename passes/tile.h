@@ -73,7 +73,7 @@ bool tile_cols_see(const Tiling *t, const Var *v);
 /* Does where a chain begins or ends hang on v, directly or through index lets? */
 bool tile_bounds_use(const Tiling *t, const Var *v);
 /* Where a reduced loop ends at the latest, for every piece: B * n or a constant; NULL: it cannot be told. */
-const Affine *tile_extent(const Tiling *t, const Stmt *loop);
+const Affine *tile_extent(const Stmt *loop);
 const Stmt *tile_last_reduced(const Tiling *t);
 /* Does the factor hang on an index that is computed between the loops of the reduction? Loops of their own cannot copy it. */
 bool tile_sees_bounds(const Tiling *t, const Expr *e);
@@ -89,6 +89,8 @@ Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int
 /* A loop over tiles or panels first..last-1 (first NULL: from the chunk's first one) of those that belong to chunk number `chunk` of `n` each. */
 Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const Affine *last, const Affine *chunk, int64_t n,
                          Body *body, const Affine **as);
+/* x div n or x mod n, an index let of this name in the body. */
+const Affine *tile_index(Tiling *t, IndexKind kind, const char *name, const Affine *x, int64_t n, Body *body);
 /* How many chunks of so many rows the rows make, *tiles: how many whole tiles. What is known when it runs only is computed in the body. */
 const Affine *tile_count_chunks(Tiling *t, int64_t rows, const Affine **tiles, Body *body);
 /* The loops over chunks of rows and, if there are several, of columns, shared out among threads; *ic, *jc: the chunk. */
@@ -126,6 +128,8 @@ void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **in
 /* All rows, in a kernel of its own in front. */
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
 Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i);
+/* Asks for the place that a load reads. */
+void tile_prefetch(Tiling *t, const Expr *load, Body *body);
 /* Asks for what a tile of `width` columns will read some turns later of panels that the first cache does not hold, and of packed rows that the second does not. */
 void tile_prefetch_packed(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *col, int64_t width, Body *body);
 

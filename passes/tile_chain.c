@@ -76,7 +76,7 @@ bool tile_chain_fits(const Tiling *t) {
         return false;
     if (tile_sees_bounds(t, t->rows) || tile_sees_bounds(t, t->cols)) return false;
     for (int i = 0; i < p->n_reduce; i++) {
-        const Affine *extent = tile_extent(t, p->reduce[i]);
+        const Affine *extent = tile_extent(p->reduce[i]);
         if (i && !affine_is_constant(extent)) return false;
     }
     int64_t line = chain_length(t) * t->machine->vector_bytes * 3; /* of a panel three vectors wide */
@@ -159,7 +159,7 @@ static int64_t window_turns(const Chain *c, const Var *v) {
     for (int i = 0; i < c->n_inside; i++)
         if (c->inside[i]->var == v) return c->inside[i]->limits[0]->constant;
     for (int i = c->level; i < p->n_reduce; i++)
-        if (p->reduce[i]->var == v) return i == c->level ? c->turns : tile_extent(t, p->reduce[i])->constant;
+        if (p->reduce[i]->var == v) return i == c->level ? c->turns : tile_extent(p->reduce[i])->constant;
     return 0;
 }
 
@@ -210,7 +210,7 @@ static void make_buffers(Chain *c, const StepNode *kernel) {
     n = 0;
     dims[n++] = (Dim){.n = c->panels};
     dims[n++] = (Dim){.n = c->turns};
-    for (int i = c->level + 1; i < p->n_reduce; i++) dims[n++] = (Dim){.n = tile_extent(t, p->reduce[i])->constant};
+    for (int i = c->level + 1; i < p->n_reduce; i++) dims[n++] = (Dim){.n = tile_extent(p->reduce[i])->constant};
     dims[n++] = (Dim){.n = (int64_t)t->nv * t->lanes};
     t->panel = tile_own_buffer(t, kernel, "panel", n, dims);
 }

@@ -76,7 +76,7 @@ static bool chains_fit(const Tiling *t) {
 
 /* Bytes of the matrix that one set of chains reads. */
 static int64_t matrix_bytes(const Tiling *t) {
-    const Affine *k = tile_extent(t, t->product.reduce[0]);
+    const Affine *k = tile_extent(t->product.reduce[0]);
     int64_t turns = affine_is_constant(k) ? k->constant : loop_turns(t->step, t->product.reduce[0]);
     return loop_turns(t->step, t->col) * turns * elem_size(t->cols->elem);
 }
@@ -85,7 +85,7 @@ bool tile_few_rows(const Tiling *t, bool pack, TileFew *how) {
     const Elem elem = t->product.acc->temp->elem;
     int64_t rows = all_rows(t), n = loop_turns(t->step, t->col), line = CACHE_LINE / elem_size(elem);
     if (rows == 0 || t->lanes == 1 || !chains_fit(t) || !tile_plain_load(t->cols, elem)) return false;
-    const Affine *extent = tile_extent(t, t->product.reduce[0]);
+    const Affine *extent = tile_extent(t->product.reduce[0]);
     how->rows = (int)rows;
     how->across = tile_transposed(t);
     if (how->across) {
@@ -335,8 +335,7 @@ static void fetch_ahead(Few *f, const Rewrite *outer, const Affine *k0, const Af
     body_add(body, loop);
     rewrite_var(&r, t->product.reduce[0]->var, affine_add_constant(t->arena, k0, LINES_AHEAD * f->depth));
     rewrite_var(&r, t->col->var, affine_add(t->arena, col, j));
-    const Expr *place = rewrite_expr(&r, t->cols);
-    body_add(&loop->body, stmt_prefetch(t->arena, place->buffer, place->index));
+    tile_prefetch(t, rewrite_expr(&r, t->cols), &loop->body);
 }
 
 /* The tile of the columns from `col` on, which lie in the blocks from `shift` on. */

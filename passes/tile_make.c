@@ -278,11 +278,7 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part,
 static Strip new_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
     const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1);
     Strip s = {nv, first, last, tail, false, NULL, limit, affine_constant(t->arena, limit->constant / t->mr)};
-    if (!affine_is_constant(limit)) {
-        Var *q = step_var(t->arena, t->step, VAR_INDEX, "tiles");
-        body_add(body, stmt_index(t->arena, q, INDEX_DIV, limit, t->mr, NULL));
-        s.tiles = affine_var(t->arena, q);
-    }
+    if (!affine_is_constant(limit)) s.tiles = tile_index(t, INDEX_DIV, "tiles", limit, t->mr, body);
     return s;
 }
 
@@ -359,13 +355,6 @@ static Panels share_evenly(const Tiling *t, int64_t panels, int64_t rest) {
     return p;
 }
 
-/* x div n and x mod n. */
-static const Affine *number_in(Tiling *t, IndexKind kind, const char *name, const Affine *x, int64_t n, Body *body) {
-    Var *v = step_var(t->arena, t->step, VAR_INDEX, name);
-    body_add(body, stmt_index(t->arena, v, kind, x, n, NULL));
-    return affine_var(t->arena, v);
-}
-
 /* A rest of columns is one turn more of the loop over panels: were it a loop of its own, one thread would have that alone. */
 void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
     const Affine *panel, *group = affine_constant(t->arena, 0);
@@ -376,8 +365,8 @@ void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
     Rewrite r = rewrite_new(t->arena, t->step);
     body = open_columns(t, &s, &r, body, &panel);
     if (p.groups > 1) {
-        group = number_in(t, INDEX_DIV, "group", panel, turns, body);
-        panel = number_in(t, INDEX_MOD, "panel", panel, turns, body);
+        group = tile_index(t, INDEX_DIV, "group", panel, turns, body);
+        panel = tile_index(t, INDEX_MOD, "panel", panel, turns, body);
     }
     const Affine *first = affine_scale(t->arena, group, p.wide * width + p.narrow * p.columns);
     for (int behind = 0; behind < 2; behind++) {
@@ -420,9 +409,7 @@ static void make_row_of_tiles(Tiling *t, const Rewrite *r, int mr, const Affine 
 /* Of a batch: whole tiles, then the rows that are left one by one. */
 static void make_tall_batch(Tiling *t, int64_t panels, int64_t rest, Body *body) {
     Rewrite r = rewrite_new(t->arena, t->step);
-    Var *tiles = step_var(t->arena, t->step, VAR_INDEX, "tiles");
-    const Affine *ii, *whole = affine_var(t->arena, tiles), *limit = t->row->limits[0];
-    body_add(body, stmt_index(t->arena, tiles, INDEX_DIV, limit, t->mr, NULL));
+    const Affine *ii, *limit = t->row->limits[0], *whole = tile_index(t, INDEX_DIV, "tiles", limit, t->mr, body);
     Stmt *loop = tile_loop(t, "ii", whole, MARK_PARALLEL, 0, &ii);
     body_add(body, loop);
     make_row_of_tiles(t, &r, t->mr, affine_scale(t->arena, ii, t->mr), panels, rest, &loop->body);

@@ -15,7 +15,7 @@ enum { CACHE_WAYS = 8, ROWS_AHEAD = 16, PANEL_AHEAD = 8, ROW_PANEL_AHEAD = 64, S
 /* ---- loops, kernels ---- */
 
 static Dim dim_of_loop(const Tiling *t, const Stmt *loop) {
-    const Affine *limit = tile_extent(t, loop);
+    const Affine *limit = tile_extent(loop);
     if (limit->n == 1 && limit->term[0].var == t->step->batch && limit->constant == 0)
         return (Dim){.n = limit->term[0].factor, .batch = true};
     return (Dim){.n = limit->constant};
@@ -48,17 +48,20 @@ Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const
     return &loop->body;
 }
 
+const Affine *tile_index(Tiling *t, IndexKind kind, const char *name, const Affine *x, int64_t n, Body *body) {
+    Var *v = step_var(t->arena, t->step, VAR_INDEX, name);
+    body_add(body, stmt_index(t->arena, v, kind, x, n, NULL));
+    return affine_var(t->arena, v);
+}
+
 const Affine *tile_count_chunks(Tiling *t, int64_t rows, const Affine **tiles, Body *body) {
     const Affine *m = t->row->limits[0];
     if (affine_is_constant(m)) {
         *tiles = affine_constant(t->arena, m->constant / t->mr);
         return affine_constant(t->arena, (m->constant + rows - 1) / rows);
     }
-    Var *whole = step_var(t->arena, t->step, VAR_INDEX, "tiles"), *chunks = step_var(t->arena, t->step, VAR_INDEX, "chunks");
-    body_add(body, stmt_index(t->arena, whole, INDEX_DIV, m, t->mr, NULL));
-    body_add(body, stmt_index(t->arena, chunks, INDEX_DIV, affine_add_constant(t->arena, m, rows - 1), rows, NULL));
-    *tiles = affine_var(t->arena, whole);
-    return affine_var(t->arena, chunks);
+    *tiles = tile_index(t, INDEX_DIV, "tiles", m, t->mr, body);
+    return tile_index(t, INDEX_DIV, "chunks", affine_add_constant(t->arena, m, rows - 1), rows, body);
 }
 
 Body *tile_open_chunks(Tiling *t, const Affine *rows, int64_t columns, const Affine **ic, const Affine **jc, Body *body) {
@@ -102,6 +105,10 @@ static int rows_ahead(int64_t apart) {
     return held / 2 < ROWS_AHEAD ? (int)(held / 2) : ROWS_AHEAD;
 }
 
+void tile_prefetch(Tiling *t, const Expr *load, Body *body) {
+    body_add(body, stmt_prefetch(t->arena, load->buffer, load->index));
+}
+
 /* What is copied in rows that lie far apart in memory: those some rows ahead are asked for. e: a factor, v: the variable along its rows, which has the value `from`; k: that of the
  * last reduced one. */
 static void prefetch_source(Tiling *t, const Rewrite *outer, const Expr *e, const Affine *k, const Var *v, const Affine *from,
@@ -115,8 +122,7 @@ static void prefetch_source(Tiling *t, const Rewrite *outer, const Expr *e, cons
         Rewrite r = *outer;
         rewrite_var(&r, last->var, affine_add_constant(t->arena, k, rows_ahead(apart * size)));
         rewrite_var(&r, v, affine_add_constant(t->arena, from, j));
-        const Expr *place = rewrite_expr(&r, e);
-        body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+        tile_prefetch(t, rewrite_expr(&r, e), body);
     }
 }
 
@@ -143,12 +149,12 @@ void tile_fill_panel(Tiling *t, const Rewrite *outer, int lead, const Affine **i
     int last = lead + p->n_reduce - 1;
     Rewrite r = *outer;
     for (int i = 0; i < p->n_reduce - 1; i++) { /* all that any piece may read */
-        Stmt *loop = tile_loop(t, p->reduce[i]->var->name, tile_extent(t, p->reduce[i]), mark, 0, &index[lead + i]);
+        Stmt *loop = tile_loop(t, p->reduce[i]->var->name, tile_extent(p->reduce[i]), mark, 0, &index[lead + i]);
         rewrite_var(&r, p->reduce[i]->var, index[lead + i]);
         body_add(body, loop);
         body = &loop->body;
     }
-    const Affine *k, *block, *limit = tile_extent(t, p->reduce[p->n_reduce - 1]);
+    const Affine *k, *block, *limit = tile_extent(p->reduce[p->n_reduce - 1]);
     if (tile_transposed(t) && rest % t->lanes == 0 && affine_is_constant(limit) && limit->constant >= t->lanes) {
         first = limit->constant / t->lanes * t->lanes;
         Stmt *blocks = tile_loop(t, "kb", affine_constant(t->arena, limit->constant / t->lanes), mark, 0, &block);
@@ -470,8 +476,7 @@ static void prefetch_next_panel(Tiling *t, const Rewrite *outer, const Affine *k
         affine_add(t->arena, affine_add_constant(t->arena, col, width), affine_scale(t->arena, t->row_tile, rows));
     rewrite_var(&r, t->col->var, first);
     rewrite_var(&r, tile_last_reduced(t)->var, affine_scale(t->arena, k, rows)); /* beyond the end of a row the next one begins */
-    const Expr *place = rewrite_expr(&r, t->cols);
-    body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+    tile_prefetch(t, rewrite_expr(&r, t->cols), body);
 }
 
 void tile_prefetch_packed(Tiling *t, const Rewrite *outer, const Affine *panel, const Affine *col, int64_t width, Body *body) {
@@ -483,14 +488,11 @@ void tile_prefetch_packed(Tiling *t, const Rewrite *outer, const Affine *panel, 
     prefetch_next_panel(t, outer, k, col, width, body);
     if (t->panel && t->panel_reach > t->machine->l1 / 2) {
         rewrite_var(&r, last, affine_add_constant(t->arena, k, PANEL_AHEAD));
-        for (int64_t j = 0; j < width; j += line) {
-            const Expr *place = tile_panel_load(t, &r, panel, affine_constant(t->arena, j));
-            body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
-        }
+        for (int64_t j = 0; j < width; j += line)
+            tile_prefetch(t, tile_panel_load(t, &r, panel, affine_constant(t->arena, j)), body);
     }
     if (rows_are_far(t)) {
         rewrite_var(&r, last, affine_add_constant(t->arena, k, ROW_PANEL_AHEAD));
-        const Expr *place = tile_row_panel_load(t, &r, affine_constant(t->arena, 0));
-        body_add(body, stmt_prefetch(t->arena, place->buffer, place->index));
+        tile_prefetch(t, tile_row_panel_load(t, &r, affine_constant(t->arena, 0)), body);
     }
 }
