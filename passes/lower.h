@@ -161,6 +161,9 @@ bool op_special(const Lower *l, const Op *op);
 /* Writes the results of op to homes. */
 void lower_special(Lower *l, const Op *op, Home *const *homes);
 
+/* The nest of sort or top_k, in a kernel that is being written (lower_sort.c). */
+void lower_sort(Lower *l, const Op *op, Home *const *homes);
+
 /* ---- kernels (lower_kernel.c) ---- */
 
 /* A kernel node that is being written: between begin and end the scope is its body. */

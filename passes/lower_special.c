@@ -1,5 +1,5 @@
 /*
- * lower_special.c - ops that write where an index says: take_add, scatter_add, sort, top_k. Each becomes a kernel of its own.
+ * lower_special.c - ops that write where an index says: take_add, scatter_add, and sort and top_k (lower_sort.c). Each becomes a kernel of its own.
  *
  *   %g = take_add %dy, %i axis 0 : f32[V, D]     for d0 in 0..D by 64 {
  *                                                  for v in 0..V, d in 0..min(64, D - d0) { %g[v, d0 + d] = 0 }
@@ -8,12 +8,11 @@
  *                                                    for d in 0..min(64, D - d0) { %g[i, d0 + d] = add(%g[i, d0 + d], %dy[b, d0 +
  * d]) } } }
  *
- * The order of the index operand stays as it is: only the other axes are shared out. A sort counts for each element how many
- * stand before it: n^2 comparisons without a branch, so it is refused beyond SORT_LIMIT elements.
+ * The order of the index operand stays as it is: only the other axes are shared out.
  */
 #include "passes/lower.h"
 
-enum { ADD_BLOCK = 64, SORT_LIMIT = 1 << 14 };
+enum { ADD_BLOCK = 64 };
 
 bool op_special(const Lower *l, const Op *op) {
     (void)l;
@@ -83,51 +82,6 @@ static void lower_scatter_add(Lower *l, const Op *op, const Home *h) {
     from[axis] = open_axis(l, axis, i->type->dim[axis]);
     to[axis] = pull_index(l, i, from, low_dim(l, t->dim[axis]));
     add_to(l, h, to, pull(l, y, from));
-    low_close_to(l, outer);
-}
-
-/* Does x stand before y whatever their places? NaN stands last. */
-static Expr *stands_before(Lower *l, Temp *x, Temp *y, bool falling) {
-    Expr *e = low_binary(l, falling ? OP_gt : OP_lt, low_temp(l, x), low_temp(l, y));
-    if (!elem_is_float(x->elem)) return e;
-    Expr *nan[2] = {low_binary(l, OP_ne, low_temp(l, y), low_temp(l, y)), low_binary(l, OP_eq, low_temp(l, x), low_temp(l, x))};
-    Expr *either[2] = {e, expr_op(l->arena, OP_and, BOOL, 2, nan)};
-    return expr_op(l->arena, OP_or, BOOL, 2, either);
-}
-
-static void lower_sort(Lower *l, const Op *op, Home *const *homes) {
-    bool falling = op->code == OP_top_k;
-    const Value *x = op->in[0];
-    int axis = falling ? x->type->rank - 1 : (int)op_int(op, A_axis);
-    int64_t n = dim_size(x->type->dim[axis], l->step->batch_bound);
-    if (n > SORT_LIMIT) {
-        diag_error(l->ctx->diag, op->loc, 804, "`%s` of %" PRId64 " elements is not yet compiled natively; run it with --eval",
-                   op_info[op->code].name, n);
-        l->failed = true;
-        return;
-    }
-    const Affine *at[MAX_RANK + 1];
-    for (int k = 0; k < x->type->rank; k++)
-        if (k != axis) at[k] = open_axis(l, k, x->type->dim[k]);
-    const Affine *mine = at[axis] = open_axis(l, axis, x->type->dim[axis]);
-    Temp *v = low_let(l, "v", pull(l, x, at));
-    Temp *rank = low_acc(l, "rank", I32, 0, expr_const(l->arena, I32, 0));
-    Scope *outer = l->scope;
-    const Affine *other = at[axis] = open_axis(l, axis + 4, x->type->dim[axis]);
-    Temp *w = low_let(l, "w", pull(l, x, at));
-    Temp *first = low_let(l, "first", stands_before(l, w, v, falling)),
-         *after = low_let(l, "after", stands_before(l, v, w, falling));
-    Expr *not_after = low_temp(l, after);
-    not_after = expr_op(l->arena, OP_not, BOOL, 1, &not_after);
-    Expr *tie[2] = {not_after, low_binary(l, OP_lt, expr_index(l->arena, I32, other), expr_index(l->arena, I32, mine))};
-    Expr *either[2] = {low_temp(l, first), expr_op(l->arena, OP_and, BOOL, 2, tie)};
-    Expr *counts[3] = {expr_op(l->arena, OP_or, BOOL, 2, either), expr_const(l->arena, I32, 1), expr_const(l->arena, I32, 0)};
-    low_set(l, rank, low_binary(l, OP_add, low_temp(l, rank), expr_op(l->arena, OP_select, I32, 3, counts)));
-    low_close_to(l, outer);
-    at[axis] = low_index_value(l, "place", low_temp(l, rank), 0, n > 0 ? n - 1 : 0);
-    if (falling) low_open_if(l, affine_add_constant(l->arena, affine_scale(l->arena, at[axis], -1), op_int(op, A_k) - 1));
-    home_store(l, homes[0], at, low_temp(l, v));
-    home_store(l, homes[1], at, expr_index(l->arena, I32, mine));
     low_close_to(l, outer);
 }
 

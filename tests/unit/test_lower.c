@@ -203,16 +203,58 @@ START_TEST(random_fused_graphs_keep_every_bit) {
 }
 END_TEST
 
-/* ---- what is not compiled ---- */
+/* ---- rows that are sorted by merging ---- */
 
-START_TEST(a_very_long_sort_is_refused) {
-    TestGraph g = test_read("graph expanded\nparam %x: f32[20000] = 0\nvar %p: i32[20000] of @c\ncommand @c() {\n}\n"
-                            "func @f(%x: f32[20000]) -> (%x: f32[20000], %p: i32[20000]) {\n  %v, %i = sort %x, axis=0 : "
-                            "f32[20000], i32[20000]\n  return %v, %i\n}\n");
-    ck_assert_ptr_null(pass_lower(&g.c, g.m));
-    ck_assert_int_eq(diag_errors(g.d), 1);
-    arena_free(g.a);
+static const struct {
+    const char *type, *rows, *order, *op; /* of x; of the results */
+} sorts[] = {
+    {"f32[17]", "f32[17]", "i32[17]", "sort %x, axis=0"},          {"f32[3, 64]", "f32[3, 64]", "i32[3, 64]", "sort %x, axis=1"},
+    {"f32[65, 3]", "f32[65, 3]", "i32[65, 3]", "sort %x, axis=0"}, {"f32[2, 100]", "f32[2, 3]", "i32[2, 3]", "top_k %x, k=3"},
+    {"f32[2, 129]", "f32[2, 40]", "i32[2, 40]", "top_k %x, k=40"}, {"f32[33]", "f32[33]", "i32[33]", "top_k %x, k=33"},
+    {"i32[2, 50]", "i32[2, 50]", "i32[2, 50]", "sort %x, axis=1"}, {"f64[1000]", "f64[1000]", "i32[1000]", "sort %x, axis=0"},
+};
+enum { SORTS = sizeof sorts / sizeof *sorts };
+
+START_TEST(long_rows_are_sorted) {
+    Arena *a = arena_new();
+    check_text(arena_printf(a,
+                            "graph expanded\nvar %%x: %s of @c\nvar %%v: %s of @c\nvar %%p: %s of @c\ncommand @c() {\n}\n"
+                            "func @f(%%x: %s) -> (%%v: %s, %%p: %s) {\n  %%v, %%i = %s : %s, %s\n  return %%v, %%i\n}\n",
+                            sorts[_i].type, sorts[_i].rows, sorts[_i].order, sorts[_i].type, sorts[_i].rows, sorts[_i].order,
+                            sorts[_i].op, sorts[_i].rows, sorts[_i].order));
+    arena_free(a);
 }
+END_TEST
+
+START_TEST(a_batch_is_sorted) {
+    check_text("graph expanded\nfield %x: f32[B<=70, 2] of @c\nvar %v: f32[B<=70, 2] of @c\nvar %p: i32[B<=70, 2] of @c\ncommand "
+               "@c() {\n}\n"
+               "func @f(%x: f32[B<=70, 2]) -> (%v: f32[B<=70, 2], %p: i32[B<=70, 2]) {\n"
+               "  %v, %i = sort %x, axis=0 : f32[B, 2], i32[B, 2]\n  return %v, %i\n}\n");
+}
+END_TEST
+
+/* The kernels of a sort are as long for a million elements as for a hundred. */
+static size_t length_of_sort(const char *n) {
+    Arena *a = arena_new();
+    TestGraph g = test_read(
+        arena_printf(a,
+                     "graph expanded\nparam %%x: f32[%s] = 0\nvar %%p: i32[%s] of @c\ncommand @c() {\n}\n"
+                     "func @f(%%x: f32[%s]) -> (%%x: f32[%s], %%p: i32[%s]) {\n  %%v, %%i = sort %%x, axis=0 : f32[%s], i32[%s]\n"
+                     "  return %%v, %%i\n}\n",
+                     n, n, n, n, n, n, n));
+    LoopsProgram *p = pass_lower(&g.c, g.m);
+    ck_assert_ptr_nonnull(p);
+    size_t lines = 0;
+    Text text = {0};
+    loops_print(p, LOOPS_LOWERED, NULL, &text, a);
+    for (size_t i = 0; i < text.n; i++) lines += text.at[i] == '\n';
+    arena_free(g.a);
+    arena_free(a);
+    return lines;
+}
+
+START_TEST(a_very_long_sort_is_no_longer) { ck_assert_uint_eq(length_of_sort("1000000"), length_of_sort("100")); }
 END_TEST
 
 Suite *lower_suite(void);
@@ -234,7 +276,9 @@ Suite *lower_suite(void) {
     tcase_add_test(t, pieces_over_a_batch_behind_another_axis);
     tcase_add_test(t, random_graphs_keep_every_bit);
     tcase_add_test(t, random_fused_graphs_keep_every_bit);
-    tcase_add_test(t, a_very_long_sort_is_refused);
+    tcase_add_loop_test(t, long_rows_are_sorted, 0, SORTS);
+    tcase_add_test(t, a_batch_is_sorted);
+    tcase_add_test(t, a_very_long_sort_is_no_longer);
     suite_add_tcase(s, t);
     return s;
 }
