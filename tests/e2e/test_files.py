@@ -273,6 +273,32 @@ def test_safetensors(t):
     bad(good[:8] + b"[" + good[9:])
     bad(good.replace(b"[0, 72]", b"[0, 71]"))
     bad(good.replace(b"[0, 72]", b"[-8, 64]"))
+    bad(good.replace(b"[72, 84]", b"[60, 72]")[:-12], "lie one over the other")
+    bad(good.replace(b"[0, 72]", b"[8, 80]").replace(b"[72, 84]", b"[80, 92]") + bytes(8), "leave bytes between them")
+
+
+BOOLS = """
+data d { y: bool[2] = safetensors("y.safetensors", "y") }
+state seen: bool[2] = false
+command read { for y in d batch 2 { track mean = mean(f32(y)) } }
+command keep { print "{seen}" }
+"""
+
+
+def test_bools(t):
+    """A byte that is neither 0 nor 1 would be one number here and another there: it is refused, in data and in weights."""
+    program = t.compile(t.write("bools.nn", BOOLS))
+    def put(name, tensor, values):
+        with open(t.path(name), "wb") as f: f.write(files.safetensors({tensor: ("bool", [2, 2] if tensor == "y" else [2], values)}))
+    for values, status in (([0, 1, 1, 1], 0), ([0, 1, 1, 2], 2), ([255, 1, 1, 1], 2)):
+        put("y.safetensors", "y", values)
+        for run in ([program], [t.nnc, t.path("bools.nn"), "--eval"]):
+            done = t.run(*run, "read", status=status)
+            for word in ("y.safetensors", f"is {max(values)}", "bool is 0 or 1", "field d.y") if status else ("mean 0.75",): assert word in done.stderr, done.stderr
+    for values, status in (([1, 0], 0), ([1, 3], 2)):
+        put("init", "seen", values)
+        done = t.run(program, "keep", f"--init={t.path('init')}", status=status)
+        assert "element 1 of `seen` is 3: bool is 0 or 1" in done.stderr if status else done.stdout == "[true, false]\n", (done.stdout, done.stderr)
 
 
 def record(label, r, g, b): return bytes([label]) + bytes([r]) * 1024 + bytes([g]) * 1024 + bytes([b]) * 1024
@@ -488,6 +514,18 @@ def test_outputs(t):
     done = total(f"--sums={t.path('twice.npy')}", f"--all={t.path('twice.npy')}", status=2)
     assert "--all and --sums name the same file" in done.stderr or "--sums and --all name the same file" in done.stderr, done.stderr
     assert not os.path.exists(t.path("twice.npy"))
+    for a, b in (("twice.npy", "./twice.npy"), ("out/../twice.npy", "twice.npy")):
+        done = total(f"--sums={t.path(a)}", f"--all={t.path(b)}", status=2)
+        assert "name the same file" in done.stderr and not os.path.exists(t.path("twice.npy")), done.stderr
+    done = total(f"--sums={t.path('out/total-all.npy')}", f"--out={t.path('out')}", status=2)
+    assert "--sums and --all name the same file" in done.stderr, done.stderr
+    done = total("--out=/proc", status=2)  # also where no file is named, before the run
+    assert "--out: /proc/total-sums.npy: cannot be written" in done.stderr, done.stderr
+    for option, name in (("checkpoint", "weights.safetensors"), ("log", "./weights.safetensors")):  # which the run would go on writing when `save` has replaced it
+        done = t.run(program, "train", f"--out={t.folder}", f"--{option}={t.path(name)}", status=2)
+        assert f"--{option}=" in done.stderr and "this is the file that " in done.stderr and "weights.nn:11 writes" in done.stderr, done.stderr
+    done = t.run(program, "train", f"--out={t.folder}", f"--checkpoint={t.path('c')}", f"--log={t.path('out/../c')}", status=2)
+    assert "--checkpoint and --log name the same file" in done.stderr and not os.path.exists(t.path("c")), done.stderr
     done = t.run(program, "shade", f"--x={x}", f"--picture={t.path('p.png')}")
     assert files.read_png(read("p.png")) == (3, 2, 1, bytes([0, 51, 102, 153, 255, 255]))
     assert "big" in done.stderr and done.stdout == "", (done.stdout, done.stderr)  # 75 numbers a sample are not printed
