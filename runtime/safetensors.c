@@ -208,9 +208,12 @@ static bool read_header(struct nn_env *env, struct nn_tensors *f) {
     bool good = text && read_at(env, f, text, (int64_t)length, 8);
     if (good) {
         json_error_t why;
+        errno = 0;
         f->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
         good = json_is_object(f->header);
-        if (!good)
+        if (!good && !f->header && errno == ENOMEM) /* jansson then blames the text */
+            nn_no_memory(env, length);
+        else if (!good)
             nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is damaged: %s", f->path,
                     f->header ? "its header is no object" : why.text);
     }

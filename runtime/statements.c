@@ -4,6 +4,7 @@
 #include "file.h"
 #include "run.h"
 #include "safetensors.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -270,7 +271,9 @@ static bool take_words(struct nn_run *r, struct nn_tensors *f) {
         const char *text = nn_tensors_note(f, key.at);
         nn_text_free(r->env, &key);
         if (!text || r->reader.words_made[i]) continue;
+        errno = 0;
         json_t *list = json_loads(text, 0, NULL);
+        if (!list && errno == ENOMEM) return nn_no_memory(r->env, strlen(text));
         bool good = json_is_array(list) && (int64_t)json_array_size(list) + 2 <= r->program->vocabs[i].size;
         for (size_t k = 0; good && k < json_array_size(list); k++) good = json_is_string(json_array_get(list, k));
         if (!good)

@@ -9,6 +9,8 @@
 #include "runtime/threads.h"
 #include "runtime_toy.h"
 #include <check.h>
+#include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -504,6 +506,37 @@ START_TEST(test_faults) {
 }
 END_TEST
 
+static int left_to_json; /* so many allocations of jansson succeed */
+
+static void *some_json(size_t size) {
+    if (left_to_json-- > 0) return malloc(size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* Where memory ends while the header of a file is read, the file is not to blame: who is told that a checkpoint is damaged may remove it. */
+START_TEST(test_no_memory_for_a_header) {
+    char args[300];
+    int failures = 0;
+    write_weights("{\"w\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]},\"b\":{\"dtype\":\"F32\",\"shape\":[],\"data_"
+                  "offsets\":[12,16]}}",
+                  16);
+    snprintf(args, sizeof args, "train --epochs=1 --init=%s", toy_path("bad.st"));
+    ck_assert_int_eq(run(args), 0);
+    for (int n = 0;; n++) {
+        left_to_json = n;
+        json_set_alloc_funcs(some_json, free);
+        int status = run(args);
+        if (status == 0) break;
+        ck_assert_msg(status == 3, "allocation %d: status %d: %s", n, status, toy.err);
+        says(toy.err, "out of memory");
+        failures++;
+    }
+    json_set_alloc_funcs(malloc, free);
+    ck_assert_int_gt(failures, 10);
+}
+END_TEST
+
 /* Every allocation fails once: an error that says so, nothing left over (the sanitizers look), nothing written but whole files.
  */
 START_TEST(test_no_memory) {
@@ -756,6 +789,7 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_predict);
     tcase_add_test(t, test_faults);
     tcase_add_test(t, test_no_memory);
+    tcase_add_test(t, test_no_memory_for_a_header);
     tcase_add_test(t, test_full_disk);
     tcase_add_test(t, test_team);
 #if !defined __SANITIZE_ADDRESS__
