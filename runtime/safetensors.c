@@ -327,8 +327,8 @@ static bool is_one_of(const struct nn_tensor *tensors, int64_t n, const char *na
     return false;
 }
 
-bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
-                     bool (*more)(void *, const char *), void *context) {
+bool nn_tensors_compare(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
+                        bool (*more)(void *, const char *), void *context) {
     struct nn_text wrong = {0};
     const char *key;
     json_t *e;
@@ -340,7 +340,13 @@ bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_t
     bool good = nn_text_ok(env, &wrong);
     if (good && wrong.n > 0)
         good = nn_fail(env, NN_BAD_INPUT, "%s: the tensors in it are not those of the program:%s", f->path, wrong.at);
-    for (int64_t i = 0; good && i < n; i++) good = nn_tensors_get(env, f, tensors[i].name, tensors[i].at);
     nn_text_free(env, &wrong);
+    return good;
+}
+
+bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
+                     bool (*more)(void *, const char *), void *context) {
+    bool good = nn_tensors_compare(env, f, tensors, n, more, context);
+    for (int64_t i = 0; good && i < n; i++) good = nn_tensors_get(env, f, tensors[i].name, tensors[i].at);
     return good;
 }

@@ -347,7 +347,43 @@ bool nn_do_load(struct nn_run *r, const struct nn_node *node) {
     char *name = piece_name(r, node), *path = name ? find_saved(r, name) : NULL;
     bool good = path && read_tensors(r, path, slot_tensors(r, node->slots, node->n_slots), node->n_slots, false);
     if (name && !path) good = no_such_weights(r, name, node->line);
+    if (!good && r->env->error.status == NN_BAD_INPUT)
+        r->env->error.status = NN_RUNTIME; /* the run may have written files before */
     nn_free(r->env, path);
     nn_free(r->env, name);
     return good;
+}
+
+static bool has_constant_name(const struct nn_node *node) { return node->n_pieces == 1 && node->pieces[0].text; }
+
+/* Whether a `save` before item `load` may write what that reads. */
+static bool may_be_saved(const struct nn_run *r, int64_t load) {
+    for (int64_t i = 0; i < load; i++) {
+        const struct nn_node *node = r->items[i].node;
+        if (node->kind != NN_SAVE) continue;
+        if (!has_constant_name(node) || strcmp(node->pieces[0].text, r->items[load].node->pieces[0].text) == 0) return true;
+    }
+    return false;
+}
+
+static bool check_load(struct nn_run *r, const struct nn_node *node) {
+    const char *name = node->pieces[0].text;
+    char *path = find_saved(r, name);
+    if (!path) return no_such_weights(r, name, node->line);
+    struct nn_tensor *tensors = slot_tensors(r, node->slots, node->n_slots);
+    struct nn_tensors *f = tensors ? nn_tensors_open(r->env, path) : NULL;
+    bool good = f && nn_tensors_compare(r->env, f, tensors, node->n_slots, NULL, NULL);
+    nn_tensors_close(r->env, f);
+    nn_free(r->env, tensors);
+    nn_free(r->env, path);
+    return good;
+}
+
+bool nn_check_loads(struct nn_run *r) {
+    for (int64_t i = r->at; i < r->n_items; i++) { /* before r->at: done, in a run that goes on */
+        const struct nn_item *item = &r->items[i];
+        if (item->node->kind != NN_LOAD || item->loop >= 0 || !has_constant_name(item->node) || may_be_saved(r, i)) continue;
+        if (!check_load(r, item->node)) return false;
+    }
+    return true;
 }

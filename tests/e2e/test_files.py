@@ -277,6 +277,37 @@ def test_safetensors(t):
     bad(good.replace(b"[0, 72]", b"[8, 80]").replace(b"[72, 84]", b"[80, 92]") + bytes(8), "leave bytes between them")
 
 
+LOADS = """
+param w: f32[3] = 1
+param v: f32[2] = 2
+option n = 3
+command missing { save w to "w.st"
+    load w from "missing.st" }
+command other { print "before"
+    load v from "there.st" }
+command own { save w to "w.st"
+    w <- 2 * w
+    load w from "w.st"
+    print w }
+command numbered { for i in 0..3 { save w to "w{i}.st" }
+    load w from "w{n}.st"
+    print w }
+"""
+
+
+def test_loads_are_looked_at_before_the_run(t):
+    """What is certain to be loaded is there and fits, or nothing is done; what the command may write itself comes in the run: status 3."""
+    program, out = t.compile(t.write("loads.nn", LOADS)), t.path("out")
+    with open(t.path("there.st"), "wb") as f: f.write(files.safetensors({"w": ("f32", [3], [1, 2, 3])}))
+    for command, *words in (("missing", "missing.st", "there are no weights", "loads.nn:6"), ("other", "there.st", "missing: v, f32[2]", "not in the program: w")):
+        done = t.run(program, command, f"--out={out}", f"--data={t.folder}", status=2)
+        assert all(w in done.stderr for w in words) and done.stdout == "", done
+        assert not os.path.exists(out) or os.listdir(out) == [], os.listdir(out)
+    assert t.run(program, "own", f"--out={out}").stdout == "[1, 1, 1]\n"
+    assert t.run(program, "numbered", f"--out={out}", "--n=2").stdout == "[1, 1, 1]\n"
+    assert "w3.st: there are no weights" in t.run(program, "numbered", f"--out={out}", status=3).stderr
+
+
 BOOLS = """
 data d { y: bool[2] = safetensors("y.safetensors", "y") }
 state seen: bool[2] = false
