@@ -1,7 +1,7 @@
 """Files: what every loader reads, and that a file which is missing, truncated, spoilt, of another type, shape or count is one clear error that names file, field,
 what was expected and what was found, with status 2, before anything is written.
 """
-import gzip, os, resource, struct, subprocess
+import gzip, io, os, resource, struct, subprocess, warnings, zipfile
 
 import files
 
@@ -247,6 +247,31 @@ def test_npz(t):
     at = stored.index(b"first.npy") + 9 + 128 + 3  # a bit of an element: only the archive's checksum can tell
     l.bad({"x.npz": stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1:]})
     l.bad({"x.npz": x}, "npz")
+
+    def wide(archive, place=None, entry=None):
+        """The archive with an end record as of more than 4 GB; place: what it says of where the directory is, entry: what the directory says of where `first` is."""
+        end = archive.index(b"PK\5\6")
+        count, size, at = struct.unpack("<HII", archive[end + 10:end + 20])
+        if entry is not None:
+            name = archive.index(b"first.npy", at)
+            extra = struct.pack("<HHQ", 1, 8, entry)
+            archive = archive[:name - 16] + struct.pack("<H", len(extra)) + archive[name - 14:name - 4] + b"\xff" * 4 + archive[name:name + 9] + extra + archive[name + 9:]
+            end += len(extra)
+        record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, size, at if place is None else place)
+        return archive[:end] + record + b"PK\6\7" + struct.pack("<IQI", 0, end, 1) + archive[end:end + 8] + b"\xff" * 12 + archive[end + 20:]
+    l.put({"x.npz": wide(stored)})
+    l.reads(SIX, "with a wide end record")
+    l.put({"x.npz": wide(stored, entry=0)})
+    l.reads(SIX, "with a wide entry")
+    for n in (1 << 40, (1 << 63) - 1, (1 << 64) - 1):
+        l.bad({"x.npz": wide(stored, place=n)}, "first")
+        l.bad({"x.npz": wide(stored, entry=n)}, "the archive is damaged")
+    again = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(again, "w") as z:
+        warnings.simplefilter("ignore")
+        for name, data in (("first", files.npy("f64", [3, 2, 3], X[::-1])), ("second", y), ("first", x)): z.writestr(name + ".npy", data)
+    l.put({"x.npz": again.getvalue()})
+    l.reads(SIX, "with an array that was written again")
 
 
 def test_safetensors(t):
