@@ -122,10 +122,11 @@ char *nn_copy_string(struct nn_env *env, const char *s) {
 
 enum { ALIGN = 64, HUGE_PAGE = 2 << 20 };
 
+/* All pages of what malloc has mapped for it, the one with malloc's own word too: pages that are advised and pages that are not are two mappings, which realloc can only copy. */
 void nn_huge_pages(void *at, size_t size) {
 #ifdef MADV_HUGEPAGE
-    uintptr_t from = ((uintptr_t)at + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, to = ((uintptr_t)at + size) / HUGE_PAGE * HUGE_PAGE;
-    if (from < to) madvise((char *)at + (from - (uintptr_t)at), to - from, MADV_HUGEPAGE);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), before = (uintptr_t)at % page;
+    if (size >= HUGE_PAGE) madvise((char *)at - before, (before + size + page - 1) / page * page, MADV_HUGEPAGE);
 #else
     (void)at, (void)size;
 #endif

@@ -61,6 +61,15 @@ static const char *folder_of(const char *path, char folder[PATH_MAX]) {
     return path + n;
 }
 
+bool nn_same_place(const char *a, const char *b) {
+    char folders[2][PATH_MAX];
+    const char *x = folder_of(a, folders[0]), *y = folder_of(b, folders[1]);
+    struct stat s, t;
+    if (!x || !y || strcmp(x, y) != 0) return false;
+    return strcmp(folders[0], folders[1]) == 0 ||
+           (stat(folders[0], &s) == 0 && stat(folders[1], &t) == 0 && s.st_dev == t.st_dev && s.st_ino == t.st_ino);
+}
+
 /* A run that was killed while it wrote has left what it wrote beside the name. Who writes holds a lock, which ends with its process, on this machine
  * or another: what nobody holds is removed. */
 static void remove_left(const char *path) {

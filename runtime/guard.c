@@ -13,6 +13,7 @@
 #include "threads.h"
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 bool nn_guard_begin(struct nn_run *r) {
@@ -192,13 +193,15 @@ bool nn_guard(struct nn_run *r, const struct nn_call *call) {
         if (!look_at_slot(r, f->writes[i], &v)) return false;
         if (v.bad == 0) continue;
         struct nn_text where = {0}, origin = {0};
+        char others[80] = "";
+        if (v.bad < v.n) snprintf(others, sizeof others, " (the others lie between %g and %g)", v.least, v.most);
         nn_text_position(r, &where);
         if (text_origin(r, call, &origin))
             nn_fail(r->env, NN_RUNTIME,
                     "%s:%" PRId64 ": the %s `%s` has %" PRId64 " elements of %" PRId64
-                    " that are NaN or infinite (the others lie between %g and %g)%s; written by `%s`%s",
-                    r->program->source, s->line > 0 ? s->line : f->line, kind_names[s->kind], s->name, v.bad, v.n, v.least,
-                    v.most, nn_text_str(&where), f->name, nn_text_str(&origin));
+                    " that are NaN or infinite%s%s; written by `%s`%s",
+                    r->program->source, s->line > 0 ? s->line : f->line, kind_names[s->kind], s->name, v.bad, v.n, others,
+                    nn_text_str(&where), f->name, nn_text_str(&origin));
         nn_text_free(r->env, &where);
         nn_text_free(r->env, &origin);
         return false;

@@ -136,11 +136,12 @@ static void store(const struct nn_load *l, const struct form *f, const float *pi
 }
 
 static bool add_picture(struct nn_load *l, const struct form *f, const char *path) {
-    struct nn_picture p;
+    struct nn_picture p = {0};
     const char *before = l->path;
     l->path = path;
+    if (f->fit == FIT_NONE) p.only_height = f->height, p.only_width = f->width;
     bool good = decode(l, path, &p);
-    if (good && f->fit == FIT_NONE && (p.height != f->height || p.width != f->width)) {
+    if (good && nn_picture_is_other(&p)) {
         good =
             nn_load_fail(l, 0, "expected a picture of %" PRId64 " x %" PRId64 " (height x width), found %" PRId64 " x %" PRId64,
                          f->height, f->width, p.height, p.width);

@@ -182,6 +182,21 @@ static const unsigned char *find_end(const unsigned char *zip, int64_t size) {
     return NULL;
 }
 
+/* Its central directory: n entries at `at`. Where one of the two does not fit into the end record it is all ones, and both stand in another one (ZIP64), whose place stands
+ * in the 20 bytes before. */
+static bool find_directory(const unsigned char *zip, int64_t size, int64_t *n, int64_t *at) {
+    const unsigned char *end = find_end(zip, size);
+    if (!end) return false;
+    *n = little(end + 10, 2);
+    *at = little(end + 16, 4);
+    if ((*n != 0xFFFF && *at != 0xFFFFFFFF) || end - zip < 20 || memcmp(end - 20, "PK\6\7", 4) != 0) return true;
+    int64_t wide = little(end - 12, 8);
+    if (wide < 0 || wide > size - 56 || memcmp(zip + wide, "PK\6\6", 4) != 0) return false;
+    *n = little(zip + wide + 32, 8);
+    *at = little(zip + wide + 48, 8);
+    return true;
+}
+
 struct member {
     int64_t method, packed, plain, offset;
     uLong crc;
@@ -205,15 +220,15 @@ static void zip64(const unsigned char *extra, int64_t n, struct member *m) {
     }
 }
 
-/* Finds NAME.npy in the central directory. */
+/* Finds NAME.npy in the central directory; the last one of that name: a program that writes an array again appends it. */
 static bool find_member(struct nn_load *l, const unsigned char *zip, int64_t size, const char *name, struct member *m) {
-    const unsigned char *end = find_end(zip, size);
-    if (!end) return nn_load_fail(l, 0, "this is not an .npz file, or it is truncated");
-    int64_t n = little(end + 10, 2), at = little(end + 16, 4);
+    int64_t n, at;
+    if (!find_directory(zip, size, &n, &at)) return nn_load_fail(l, 0, "this is not an .npz file, or it is truncated");
     size_t length = strlen(name);
     struct nn_text there = {0};
+    bool known = false;
     for (int64_t i = 0; i < n; i++) {
-        if (at < 0 || at + 46 > size || memcmp(zip + at, "PK\1\2", 4) != 0) break;
+        if (at < 0 || at > size - 46 || memcmp(zip + at, "PK\1\2", 4) != 0) break;
         int64_t name_size = little(zip + at + 28, 2), extra = little(zip + at + 30, 2), comment = little(zip + at + 32, 2);
         if (at + 46 + name_size + extra > size) break;
         const char *found = (const char *)zip + at + 46;
@@ -222,15 +237,14 @@ static bool find_member(struct nn_load *l, const unsigned char *zip, int64_t siz
             *m = (struct member){little(zip + at + 10, 2), little(zip + at + 20, 4), little(zip + at + 24, 4),
                                  little(zip + at + 42, 4), (uLong)little(zip + at + 16, 4)};
             zip64(zip + at + 46 + name_size, extra, m);
-            nn_text_free(l->env, &there);
-            return true;
+            known = true;
         }
         nn_text_printf(l->env, &there, "%s%.*s", i ? ", " : "", (int)stem, found);
         at += 46 + name_size + extra + comment;
     }
-    nn_load_fail(l, 0, "there is no array `%s` in it; there are: %s", name, there.n ? nn_text_str(&there) : "none");
+    if (!known) nn_load_fail(l, 0, "there is no array `%s` in it; there are: %s", name, there.n ? nn_text_str(&there) : "none");
     nn_text_free(l->env, &there);
-    return false;
+    return known;
 }
 
 static bool check_sum(const struct source *s, const struct member *m) {
@@ -240,7 +254,7 @@ static bool check_sum(const struct source *s, const struct member *m) {
 
 static bool read_member(struct nn_load *l, const unsigned char *zip, int64_t size, const struct member *m) {
     int64_t start = m->offset;
-    if (start < 0 || start + 30 > size || memcmp(zip + start, "PK\3\4", 4) != 0)
+    if (start < 0 || start > size - 30 || memcmp(zip + start, "PK\3\4", 4) != 0)
         return nn_load_fail(l, 0, "the archive is damaged");
     start += 30 + little(zip + start + 26, 2) + little(zip + start + 28, 2);
     if (start > size || m->packed < 0 || m->packed > size - start)

@@ -28,15 +28,28 @@ char *nn_load_bytes(struct nn_load *l, int64_t *n) {
     return nn_copy_string(l->env, l->text);
 }
 
-/* Appends the elements of the text one by one: column->stride is that of an element meanwhile. */
-static bool append(struct nn_load *l, const char *text, int64_t n, const struct nn_words *words, enum nn_cut cut) {
-    if (!words) {
-        char *at = nn_load_room(l, n);
-        if (!at) return false;
-        for (int64_t i = 0; i < n; i++) nn_value_put(at, l->elem, i, (unsigned char)text[i]);
-        l->column->count += n;
-        return true;
-    }
+/* Elements of the text are appended one by one: column->stride is that of an element meanwhile. */
+static bool append_bytes(struct nn_load *l, const char *text, int64_t n) {
+    char *at = nn_load_room(l, n);
+    if (!at) return false;
+    for (int64_t i = 0; i < n; i++) nn_value_put(at, l->elem, i, (unsigned char)text[i]);
+    l->column->count += n;
+    return true;
+}
+
+/* Bytes are taken as they come, so that a long text is not in memory twice. */
+static bool append_file(struct nn_load *l) {
+    struct nn_reader r;
+    char block[1 << 16];
+    if (!nn_read_open(l->env, &r, l->path)) return false;
+    int64_t got = 0, all = r.unpack ? INT64_MAX : nn_read_bound(&r);
+    bool good = all == INT64_MAX || nn_load_room(l, all);
+    while (good && (got = nn_read(l->env, &r, block, sizeof block)) > 0) good = append_bytes(l, block, got);
+    nn_read_close(l->env, &r);
+    return good && got == 0;
+}
+
+static bool append_words(struct nn_load *l, const char *text, int64_t n, const struct nn_words *words, enum nn_cut cut) {
     const char *end = text + n, *word;
     size_t length;
     int64_t fault = nn_utf8_fault(text, n);
@@ -82,15 +95,18 @@ bool nn_load_text(struct nn_load *l) {
     if (l->elem == NN_F32 || l->elem == NN_F64 || l->elem == NN_BOOL)
         return nn_load_fail(l, 0, "text is u8, i32 or i64, not %s", nn_elem_name(l->elem));
     if (!nn_load_vocab(l, &words, &cut)) return false;
-    char *text = nn_load_bytes(l, &n);
-    if (!text) return false;
     l->column->stride = nn_elem_size(l->elem);
     l->column->count = l->elements; /* no windows, until all of it is there */
-    bool good = append(l, text, n, words, cut);
+    bool good;
+    if (words) {
+        char *text = nn_load_bytes(l, &n);
+        good = text && append_words(l, text, n, words, cut);
+        nn_free(l->env, text);
+    } else {
+        good = l->text ? append_bytes(l, l->text, (int64_t)strlen(l->text)) : append_file(l);
+    }
     l->elements = l->column->count;
-    good = good && make_windows(l, sample, step);
-    nn_free(l->env, text);
-    return good;
+    return good && make_windows(l, sample, step);
 }
 
 bool nn_load_words(struct nn_load *l) {

@@ -185,6 +185,16 @@ static const char *suffix_of(const struct nn_io *io) {
     return "npy";
 }
 
+/* Where output i goes that no option of its own names a file for: COMMAND-NAME under --out. NULL: no memory. */
+static char *output_path(struct nn_run *r, int64_t i) {
+    const struct nn_io *io = &r->command->outputs[i];
+    struct nn_text name = {0};
+    nn_text_printf(r->env, &name, "%s-%s.%s", r->command->name, io->name, suffix_of(io));
+    char *path = nn_text_ok(r->env, &name) ? nn_out_path(r, name.at) : NULL;
+    nn_text_free(r->env, &name);
+    return path;
+}
+
 static bool write_output(struct nn_run *r, int64_t i) {
     const struct nn_io *io = &r->command->outputs[i];
     const struct nn_slot *s = &r->program->slots[io->slot];
@@ -193,12 +203,9 @@ static bool write_output(struct nn_run *r, int64_t i) {
     struct array a = {nn_run_value(r, io->slot), s->elem, dims, s->n_dims};
     if (!a.at) return false;
     if (r->settings->outputs[i]) return write_array(r, r->settings->outputs[i], &a, io);
-    struct nn_text name = {0};
-    nn_text_printf(r->env, &name, "%s-%s.%s", r->command->name, io->name, suffix_of(io));
-    char *path = nn_text_ok(r->env, &name) ? nn_out_path(r, name.at) : NULL;
+    char *path = output_path(r, i);
     bool good = path && write_array(r, path, &a, io);
     nn_free(r->env, path);
-    nn_text_free(r->env, &name);
     return good;
 }
 
@@ -283,73 +290,95 @@ bool nn_write_outputs(struct nn_run *r) {
 
 /* ---- before the run ---- */
 
-/* Files that options name must be different: each would replace the other. No two of n are the same; names without --. */
-static bool differ(struct nn_run *r, const char *const *names, const char *const *paths, int64_t n) {
+/* A file that the run will write. */
+struct place {
+    const char *option; /* without its --; NULL: a statement's */
+    int64_t output;     /* of the command, -1: none */
+    int64_t line;       /* of a statement */
+    char *path;
+};
+
+/* Two that are the same file replace each other. Statements may write one file again and again, and --save what they have saved, but no statement what the run still needs. */
+static bool may_meet(const struct place *a, const struct place *b) {
+    if (a->option && b->option) return false;
+    return !a->option || (strcmp(a->option, "checkpoint") != 0 && strcmp(a->option, "log") != 0);
+}
+
+/* Options stand before statements. */
+static bool differ(struct nn_run *r, const struct place *places, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         for (int64_t k = 0; k < i; k++) {
-            if (!paths[i] || !paths[k] || strcmp(paths[i], paths[k]) != 0 || nn_is_special(paths[i])) continue;
-            return nn_fail(r->env, NN_BAD_INPUT, "--%s and --%s name the same file: %s", names[k], names[i], paths[i]);
+            const struct place *a = &places[k], *b = &places[i];
+            if (may_meet(a, b) || !nn_same_place(a->path, b->path) || nn_is_special(a->path)) continue;
+            if (b->option)
+                return nn_fail(r->env, NN_BAD_INPUT, "--%s and --%s name the same file: %s", a->option, b->option, b->path);
+            return nn_fail(r->env, NN_BAD_INPUT, "--%s=%s: this is the file that %s:%" PRId64 " writes", a->option, a->path,
+                           r->program->source, b->line);
         }
     }
     return true;
 }
 
-/* The file of a `save` or `write`, where its name is a constant. */
-static bool check_statement(struct nn_run *r, const struct nn_node *node) {
-    if ((node->kind != NN_SAVE && node->kind != NN_WRITE) || node->n_pieces != 1 || !node->pieces[0].text) return true;
-    struct nn_text before = {0};
-    nn_text_printf(r->env, &before, "%s:%" PRId64 ": ", r->program->source, node->line);
-    char *path = nn_text_ok(r->env, &before) ? nn_out_path(r, node->pieces[0].text) : NULL;
-    bool good = path && nn_write_check(r->env, before.at, path);
-    nn_free(r->env, path);
-    nn_text_free(r->env, &before);
-    return good;
-}
-
 /* Whether an output can be written to a file of that suffix. Programs whose outputs cannot be pictures are linked without the writer of pictures. */
-static bool check_kind(struct nn_run *r, const struct nn_io *io, const char *path) {
+static bool check_kind(struct nn_run *r, const struct nn_io *io, const char *before, const char *path) {
     const struct nn_slot *s = &r->program->slots[io->slot];
     enum form form = form_of(path);
-    if (form == NO_FORM) return nn_fail(r->env, NN_BAD_INPUT, "--%s=%s: %s", io->name, path, no_form);
+    if (form == NO_FORM) return nn_fail(r->env, NN_BAD_INPUT, "%s%s: %s", before, path, no_form);
     if (form != PNG || (nn_png_write && s->n_dims >= 2)) return true;
     struct nn_text type = {0};
     nn_text_type(r->env, &type, s->elem, s->dims + (s->batch_axis == 0), s->n_dims - (s->batch_axis == 0));
-    nn_fail(r->env, NN_BAD_INPUT, "--%s=%s: a picture is [height, width] or [height, width, colours], a sample is %s", io->name,
-            path, nn_text_str(&type));
+    nn_fail(r->env, NN_BAD_INPUT, "%s%s: a picture is [height, width] or [height, width, colours], a sample is %s", before, path,
+            nn_text_str(&type));
     nn_text_free(r->env, &type);
     return false;
 }
 
-/* --save=FILE and kin, and the files of the command's outputs. */
-static bool check_options(struct nn_run *r) {
-    const struct nn_settings *s = r->settings;
-    const struct nn_command *c = r->command;
-    enum { OWN = 4 };
-    int64_t n = OWN + c->n_outputs;
-    const char **names = nn_alloc_n(r->env, n, sizeof *names), **paths = nn_alloc_n(r->env, n, sizeof *paths);
-    bool good = names && paths;
-    if (good) {
-        memcpy(names, (const char *[OWN]){"save", "save-init", "checkpoint", "log"}, OWN * sizeof *names);
-        memcpy(paths, (const char *[OWN]){s->save, s->save_init, s->checkpoint, s->log}, OWN * sizeof *paths);
-    }
-    for (int64_t i = 0; good && i < c->n_outputs; i++) names[OWN + i] = c->outputs[i].name, paths[OWN + i] = s->outputs[i];
-    good = good && differ(r, names, paths, n);
-    for (int64_t i = 0; good && i < c->n_outputs; i++)
-        good = !s->outputs[i] || !s->outputs[i][0] || check_kind(r, &c->outputs[i], s->outputs[i]);
-    for (int64_t i = 0; good && i < n; i++) {
-        if (!paths[i] || paths[i] == s->log) continue; /* the log is opened before the run */
-        struct nn_text before = {0};
-        nn_text_printf(r->env, &before, "--%s=", names[i]);
-        good = nn_text_ok(r->env, &before) && nn_write_check(r->env, before.at, paths[i]);
-        nn_text_free(r->env, &before);
-    }
-    nn_free(r->env, names);
-    nn_free(r->env, paths);
+static bool check_place(struct nn_run *r, const struct place *p) {
+    struct nn_text before = {0};
+    bool own = p->output >= 0 && !r->settings->outputs[p->output];
+    bool is_log = p->output < 0 && p->option && strcmp(p->option, "log") == 0; /* it is opened before the run */
+    if (!p->option)
+        nn_text_printf(r->env, &before, "%s:%" PRId64 ": ", r->program->source, p->line);
+    else
+        nn_text_printf(r->env, &before, own ? "--%s: " : "--%s=", own ? "out" : p->option);
+    bool good = nn_text_ok(r->env, &before);
+    if (good && p->output >= 0 && p->path[0]) good = check_kind(r, &r->command->outputs[p->output], before.at, p->path);
+    if (good && !is_log) good = nn_write_check(r->env, before.at, p->path);
+    nn_text_free(r->env, &before);
     return good;
 }
 
+/* The files of --save and kin, of the command's outputs, and of its `save` and `write`, where their names are constants; n of them. False: no memory. */
+static bool find_places(struct nn_run *r, struct place *places, int64_t *n) {
+    const struct nn_settings *s = r->settings;
+    const char *const names[] = {"save", "save-init", "checkpoint", "log"}, *const paths[] = {s->save, s->save_init,
+                                                                                              s->checkpoint, s->log};
+    for (int i = 0; i < 4; i++) {
+        if (!paths[i]) continue;
+        places[*n] = (struct place){.option = names[i], .output = -1, .path = nn_copy_string(r->env, paths[i])};
+        if (!places[(*n)++].path) return false;
+    }
+    for (int64_t i = 0; i < r->command->n_outputs; i++) {
+        if (!s->outputs[i] && !s->out) continue;
+        char *path = s->outputs[i] ? nn_copy_string(r->env, s->outputs[i]) : output_path(r, i);
+        places[*n] = (struct place){.option = r->command->outputs[i].name, .output = i, .path = path};
+        if (!places[(*n)++].path) return false;
+    }
+    for (int64_t i = 0; i < r->n_items; i++) {
+        const struct nn_node *node = r->items[i].node;
+        if ((node->kind != NN_SAVE && node->kind != NN_WRITE) || node->n_pieces != 1 || !node->pieces[0].text) continue;
+        places[*n] = (struct place){.output = -1, .line = node->line, .path = nn_out_path(r, node->pieces[0].text)};
+        if (!places[(*n)++].path) return false;
+    }
+    return true;
+}
+
 bool nn_check_places(struct nn_run *r) {
-    bool good = check_options(r);
-    for (int64_t i = 0; good && i < r->n_items; i++) good = check_statement(r, r->items[i].node);
+    int64_t n = 0;
+    struct place *places = nn_alloc_n(r->env, 4 + r->command->n_outputs + r->n_items, sizeof *places);
+    bool good = places && find_places(r, places, &n) && differ(r, places, n);
+    for (int64_t i = 0; good && i < n; i++) good = check_place(r, &places[i]);
+    for (int64_t i = 0; i < n; i++) nn_free(r->env, places[i].path);
+    nn_free(r->env, places);
     return good;
 }

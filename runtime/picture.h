@@ -11,10 +11,14 @@ struct nn_picture {
     unsigned char *at; /* [height, width, channels], 0..255 */
     int64_t height, width;
     int64_t channels; /* 1: grey, 3: red, green, blue */
+    int64_t only_height, only_width; /* for readers: a picture of another size is not unpacked, `at` is NULL then; 0: any will do */
 };
+static inline bool nn_picture_is_other(const struct nn_picture *p) {
+    return p->only_height > 0 && (p->height != p->only_height || p->width != p->only_width);
+}
 void nn_picture_free(struct nn_env *env, struct nn_picture *p);
 
-/* Reads a file by its first bytes; 16 bits become 8, transparency is dropped, palettes become colours. */
+/* Read a file whose first bytes say what it is; p->only_height and only_width are set before; 16 bits become 8, transparency is dropped, palettes become colours. */
 bool nn_png_read(struct nn_env *env, const char *path, struct nn_picture *p);
 bool nn_jpeg_read(struct nn_env *env, const char *path, struct nn_picture *p);
 /* Writes 8 bits a channel, beside its name, synced, renamed. */

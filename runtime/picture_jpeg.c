@@ -37,11 +37,12 @@ static bool decode(struct job *j, FILE *file) {
     jpeg_create_decompress(&j->jpeg);
     jpeg_stdio_src(&j->jpeg, file);
     jpeg_read_header(&j->jpeg, TRUE);
+    p->height = j->jpeg.image_height;
+    p->width = j->jpeg.image_width;
+    if (nn_picture_is_other(p)) return true;
     j->jpeg.out_color_space = j->jpeg.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
     j->jpeg.dct_method = JDCT_ISLOW; /* the same bits on every machine */
     jpeg_start_decompress(&j->jpeg);
-    p->height = j->jpeg.output_height;
-    p->width = j->jpeg.output_width;
     p->channels = j->jpeg.output_components;
     p->at = nn_alloc_n(j->env, p->height * p->width, (size_t)p->channels);
     if (!p->at) return false;
@@ -55,7 +56,6 @@ static bool decode(struct job *j, FILE *file) {
 }
 
 bool nn_jpeg_read(struct nn_env *env, const char *path, struct nn_picture *p) {
-    *p = (struct nn_picture){0};
     FILE *file = fopen(path, "rbe");
     if (!file) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
     struct job *j = nn_alloc(env, sizeof *j);

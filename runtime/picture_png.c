@@ -38,13 +38,14 @@ static bool read_rows(struct job *j) {
     png_init_io(j->png, j->file);
     png_set_user_limits(j->png, 1 << 16, 1 << 16);
     png_read_info(j->png, j->info);
+    p->height = png_get_image_height(j->png, j->info);
+    p->width = png_get_image_width(j->png, j->info);
+    if (nn_picture_is_other(p)) return true;
     png_set_expand(j->png);
     png_set_scale_16(j->png);
     png_set_strip_alpha(j->png);
     png_set_interlace_handling(j->png);
     png_read_update_info(j->png, j->info);
-    p->height = png_get_image_height(j->png, j->info);
-    p->width = png_get_image_width(j->png, j->info);
     p->channels = png_get_channels(j->png, j->info);
     p->at = nn_alloc_n(j->env, p->height * p->width, (size_t)p->channels);
     j->rows = nn_alloc_n(j->env, p->height, sizeof *j->rows);
@@ -65,7 +66,6 @@ static bool read_guarded(struct job *j) {
 
 bool nn_png_read(struct nn_env *env, const char *path, struct nn_picture *p) {
     struct job j = {.env = env, .path = path, .picture = p};
-    *p = (struct nn_picture){0};
     j.file = fopen(path, "rbe");
     if (!j.file) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
     bool good = read_guarded(&j);

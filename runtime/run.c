@@ -459,7 +459,7 @@ static bool prepare(struct nn_run *r, int64_t *log_bytes) {
     if (!nn_load_weights(r)) return false;
     if (s->resume && !nn_checkpoint_read(r, s->checkpoint, log_bytes)) return false;
     put_steps(r);
-    return true;
+    return nn_check_loads(r);
 }
 
 static bool finish(struct nn_run *r) {

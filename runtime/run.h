@@ -146,6 +146,8 @@ bool nn_do_print(struct nn_run *r, const struct nn_node *node);
 bool nn_do_save(struct nn_run *r, const struct nn_node *node);
 bool nn_do_load(struct nn_run *r, const struct nn_node *node);
 bool nn_do_write(struct nn_run *r, const struct nn_node *node);
+/* Before the first statement: what the command will certainly load, and has not saved itself, is there and fits. */
+bool nn_check_loads(struct nn_run *r);
 /* Bytes of what `keep` remembers. */
 int64_t nn_kept_bytes(const struct nn_program *p);
 /* --save, --save-init: all parameters and states. */

@@ -157,10 +157,11 @@ static bool parse_entry(const struct nn_tensors *f, const json_t *e, int64_t *el
     return nn_product(count, nn_elem_size(*elem), &bytes) && bytes == end - *begin;
 }
 
+/* Every byte behind the header is of one tensor (the format allows no holes): so many bytes as all tensors have, none of them behind the last. */
 static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
     const char *key;
     json_t *e;
-    int64_t elem, dims[MOST_DIMS], n_dims, begin, last = 0;
+    int64_t elem, dims[MOST_DIMS], n_dims, begin, last = 0, all = 0;
     json_object_foreach(f->header, key, e) {
         if (strcmp(key, METADATA) == 0) continue;
         if (!parse_entry(f, e, &elem, dims, &n_dims, &begin)) {
@@ -169,9 +170,12 @@ static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
         }
         int64_t end = json_integer_value(json_array_get(json_object_get(e, "data_offsets"), 1));
         last = end > last ? end : last;
+        all = all <= f->size ? all + (end - begin) : all;
     }
-    if (last == f->size) return true;
-    return nn_fail(env, NN_BAD_INPUT, "%s: damaged: %" PRId64 " bytes follow the last tensor", f->path, f->size - last);
+    if (last != f->size)
+        return nn_fail(env, NN_BAD_INPUT, "%s: damaged: %" PRId64 " bytes follow the last tensor", f->path, f->size - last);
+    return all == last || nn_fail(env, NN_BAD_INPUT, "%s: damaged: its tensors %s", f->path,
+                                  all > last ? "lie one over the other" : "leave bytes between them");
 }
 
 /* How long the file is; one that gzip has compressed is unpacked first. (Behind the length of a header of a tensors' file stands its `{`.) */
@@ -204,9 +208,12 @@ static bool read_header(struct nn_env *env, struct nn_tensors *f) {
     bool good = text && read_at(env, f, text, (int64_t)length, 8);
     if (good) {
         json_error_t why;
+        errno = 0;
         f->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
         good = json_is_object(f->header);
-        if (!good)
+        if (!good && !f->header && errno == ENOMEM) /* jansson then blames the text */
+            nn_no_memory(env, length);
+        else if (!good)
             nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is damaged: %s", f->path,
                     f->header ? "its header is no object" : why.text);
     }
@@ -278,7 +285,14 @@ bool nn_tensors_get(struct nn_env *env, struct nn_tensors *f, const char *name, 
     const json_t *e = json_object_get(f->header, name);
     if (!parse_entry(f, e, &elem, dims, &n_dims, &begin))
         return nn_fail(env, NN_BAD_INPUT, "%s: there is no tensor `%s` in it", f->path, name);
-    return read_at(env, f, at, nn_count(dims, n_dims) * nn_elem_size(elem), f->data + begin);
+    int64_t n = nn_count(dims, n_dims);
+    if (!read_at(env, f, at, n * nn_elem_size(elem), f->data + begin)) return false;
+    for (int64_t i = 0; elem == NN_BOOL && i < n; i++) {
+        int byte = ((unsigned char *)at)[i];
+        if (byte > 1)
+            return nn_fail(env, NN_BAD_INPUT, "%s: element %" PRId64 " of `%s` is %d: bool is 0 or 1", f->path, i, name, byte);
+    }
+    return true;
 }
 
 static bool same_dims(const int64_t *dims, int64_t n_dims, const struct nn_tensor *x) {
@@ -313,8 +327,8 @@ static bool is_one_of(const struct nn_tensor *tensors, int64_t n, const char *na
     return false;
 }
 
-bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
-                     bool (*more)(void *, const char *), void *context) {
+bool nn_tensors_compare(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
+                        bool (*more)(void *, const char *), void *context) {
     struct nn_text wrong = {0};
     const char *key;
     json_t *e;
@@ -326,7 +340,13 @@ bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_t
     bool good = nn_text_ok(env, &wrong);
     if (good && wrong.n > 0)
         good = nn_fail(env, NN_BAD_INPUT, "%s: the tensors in it are not those of the program:%s", f->path, wrong.at);
-    for (int64_t i = 0; good && i < n; i++) good = nn_tensors_get(env, f, tensors[i].name, tensors[i].at);
     nn_text_free(env, &wrong);
+    return good;
+}
+
+bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
+                     bool (*more)(void *, const char *), void *context) {
+    bool good = nn_tensors_compare(env, f, tensors, n, more, context);
+    for (int64_t i = 0; good && i < n; i++) good = nn_tensors_get(env, f, tensors[i].name, tensors[i].at);
     return good;
 }

@@ -39,8 +39,10 @@ const char *nn_tensors_note(const struct nn_tensors *f, const char *key); /* NUL
 bool nn_tensors_type(const struct nn_tensors *f, const char *name, int64_t *elem, int64_t *dims, int64_t *n_dims);
 /* Reads one whole tensor; at has room for it. */
 bool nn_tensors_get(struct nn_env *env, struct nn_tensors *f, const char *name, void *at);
-/* Checks that the file has exactly these tensors (with `more`: at least these) and reads them all; what is missing, too much or
- * of another type is listed, and then nothing is read. */
+/* Whether the file has exactly these tensors (with `more`: at least these, and only such others as it says yes to); what is missing, too much or of another type is listed. */
+bool nn_tensors_compare(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
+                        bool (*more)(void *, const char *name), void *context);
+/* ... and reads them all, or nothing. */
 bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
                      bool (*more)(void *, const char *name), void *context);
 

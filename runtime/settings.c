@@ -4,6 +4,7 @@
  * options of the source, and the command's inputs and outputs.
  */
 #include "settings.h"
+#include "threads.h"
 #include "value.h"
 #include <errno.h>
 #include <getopt.h>
@@ -89,8 +90,10 @@ static void text_slot_type(struct nn_env *env, struct nn_text *t, const struct n
 static void text_default(struct nn_env *env, struct nn_text *t, const struct nn_slot *s) {
     if (s->bool_option)
         nn_text_add(env, t, s->fill != 0 ? "true" : "false");
-    else
+    else if (s->elem == NN_F32 || s->elem == NN_F64)
         nn_text_real(env, t, s->fill, 7, NN_PLAIN);
+    else
+        nn_text_printf(env, t, "%" PRId64, (int64_t)s->fill); /* as it can be given: 2e+07 is no whole number there */
 }
 
 static void text_command(struct nn_env *env, struct nn_text *t, const struct nn_program *p, const struct nn_command *c,
@@ -316,7 +319,7 @@ static bool take(struct nn_env *env, struct nn_settings *s, enum key key, const 
     case KEY_DATA: s->data = value; return true;
     case KEY_THREADS:
         return read_count(env, "threads", value, &s->threads) &&
-               (s->threads <= 4096 || nn_fail(env, NN_BAD_INPUT, "--threads=%s: at most 4096", value));
+               (s->threads <= NN_MOST_THREADS || nn_fail(env, NN_BAD_INPUT, "--threads=%s: at most %d", value, NN_MOST_THREADS));
     case KEY_SEED: return read_seed(env, value, &s->seed);
     case KEY_WEIGHTS: s->weights = value; return true;
     case KEY_INIT: s->init = value; return true;

@@ -5,8 +5,10 @@
 #include "run.h"
 #include "runtime.h"
 #include "settings.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The one variable of the runtime that is no one's: a signal handler is told nothing else. */
 static volatile int stop_signal;
@@ -24,6 +26,14 @@ static void catch_signals(void) {
     for (int i = 0; i < 2; i++) {
         struct sigaction before;
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);
+    }
+}
+
+/* Where standard output or error is closed, the next file that is opened, the log say, would have its number, and what is printed would go into it. So its place is taken by
+ * what can be neither written nor, under its name in /dev, opened for that: the root folder. */
+static void hold_places(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/", O_RDONLY | O_DIRECTORY) < 0) return;
     }
 }
 
@@ -56,6 +66,7 @@ int nn_main_with(const struct nn_system *sys, const struct nn_program *program, 
 }
 
 int nn_main(const struct nn_program *program, int argc, char **argv) {
+    hold_places();
     struct nn_system sys = nn_real_system();
     sys.stop = &stop_signal;
     catch_signals();

@@ -4,6 +4,7 @@
 #include "file.h"
 #include "run.h"
 #include "safetensors.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -270,7 +271,9 @@ static bool take_words(struct nn_run *r, struct nn_tensors *f) {
         const char *text = nn_tensors_note(f, key.at);
         nn_text_free(r->env, &key);
         if (!text || r->reader.words_made[i]) continue;
+        errno = 0;
         json_t *list = json_loads(text, 0, NULL);
+        if (!list && errno == ENOMEM) return nn_no_memory(r->env, strlen(text));
         bool good = json_is_array(list) && (int64_t)json_array_size(list) + 2 <= r->program->vocabs[i].size;
         for (size_t k = 0; good && k < json_array_size(list); k++) good = json_is_string(json_array_get(list, k));
         if (!good)
@@ -344,7 +347,43 @@ bool nn_do_load(struct nn_run *r, const struct nn_node *node) {
     char *name = piece_name(r, node), *path = name ? find_saved(r, name) : NULL;
     bool good = path && read_tensors(r, path, slot_tensors(r, node->slots, node->n_slots), node->n_slots, false);
     if (name && !path) good = no_such_weights(r, name, node->line);
+    if (!good && r->env->error.status == NN_BAD_INPUT)
+        r->env->error.status = NN_RUNTIME; /* the run may have written files before */
     nn_free(r->env, path);
     nn_free(r->env, name);
     return good;
+}
+
+static bool has_constant_name(const struct nn_node *node) { return node->n_pieces == 1 && node->pieces[0].text; }
+
+/* Whether a `save` before item `load` may write what that reads. */
+static bool may_be_saved(const struct nn_run *r, int64_t load) {
+    for (int64_t i = 0; i < load; i++) {
+        const struct nn_node *node = r->items[i].node;
+        if (node->kind != NN_SAVE) continue;
+        if (!has_constant_name(node) || strcmp(node->pieces[0].text, r->items[load].node->pieces[0].text) == 0) return true;
+    }
+    return false;
+}
+
+static bool check_load(struct nn_run *r, const struct nn_node *node) {
+    const char *name = node->pieces[0].text;
+    char *path = find_saved(r, name);
+    if (!path) return no_such_weights(r, name, node->line);
+    struct nn_tensor *tensors = slot_tensors(r, node->slots, node->n_slots);
+    struct nn_tensors *f = tensors ? nn_tensors_open(r->env, path) : NULL;
+    bool good = f && nn_tensors_compare(r->env, f, tensors, node->n_slots, NULL, NULL);
+    nn_tensors_close(r->env, f);
+    nn_free(r->env, tensors);
+    nn_free(r->env, path);
+    return good;
+}
+
+bool nn_check_loads(struct nn_run *r) {
+    for (int64_t i = r->at; i < r->n_items; i++) { /* before r->at: done, in a run that goes on */
+        const struct nn_item *item = &r->items[i];
+        if (item->node->kind != NN_LOAD || item->loop >= 0 || !has_constant_name(item->node) || may_be_saved(r, i)) continue;
+        if (!check_load(r, item->node)) return false;
+    }
+    return true;
 }

@@ -8,9 +8,11 @@
 
 enum { SPINS = 1000, JOB_BITS = 16 }; /* spins: some 10 to 50 us */
 
+/* OpenMP knows what its variables and the system say of cores. The threads themselves are not of its making: it ends the process where one cannot be had. */
 int64_t nn_threads_default(void) {
-    int n = omp_get_max_threads();
-    return n > 0 ? n : 1;
+    int n = omp_get_max_threads(), most = omp_get_thread_limit();
+    if (n > most) n = most;
+    return n < 1 ? 1 : n > NN_MOST_THREADS ? NN_MOST_THREADS : n;
 }
 
 static inline void rest(void) {
@@ -120,14 +122,22 @@ int64_t nn_turns(struct nn_call *call, int64_t total, int64_t first, int64_t *en
 
 /* ---- the team ---- */
 
-/* A thread that is called, until there will be no job any more. A job that does not take it may be over, and the next be on its way, when it looks: all that it may read then
+struct member { /* a thread that is called */
+    struct nn_team *team;
+    int64_t me; /* from 1 */
+    pthread_t thread;
+};
+
+/* What it does, until there will be no job any more. A job that does not take it may be over, and the next be on its way, when it looks: all that it may read then
  * is the number. */
-static void serve(struct nn_team *team, int64_t me) {
+static void *serve(void *member) {
+    struct nn_team *team = ((struct member *)member)->team;
+    int64_t me = ((struct member *)member)->me;
     for (int64_t job = 0;;) {
         job = gate_wait(&team->job, job);
         int64_t threads = job & ((1 << JOB_BITS) - 1);
         if (me >= threads) continue;
-        if (!team->work) return;
+        if (!team->work) return NULL;
         team->work(team->arg, me, threads);
         if (__atomic_sub_fetch(&team->working, 1, __ATOMIC_ACQ_REL) == 0) gate_open(&team->done, job);
     }
@@ -154,23 +164,20 @@ void nn_team_do(struct nn_team *team, int64_t threads, nn_team_work *work, void 
 
 void nn_team_run(int64_t threads, void (*run)(struct nn_team *team, void *arg), void *arg) {
     if (threads < 1) threads = 1;
-    if (threads >= 1 << JOB_BITS) threads = (1 << JOB_BITS) - 1;
+    if (threads > NN_MOST_THREADS) threads = NN_MOST_THREADS;
     struct nn_share shares[threads];
+    struct member members[threads];
     struct nn_team team = {.threads = 1, .barrier = {.shares = shares}};
     struct nn_gate *gates[] = {&team.job, &team.done, &team.barrier.round};
     for (int i = 0; i < 3; i++) gate_begin(gates[i]);
-    if (threads == 1) {
-        run(&team, arg);
-    } else {
-#pragma omp parallel num_threads((int)threads)
-        if (omp_get_thread_num() != 0) {
-            serve(&team, omp_get_thread_num());
-        } else {
-            team.threads = omp_get_num_threads(); /* may be fewer than asked for */
-            run(&team, arg);
-            begin_job(&team, team.threads, NULL, NULL);
-        }
+    for (; team.threads < threads; team.threads++) { /* fewer, where the system gives no more: the bits are the same */
+        struct member *m = &members[team.threads];
+        *m = (struct member){.team = &team, .me = team.threads};
+        if (pthread_create(&m->thread, NULL, serve, m) != 0) break;
     }
+    run(&team, arg);
+    if (team.threads > 1) begin_job(&team, team.threads, NULL, NULL);
+    for (int64_t i = 1; i < team.threads; i++) pthread_join(members[i].thread, NULL);
     for (int i = 0; i < 3; i++) gate_end(gates[i]);
 }
 

@@ -46,9 +46,11 @@ struct nn_team {
     struct nn_barrier barrier;
 };
 
+enum { NN_MOST_THREADS = 4096 };
+
 /* The number of threads to use where --threads does not say: $OMP_NUM_THREADS, else all cores. */
 int64_t nn_threads_default(void);
-/* Calls run(team, arg) on this thread, with a team of at most `threads`, which ends with it. */
+/* Calls run(team, arg) on this thread, with a team of at most `threads`, which ends with it; of fewer, where the system has no room for more. */
 void nn_team_run(int64_t threads, void (*run)(struct nn_team *team, void *arg), void *arg);
 /* Calls `work` on at most `threads` threads of the team, this one among them, and waits until all are done. From the thread that began the team alone. */
 void nn_team_do(struct nn_team *team, int64_t threads, nn_team_work *work, void *arg);

@@ -2,7 +2,8 @@
 import io, json, struct, zipfile, zlib
 
 SIZES = {"u8": (1, "B", "|u1", "U8", 0x08), "i32": (4, "i", "<i4", "I32", 0x0C), "i64": (8, "q", "<i8", "I64", None),
-         "f32": (4, "f", "<f4", "F32", 0x0D), "f64": (8, "d", "<f8", "F64", 0x0E)}
+         "f32": (4, "f", "<f4", "F32", 0x0D), "f64": (8, "d", "<f8", "F64", 0x0E),
+         "bool": (1, "B", "|b1", "BOOL", None)}
 
 
 def pack(kind, values, order="<"): return struct.pack(f"{order}{len(values)}{SIZES[kind][1]}", *values)

@@ -1,7 +1,7 @@
 """Files: what every loader reads, and that a file which is missing, truncated, spoilt, of another type, shape or count is one clear error that names file, field,
 what was expected and what was found, with status 2, before anything is written.
 """
-import gzip, os, resource, struct, subprocess
+import gzip, io, os, resource, struct, subprocess, warnings, zipfile
 
 import files
 
@@ -248,6 +248,31 @@ def test_npz(t):
     l.bad({"x.npz": stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1:]})
     l.bad({"x.npz": x}, "npz")
 
+    def wide(archive, place=None, entry=None):
+        """The archive with an end record as of more than 4 GB; place: what it says of where the directory is, entry: what the directory says of where `first` is."""
+        end = archive.index(b"PK\5\6")
+        count, size, at = struct.unpack("<HII", archive[end + 10:end + 20])
+        if entry is not None:
+            name = archive.index(b"first.npy", at)
+            extra = struct.pack("<HHQ", 1, 8, entry)
+            archive = archive[:name - 16] + struct.pack("<H", len(extra)) + archive[name - 14:name - 4] + b"\xff" * 4 + archive[name:name + 9] + extra + archive[name + 9:]
+            end += len(extra)
+        record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, size, at if place is None else place)
+        return archive[:end] + record + b"PK\6\7" + struct.pack("<IQI", 0, end, 1) + archive[end:end + 8] + b"\xff" * 12 + archive[end + 20:]
+    l.put({"x.npz": wide(stored)})
+    l.reads(SIX, "with a wide end record")
+    l.put({"x.npz": wide(stored, entry=0)})
+    l.reads(SIX, "with a wide entry")
+    for n in (1 << 40, (1 << 63) - 1, (1 << 64) - 1):
+        l.bad({"x.npz": wide(stored, place=n)}, "first")
+        l.bad({"x.npz": wide(stored, entry=n)}, "the archive is damaged")
+    again = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(again, "w") as z:
+        warnings.simplefilter("ignore")
+        for name, data in (("first", files.npy("f64", [3, 2, 3], X[::-1])), ("second", y), ("first", x)): z.writestr(name + ".npy", data)
+    l.put({"x.npz": again.getvalue()})
+    l.reads(SIX, "with an array that was written again")
+
 
 def test_safetensors(t):
     tensors = {"a.x": ("f32", [3, 2, 3], X), "a.y": ("i32", [3], Y)}
@@ -273,6 +298,63 @@ def test_safetensors(t):
     bad(good[:8] + b"[" + good[9:])
     bad(good.replace(b"[0, 72]", b"[0, 71]"))
     bad(good.replace(b"[0, 72]", b"[-8, 64]"))
+    bad(good.replace(b"[72, 84]", b"[60, 72]")[:-12], "lie one over the other")
+    bad(good.replace(b"[0, 72]", b"[8, 80]").replace(b"[72, 84]", b"[80, 92]") + bytes(8), "leave bytes between them")
+
+
+LOADS = """
+param w: f32[3] = 1
+param v: f32[2] = 2
+option n = 3
+command missing { save w to "w.st"
+    load w from "missing.st" }
+command other { print "before"
+    load v from "there.st" }
+command own { save w to "w.st"
+    w <- 2 * w
+    load w from "w.st"
+    print w }
+command numbered { for i in 0..3 { save w to "w{i}.st" }
+    load w from "w{n}.st"
+    print w }
+"""
+
+
+def test_loads_are_looked_at_before_the_run(t):
+    """What is certain to be loaded is there and fits, or nothing is done; what the command may write itself comes in the run: status 3."""
+    program, out = t.compile(t.write("loads.nn", LOADS)), t.path("out")
+    with open(t.path("there.st"), "wb") as f: f.write(files.safetensors({"w": ("f32", [3], [1, 2, 3])}))
+    for command, *words in (("missing", "missing.st", "there are no weights", "loads.nn:6"), ("other", "there.st", "missing: v, f32[2]", "not in the program: w")):
+        done = t.run(program, command, f"--out={out}", f"--data={t.folder}", status=2)
+        assert all(w in done.stderr for w in words) and done.stdout == "", done
+        assert not os.path.exists(out) or os.listdir(out) == [], os.listdir(out)
+    assert t.run(program, "own", f"--out={out}").stdout == "[1, 1, 1]\n"
+    assert t.run(program, "numbered", f"--out={out}", "--n=2").stdout == "[1, 1, 1]\n"
+    assert "w3.st: there are no weights" in t.run(program, "numbered", f"--out={out}", status=3).stderr
+
+
+BOOLS = """
+data d { y: bool[2] = safetensors("y.safetensors", "y") }
+state seen: bool[2] = false
+command read { for y in d batch 2 { track mean = mean(f32(y)) } }
+command keep { print "{seen}" }
+"""
+
+
+def test_bools(t):
+    """A byte that is neither 0 nor 1 would be one number here and another there: it is refused, in data and in weights."""
+    program = t.compile(t.write("bools.nn", BOOLS))
+    def put(name, tensor, values):
+        with open(t.path(name), "wb") as f: f.write(files.safetensors({tensor: ("bool", [2, 2] if tensor == "y" else [2], values)}))
+    for values, status in (([0, 1, 1, 1], 0), ([0, 1, 1, 2], 2), ([255, 1, 1, 1], 2)):
+        put("y.safetensors", "y", values)
+        for run in ([program], [t.nnc, t.path("bools.nn"), "--eval"]):
+            done = t.run(*run, "read", status=status)
+            for word in ("y.safetensors", f"is {max(values)}", "bool is 0 or 1", "field d.y") if status else ("mean 0.75",): assert word in done.stderr, done.stderr
+    for values, status in (([1, 0], 0), ([1, 3], 2)):
+        put("init", "seen", values)
+        done = t.run(program, "keep", f"--init={t.path('init')}", status=status)
+        assert "element 1 of `seen` is 3: bool is 0 or 1" in done.stderr if status else done.stdout == "[true, false]\n", (done.stdout, done.stderr)
 
 
 def record(label, r, g, b): return bytes([label]) + bytes([r]) * 1024 + bytes([g]) * 1024 + bytes([b]) * 1024
@@ -488,6 +570,18 @@ def test_outputs(t):
     done = total(f"--sums={t.path('twice.npy')}", f"--all={t.path('twice.npy')}", status=2)
     assert "--all and --sums name the same file" in done.stderr or "--sums and --all name the same file" in done.stderr, done.stderr
     assert not os.path.exists(t.path("twice.npy"))
+    for a, b in (("twice.npy", "./twice.npy"), ("out/../twice.npy", "twice.npy")):
+        done = total(f"--sums={t.path(a)}", f"--all={t.path(b)}", status=2)
+        assert "name the same file" in done.stderr and not os.path.exists(t.path("twice.npy")), done.stderr
+    done = total(f"--sums={t.path('out/total-all.npy')}", f"--out={t.path('out')}", status=2)
+    assert "--sums and --all name the same file" in done.stderr, done.stderr
+    done = total("--out=/proc", status=2)  # also where no file is named, before the run
+    assert "--out: /proc/total-sums.npy: cannot be written" in done.stderr, done.stderr
+    for option, name in (("checkpoint", "weights.safetensors"), ("log", "./weights.safetensors")):  # which the run would go on writing when `save` has replaced it
+        done = t.run(program, "train", f"--out={t.folder}", f"--{option}={t.path(name)}", status=2)
+        assert f"--{option}=" in done.stderr and "this is the file that " in done.stderr and "weights.nn:11 writes" in done.stderr, done.stderr
+    done = t.run(program, "train", f"--out={t.folder}", f"--checkpoint={t.path('c')}", f"--log={t.path('out/../c')}", status=2)
+    assert "--checkpoint and --log name the same file" in done.stderr and not os.path.exists(t.path("c")), done.stderr
     done = t.run(program, "shade", f"--x={x}", f"--picture={t.path('p.png')}")
     assert files.read_png(read("p.png")) == (3, 2, 1, bytes([0, 51, 102, 153, 255, 255]))
     assert "big" in done.stderr and done.stdout == "", (done.stdout, done.stderr)  # 75 numbers a sample are not printed

@@ -1,6 +1,6 @@
 """Loaders of text, trees and pictures as a user meets them: what arrives, by hand; the real files' counts; and that what is wrong in a file is one error, with its place, before
 anything is written."""
-import os
+import os, select, struct, subprocess, zlib
 
 import files
 
@@ -121,6 +121,10 @@ def test_pictures(t):
     f.prints("c_colour", "[[255, 0, 0], [0, 0, 0]]")
     f.prints("c_fitted", "[[[113]], [[111]]]")
     f.bad("c_grey", "set/cats/1.png", files.png([[1, 2], [3, 4]]), "2 x 3", "2 x 2")
+    huge = bytearray(GOOD["set/cats/1.png"])  # a header that tells of 3.6 GB: nothing is made ready for them
+    huge[16:24] = struct.pack(">II", 60000, 60000)
+    huge[29:33] = struct.pack(">I", zlib.crc32(huge[12:29]))
+    f.bad("c_grey", "set/cats/1.png", bytes(huge), "expected a picture of 2 x 3", "found 60000 x 60000")
     f.bad("c_grey", "set/cats/1.png", GOOD["set/cats/1.png"][:-30], "PNG")
     f.bad("c_grey", "set/cats/1.png", b"no picture", "neither a PNG nor a JPEG")
     f.bad("c_grey", "set/birds/notes.txt", b"", "no pictures", names="set/birds")
@@ -166,3 +170,30 @@ command count {
     want = [nodes, (nodes + 1) / 2, 3668 / 20050, None, 0.5, 0, 1014, 11153]
     for a, b in zip(got, want): assert b is None or abs(float(a) - b) <= 2e-6 * abs(b), (got, want)
     assert len(trees) == 1101 and float(got[3]) < 0.01
+
+
+LARGE = """
+data texts { x: u8[1000] = text("large.txt") }
+data tables { x: f64[64] = csv("large.csv") }
+command c_text {
+    for x in texts batch 100 { track m = mean(f32(x)) }
+    print "LONG"
+}
+command c_csv {
+    for x in tables batch 100 { track m = mean(x) }
+    print "LONG"
+}
+""".replace("LONG", "." * 100000)  # more than a pipe holds: the program stands still there until somebody reads
+
+
+def test_data_are_in_memory_once(t):
+    """A text and a table, whose sizes no header tells, beside 8 MB of the program: neither is there twice, not even while it grows."""
+    program = t.compile(t.write("large.nn", LARGE))
+    for command, name, part, size in (("c_text", "large.txt", b"all the words of a long text\n", 24 << 20), ("c_csv", "large.csv", b",".join([b"7"] * 64) + b"\n", 32 << 17)):
+        with open(t.path(name), "wb") as f: f.write(part * (size // len(part)))
+        data = size if command == "c_text" else size // len(part) * 64 * 8
+        child = subprocess.Popen([program, command, "--progress=none"], stdout=subprocess.PIPE)
+        select.select([child.stdout], [], [], 60)
+        with open(f"/proc/{child.pid}/status") as f: peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM:"))
+        child.communicate(timeout=60)
+        assert child.returncode == 0 and peak * 1024 <= data + (8 << 20), f"{command}: {peak} KB for data of {data >> 10} KB"

@@ -39,6 +39,8 @@ command blow {
     for i in 0..9 { w <- 1e10 * w }
     print w
 }
+option many = 20000000
+command count { print "{many}" }
 """
 ROWS = [(0.25 * i, 1 - i, i * 7 % 11) for i in range(10)]
 
@@ -149,6 +151,26 @@ def test_a_closed_pipe_and_a_full_disk(t):
     run.stdout.close()
     run.stderr.close()
     assert run.wait(30) in (0, -13), "a reader that goes away is not an error of the run"
+
+
+def test_defaults_are_shown_as_they_are_given(t):
+    p = program(t)
+    assert "count [--many=20000000]\n" in t.run(p, status=2).stderr
+    assert t.run(p, "count", "--many=20000000").stdout == "20000000\n"
+
+
+def test_closed_descriptors(t):
+    """What is printed goes nowhere then: not into the log, which would get the free number."""
+    import subprocess
+    p, path = program(t), t.path("c.jsonl")
+    want = t.log(p, "train")
+    for fd, flags, status in ((2, [], 0), (1, ["--progress=none"], 3)):
+        done = subprocess.run([p, "train", f"--log={path}", *flags], cwd=t.folder, preexec_fn=lambda: os.close(fd), **{"stdout" if fd == 2 else "stderr": subprocess.PIPE})
+        assert done.returncode == status, (fd, done)
+        assert read_log(path) == want, fd  # every line is an object
+    assert b"standard output cannot be written: Bad file descriptor" in done.stderr, done.stderr
+    done = subprocess.run([p, "train", "--log=/dev/stdout", "--progress=none"], cwd=t.folder, preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE)
+    assert done.returncode == 2 and b"--log=/dev/stdout: cannot be written" in done.stderr, done
 
 
 def test_errors_while_running(t):

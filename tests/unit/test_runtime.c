@@ -9,12 +9,16 @@
 #include "runtime/threads.h"
 #include "runtime_toy.h"
 #include <check.h>
+#include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct toy toy;
 
@@ -502,6 +506,37 @@ START_TEST(test_faults) {
 }
 END_TEST
 
+static int left_to_json; /* so many allocations of jansson succeed */
+
+static void *some_json(size_t size) {
+    if (left_to_json-- > 0) return malloc(size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* Where memory ends while the header of a file is read, the file is not to blame: who is told that a checkpoint is damaged may remove it. */
+START_TEST(test_no_memory_for_a_header) {
+    char args[300];
+    int failures = 0;
+    write_weights("{\"w\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]},\"b\":{\"dtype\":\"F32\",\"shape\":[],\"data_"
+                  "offsets\":[12,16]}}",
+                  16);
+    snprintf(args, sizeof args, "train --epochs=1 --init=%s", toy_path("bad.st"));
+    ck_assert_int_eq(run(args), 0);
+    for (int n = 0;; n++) {
+        left_to_json = n;
+        json_set_alloc_funcs(some_json, free);
+        int status = run(args);
+        if (status == 0) break;
+        ck_assert_msg(status == 3, "allocation %d: status %d: %s", n, status, toy.err);
+        says(toy.err, "out of memory");
+        failures++;
+    }
+    json_set_alloc_funcs(malloc, free);
+    ck_assert_int_gt(failures, 10);
+}
+END_TEST
+
 /* Every allocation fails once: an error that says so, nothing left over (the sanitizers look), nothing written but whole files.
  */
 START_TEST(test_no_memory) {
@@ -654,6 +689,16 @@ static void many_jobs(struct nn_team *team, void *arg) {
     }
 }
 
+static void few_jobs(struct nn_team *team, void *arg) {
+    struct jobs *j = arg;
+    ck_assert_int_lt(team->threads, 8);
+    for (j->jobs = 0; j->jobs < 100; j->jobs++) {
+        memset(j->done, 0, sizeof j->done);
+        nn_team_do(team, 8, count_job, j);
+        for (int64_t i = 0; i < 8; i++) j->wrong += j->done[i] != (i < team->threads);
+    }
+}
+
 START_TEST(test_team) {
     for (int threads = 1; threads <= 8; threads++) {
         struct jobs j = {0};
@@ -663,6 +708,28 @@ START_TEST(test_team) {
     }
 }
 END_TEST
+
+#if !defined __SANITIZE_ADDRESS__ /* which needs room of its own for every thread */
+/* Where the system has no room for as many threads as are asked for there are fewer, and they do the work. */
+START_TEST(test_team_without_room) {
+    struct jobs j = {0};
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f || fscanf(f, "%ld", &pages) != 1) pages = 0;
+    if (f) fclose(f);
+    if (pages == 0) return; /* only Linux tells */
+    pthread_attr_t attributes;
+    size_t stack = 0;
+    ck_assert_int_eq(pthread_getattr_default_np(&attributes), 0);
+    ck_assert_int_eq(pthread_attr_getstacksize(&attributes, &stack), 0);
+    rlim_t most = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + 7 * (rlim_t)stack / 2;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &(struct rlimit){most, most}), 0); /* of this test's process */
+    nn_team_run(8, few_jobs, &j);
+    ck_assert_int_eq(j.jobs, 100);
+    ck_assert_int_eq(j.wrong, 0);
+}
+END_TEST
+#endif
 
 struct sharing {
     int done[3][1000]; /* of three loops, one behind the other without a barrier: how often each turn was made */
@@ -722,8 +789,12 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_predict);
     tcase_add_test(t, test_faults);
     tcase_add_test(t, test_no_memory);
+    tcase_add_test(t, test_no_memory_for_a_header);
     tcase_add_test(t, test_full_disk);
     tcase_add_test(t, test_team);
+#if !defined __SANITIZE_ADDRESS__
+    tcase_add_test(t, test_team_without_room);
+#endif
     tcase_add_test(t, test_barrier);
     tcase_add_test(t, test_pace);
     tcase_add_test(t, test_turns);

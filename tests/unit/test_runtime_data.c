@@ -472,7 +472,7 @@ END_TEST
 /* ---- pictures ---- */
 
 static void write_picture(const char *name, int64_t height, int64_t width, int64_t channels, const unsigned char *at) {
-    struct nn_picture p = {(unsigned char *)(uintptr_t)at, height, width, channels};
+    struct nn_picture p = {.at = (unsigned char *)(uintptr_t)at, .height = height, .width = width, .channels = channels};
     ck_assert(nn_png_write(&env, toy_path(name), &p));
 }
 
