@@ -8,7 +8,6 @@
 
 enum { SPINS = 1000, JOB_BITS = 16 }; /* spins: some 10 to 50 us */
 
-/* OpenMP knows what its variables and the system say of cores. The threads themselves are not of its making: it ends the process where one cannot be had. */
 int64_t nn_threads_default(void) {
     int n = omp_get_max_threads(), most = omp_get_thread_limit();
     if (n > most) n = most;
@@ -122,22 +121,14 @@ int64_t nn_turns(struct nn_call *call, int64_t total, int64_t first, int64_t *en
 
 /* ---- the team ---- */
 
-struct member { /* a thread that is called */
-    struct nn_team *team;
-    int64_t me; /* from 1 */
-    pthread_t thread;
-};
-
-/* What it does, until there will be no job any more. A job that does not take it may be over, and the next be on its way, when it looks: all that it may read then
+/* A thread that is called, until there will be no job any more. A job that does not take it may be over, and the next be on its way, when it looks: all that it may read then
  * is the number. */
-static void *serve(void *member) {
-    struct nn_team *team = ((struct member *)member)->team;
-    int64_t me = ((struct member *)member)->me;
+static void serve(struct nn_team *team, int64_t me) {
     for (int64_t job = 0;;) {
         job = gate_wait(&team->job, job);
         int64_t threads = job & ((1 << JOB_BITS) - 1);
         if (me >= threads) continue;
-        if (!team->work) return NULL;
+        if (!team->work) return;
         team->work(team->arg, me, threads);
         if (__atomic_sub_fetch(&team->working, 1, __ATOMIC_ACQ_REL) == 0) gate_open(&team->done, job);
     }
@@ -162,22 +153,44 @@ void nn_team_do(struct nn_team *team, int64_t threads, nn_team_work *work, void 
     gate_wait(&team->done, before);
 }
 
+static void *stay(void *gate) {
+    gate_wait(gate, 0);
+    return NULL;
+}
+
+/* How many threads the system has room for, `most` at the most: OpenMP ends the process where one cannot be had, so they are tried before. */
+static int64_t room_for(int64_t most) {
+    pthread_t tried[most];
+    struct nn_gate gate;
+    int64_t n = 1;
+    gate_begin(&gate);
+    while (n < most && pthread_create(&tried[n], NULL, stay, &gate) == 0) n++;
+    gate_open(&gate, 1);
+    for (int64_t i = 1; i < n; i++) pthread_join(tried[i], NULL);
+    gate_end(&gate);
+    return n;
+}
+
 void nn_team_run(int64_t threads, void (*run)(struct nn_team *team, void *arg), void *arg) {
     if (threads < 1) threads = 1;
     if (threads > NN_MOST_THREADS) threads = NN_MOST_THREADS;
+    threads = room_for(threads);
     struct nn_share shares[threads];
-    struct member members[threads];
     struct nn_team team = {.threads = 1, .barrier = {.shares = shares}};
     struct nn_gate *gates[] = {&team.job, &team.done, &team.barrier.round};
     for (int i = 0; i < 3; i++) gate_begin(gates[i]);
-    for (; team.threads < threads; team.threads++) { /* fewer, where the system gives no more: the bits are the same */
-        struct member *m = &members[team.threads];
-        *m = (struct member){.team = &team, .me = team.threads};
-        if (pthread_create(&m->thread, NULL, serve, m) != 0) break;
+    if (threads == 1) {
+        run(&team, arg);
+    } else {
+#pragma omp parallel num_threads((int)threads)
+        if (omp_get_thread_num() != 0) {
+            serve(&team, omp_get_thread_num());
+        } else {
+            team.threads = omp_get_num_threads(); /* may be fewer than asked for */
+            run(&team, arg);
+            begin_job(&team, team.threads, NULL, NULL);
+        }
     }
-    run(&team, arg);
-    if (team.threads > 1) begin_job(&team, team.threads, NULL, NULL);
-    for (int64_t i = 1; i < team.threads; i++) pthread_join(members[i].thread, NULL);
     for (int i = 0; i < 3; i++) gate_end(gates[i]);
 }
 
