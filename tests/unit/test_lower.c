@@ -182,6 +182,19 @@ START_TEST(pieces_over_a_batch_behind_another_axis) {
 }
 END_TEST
 
+/* A sum over trailing axes goes over them as one where that is the same; what counts along one of them has another value then. */
+START_TEST(indices_are_summed_by_their_own_axis) {
+    check_text("graph expanded\nparam %x: f32[5, 7] = 0\nparam %k: i32 = 3\nvar %s: f32 of @c\nvar %t: f32 of @c\n"
+               "var %n: i32[5] of @c\ncommand @c() {\n}\n"
+               "func @f(%x: f32[5, 7], %k: i32) -> (%s: f32, %t: f32, %n: i32[5]) {\n"
+               "  %i = iota axis=0 : f32[5, 7]\n  %s = sum %i, axes=[0, 1] : f32\n"
+               "  %j = iota axis=1 : i32[5, 7]\n  %b = broadcast %k, axes=[] : i32[5, 7]\n  %e = eq %j, %b : bool[5, 7]\n"
+               "  %c = constant 0.5 : f32[5, 7]\n  %y = select %e, %x, %c : f32[5, 7]\n  %t = sum %y, axes=[0, 1] : f32\n"
+               "  %m = iota axis=1 : i32[5, 3, 7]\n  %n = sum %m, axes=[1, 2] : i32[5]\n"
+               "  return %s, %t, %n\n}\n");
+}
+END_TEST
+
 /* ---- random graphs ---- */
 
 static const char *lowered_is_the_same(Arena *a, const RandomOptions *o, How how) {
@@ -232,6 +245,7 @@ Suite *lower_suite(void) {
     tcase_add_test(t, chains_are_cut_into_pieces);
     tcase_add_test(t, pieces_begin_in_the_middle_of_rows);
     tcase_add_test(t, pieces_over_a_batch_behind_another_axis);
+    tcase_add_test(t, indices_are_summed_by_their_own_axis);
     tcase_add_test(t, random_graphs_keep_every_bit);
     tcase_add_test(t, random_fused_graphs_keep_every_bit);
     tcase_add_test(t, a_very_long_sort_is_refused);
