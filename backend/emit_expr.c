@@ -41,7 +41,8 @@ LLVMValueRef emit_iota(Emit *e, LLVMTypeRef t, int lanes, int64_t factor) {
 
 static LLVMValueRef constant(LLVMTypeRef t, double value, Elem elem) {
     if (elem_is_float(elem)) return LLVMConstReal(t, value);
-    return LLVMConstInt(t, (uint64_t)(int64_t)value, 1);
+    /* the largest i64, with which a minimum begins, is 2^63 as a double */
+    return LLVMConstInt(t, (uint64_t)(value >= 0x1p63 ? INT64_MAX : (int64_t)value), 1);
 }
 
 /* `lanes` times the number; t: the type of one. */

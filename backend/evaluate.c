@@ -33,7 +33,7 @@ static void report(const EvalFault *fault, struct nn_call *call) {
     call->fault->line = fault->loc.line;
     call->fault->value = fault->value;
     call->fault->bound = fault->bound;
-    call->fault->kind = index ? NN_INDEX : NN_DIVIDE;
+    call->fault->kind = fault->memory ? NN_MEMORY : index ? NN_INDEX : NN_DIVIDE;
 }
 
 static bool check_gradients(Arena *a, Evaluated *e, int64_t B, Tensor *const *in, EvalFault *fault) {

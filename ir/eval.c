@@ -119,9 +119,17 @@ bool eval_fault(Eval *e, const Op *op, int64_t value, const char *format, ...) {
     return false;
 }
 
+bool eval_no_memory(Eval *e, const Op *op, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    *e->fault = (EvalFault){.op = op, .loc = op->loc, .memory = true, .text = arena_vprintf(e->arena, format, args)};
+    va_end(args);
+    return false;
+}
+
 Tensor *eval_out(Eval *e, const Op *op, int i) {
     Tensor *t = tensor_new(e->options->type, op->out[i]->type, e->options->batch);
-    if (!t) eval_fault(e, op, 0, "there is no memory for %s with B = %" PRId64, type_name(op->out[i]->type), e->options->batch);
+    if (!t) eval_no_memory(e, op, "there is no memory for %s with B = %" PRId64, type_name(op->out[i]->type), e->options->batch);
     return e->value[op->out[i]->id] = t;
 }
 

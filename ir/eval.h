@@ -50,6 +50,7 @@ typedef struct EvalFault {
     Loc loc;          /* the op's */
     int64_t value;    /* the index, 0 for a division */
     int64_t bound;    /* the size of the axis that it is outside of, 0 for a division */
+    bool memory;      /* none was left for what the op makes */
     const char *text; /* "index 12 is outside 0..10": one sentence without a full stop, in the arena given */
 } EvalFault;
 

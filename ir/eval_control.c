@@ -6,7 +6,7 @@
 /* The slice of x at place t of the axis, as a value of the block's parameter type. */
 static Tensor *slice_at(Eval *e, const Op *op, const Value *param, const Tensor *x, int64_t axis, int64_t t) {
     Tensor *s = tensor_new(e->options->type, param->type, e->options->batch);
-    if (!s) return eval_fault(e, op, 0, "there is no memory for a slice"), NULL;
+    if (!s) return eval_no_memory(e, op, "there is no memory for a slice"), NULL;
     int64_t inner = 1;
     for (int i = (int)axis + 1; i < x->rank; i++) inner *= x->dim[i];
     for (int64_t k = 0; k < s->count; k++) copy_at(s, k, x, (k / inner * x->dim[axis] + t) * inner + k % inner);
@@ -32,7 +32,7 @@ typedef struct Scan {
 static bool scan_turn(Eval *e, Scan *s, int64_t t, Tensor **results) {
     Value *const *params = s->block->params.at;
     Tensor *turn = tensor_new(e->options->type, params[0]->type, e->options->batch);
-    if (!turn) return eval_fault(e, s->op, 0, "there is no memory for a scalar");
+    if (!turn) return eval_no_memory(e, s->op, "there is no memory for a scalar");
     int_put(turn, 0, t);
     e->value[params[0]->id] = turn;
     for (int i = 0; i < s->carry; i++) e->value[params[1 + i]->id] = tensor_keep(s->carried[i]);
@@ -78,7 +78,7 @@ bool eval_scan(Eval *e, const Op *op) {
         if (!eval_out(e, op, s.carry + i)) return false;
     if (!scan_turns(e, &s)) return false;
     s.carried = calloc((size_t)(2 * s.carry + s.n_ys) + 1, sizeof *s.carried);
-    if (!s.carried) return eval_fault(e, op, 0, "there is no memory for a scan");
+    if (!s.carried) return eval_no_memory(e, op, "there is no memory for a scan");
     Tensor **results = s.carried + s.carry;
     for (int i = 0; i < s.carry; i++) s.carried[i] = tensor_keep(eval_in(e, op, i));
     bool ok = true, reverse = op_int(op, A_reverse) != 0;
@@ -95,7 +95,7 @@ static void set_params(Eval *e, const Block *b, Tensor *const *carried) {
 /* init -> the carried values when the condition is false, or after `max` turns. */
 bool eval_while(Eval *e, const Op *op) {
     Tensor **carried = calloc(2 * (size_t)op->n_in + 1, sizeof *carried), **next = carried + op->n_in;
-    if (!carried) return eval_fault(e, op, 0, "there is no memory for a loop");
+    if (!carried) return eval_no_memory(e, op, "there is no memory for a loop");
     for (int i = 0; i < op->n_in; i++) carried[i] = tensor_keep(eval_in(e, op, i));
     bool ok = true;
     int64_t max = op_int(op, A_max);
@@ -121,7 +121,7 @@ bool eval_while(Eval *e, const Op *op) {
 /* A kernel means what its ops mean. */
 bool eval_kernel(Eval *e, const Op *op) {
     Tensor **results = calloc((size_t)op->n_out + 1, sizeof *results);
-    if (!results) return eval_fault(e, op, 0, "there is no memory for a kernel");
+    if (!results) return eval_no_memory(e, op, "there is no memory for a kernel");
     bool ok = eval_block(e, op->blocks[0], results);
     for (int i = 0; i < op->n_out && ok; i++) e->value[op->out[i]->id] = results[i];
     free(results);

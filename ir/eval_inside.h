@@ -28,6 +28,7 @@ static inline Tensor *eval_in(const Eval *e, const Op *op, int i) { return e->va
 Tensor *eval_out(Eval *e, const Op *op, int i);
 /* Always returns false. */
 bool eval_fault(Eval *e, const Op *op, int64_t value, const char *format, ...) __attribute__((format(printf, 4, 5)));
+bool eval_no_memory(Eval *e, const Op *op, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Runs the ops of a block whose parameters are set; results[i] gets a reference of its own. All values of the block are released.
  */
 bool eval_block(Eval *e, const Block *b, Tensor **results);

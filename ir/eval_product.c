@@ -115,7 +115,7 @@ static bool run_real(Eval *e, const Op *op, const Nest *nest, const Tensor *a, c
     }
     free(pieces);
     free(s.a);
-    return ok || eval_fault(e, op, 0, "there is no memory for a chain of %" PRId64 " products", s.n);
+    return ok || eval_no_memory(e, op, "there is no memory for a chain of %" PRId64 " products", s.n);
 }
 
 static void run_int(const Nest *nest, const Tensor *a, const Tensor *b, Tensor *r) {
@@ -270,7 +270,7 @@ static Tensor *with_zeros(const Op *op, const Tensor *x) {
 /* a, b: e.g. [n, x, y, c], [x, y, c, d] by "nxyc,xycd->nxyd" */
 bool eval_conv(Eval *e, const Op *op) {
     Tensor *a = with_zeros(op, eval_in(e, op, 0));
-    if (!a) return eval_fault(e, op, 0, "there is no memory for the first operand with its padding");
+    if (!a) return eval_no_memory(e, op, "there is no memory for the first operand with its padding");
     bool ok = run(e, op, op_str(op, A_window), a, eval_in(e, op, 1));
     tensor_release(a);
     return ok;

@@ -58,7 +58,7 @@ static bool reduction_begin(Eval *e, const Op *op, int64_t n_axes, const int64_t
     d->n = axes_count(&gone);
     d->base = axes_offsets(&kept);
     d->at = axes_offsets(&gone);
-    return (d->base && d->at) || eval_fault(e, op, 0, "there is no memory for a reduction");
+    return (d->base && d->at) || eval_no_memory(e, op, "there is no memory for a reduction");
 }
 
 static void reduction_end(Reduction *d) {
@@ -230,7 +230,7 @@ static bool sort_along(Eval *e, const Op *op, int64_t axis, int64_t keep, bool f
     const Tensor *x = eval_in(e, op, 0);
     Tensor *values = eval_out(e, op, 0), *places = values ? eval_out(e, op, 1) : NULL;
     int64_t n = x->dim[axis], stride = 1, *order = malloc(2 * (size_t)(n + 1) * sizeof *order);
-    if (!order || !places) return free(order), eval_fault(e, op, 0, "there is no memory to sort %" PRId64 " elements", n);
+    if (!order || !places) return free(order), eval_no_memory(e, op, "there is no memory to sort %" PRId64 " elements", n);
     for (int i = (int)axis + 1; i < x->rank; i++) stride *= x->dim[i];
     for (int64_t line = 0; line < (n ? x->count / n : 0); line++) {
         int64_t o = line / stride, s = line % stride;

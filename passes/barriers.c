@@ -1,7 +1,7 @@
 /*
  * barriers.c - puts a barrier where data cross threads, and nowhere else.
  * in:  a planned program with shared loops.   out: the least barriers, in order: where a kernel touches memory that others wrote, or writes what
- *      others touched, since the last one.
+ *      others touched, since the last one. What a loop of the step asks for its turns is touched by all.
  * keeps: every bit.   spoils: nothing.
  *
  *   kernel a (writes %h, shared) ; barrier ; kernel b (writes %g alone) ; barrier ; kernel c (reads %h)
@@ -200,6 +200,12 @@ static void add_barrier(Arena *a, StepNodes *out, Memory *m, Loc loc) {
     m->touched = false;
 }
 
+/* Every thread looks at the condition of a loop before each turn and behind the last one, at the count of one before the first: who computes the next
+ * value, or puts something else into that memory, waits until all have looked. */
+static void touch_count(Memory *m, const StepNode *loop) {
+    if (loop->count) touch(m, &m->where[loop->count->id], LOAD_SHARED);
+}
+
 static void place_barriers(Arena *a, Memory *m, StepNode *const *nodes, size_t n, StepNodes *out) {
     for (size_t i = 0; i < n; i++) {
         StepNode *node = nodes[i];
@@ -216,11 +222,13 @@ static void place_barriers(Arena *a, Memory *m, StepNode *const *nodes, size_t n
         /* a loop of the step: all threads must agree on its count or condition, and each turn follows the one before */
         if (m->touched) add_barrier(a, out, m, node->loc);
         StepNodes inner = {0};
+        touch_count(m, node);
         place_barriers(a, m, node->nodes.at, node->nodes.n, &inner);
         if (m->touched) add_barrier(a, &inner, m, node->loc);
         node->nodes.at = inner.at;
         node->nodes.n = inner.n;
         node->nodes.cap = inner.cap;
+        touch_count(m, node);
         vec_push(a, out, node);
     }
 }

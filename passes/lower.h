@@ -136,6 +136,8 @@ void home_index(Lower *l, const Home *h, const Affine *const *index, const Affin
 Home *home_plain(Lower *l, Buffer *b);
 /* Does a value of this type take the whole buffer, axis by axis? */
 bool home_is_whole(const Home *h, const Type *t);
+/* Does it end where the buffer ends, on each of its axes? What a scan yields may be a part of its stack (lower_control.c), with another number beside it. */
+bool home_has_edges(const Home *h, const Type *t);
 void home_store(Lower *l, const Home *h, const Affine *const *index, Expr *e);
 
 /* ---- sums, extremes, windows (lower_reduce.c) ---- */

@@ -331,6 +331,37 @@ static void lower_apart(Group *g, Home *const *homes) {
     }
 }
 
+/* The value in memory that an operand is read from, maybe in another order of axes. */
+static const Value *read_from(const Group *g, const Value *v) {
+    while (op_place(g, v) >= 0 && v->def->code == OP_transpose) v = v->def->in[0];
+    return v;
+}
+
+typedef struct Moved {
+    const Value *value;
+    Home *home;
+} Moved;
+typedef Vec(Moved) MovedList;
+
+/* What windows reach beyond, and what is not all of its buffer, is copied in front: loads that may lie outside end with the buffer, and asking at each of them
+ * would leave halo and tile nothing to work on. For this kernel alone: it may stand in a loop that makes no turn. */
+static void copy_parts(Group *g, MovedList *moved) {
+    Lower *l = g->l;
+    for (int i = 0; i < g->n_ops; i++) {
+        const Op *op = g->ops[i];
+        if (op->code != OP_conv && op->code != OP_window_max && op->code != OP_window_sum) continue;
+        for (int k = 0; k < op->n_in; k++) {
+            const Value *v = read_from(g, op->in[k]);
+            Home *h = l->home[v->id];
+            if (!h || !h->buffer || home_has_edges(h, v->type)) continue;
+            Home *to = home_plain(l, low_buffer(l, v));
+            lower_copies(l, 1, &v, &to, op->loc);
+            vec_push(l->arena, moved, ((Moved){v, h}));
+            l->home[v->id] = to;
+        }
+    }
+}
+
 void lower_op(Lower *l, const Op *op, Home *const *homes) {
     Group group = {.l = l, .op = op}, *g = &group;
     Vec(const Op *) ops = {0};
@@ -349,6 +380,8 @@ void lower_op(Lower *l, const Op *op, Home *const *homes) {
     g->done = arena_make_n(l->arena, bool, (size_t)g->n_results + 1);
     for (int i = 0; i < g->n_ops; i++)
         for (int k = 0; k < g->ops[i]->n_out; k++) l->place[g->ops[i]->out[k]->id] = i + 1;
+    MovedList moved = {0};
+    copy_parts(g, &moved);
     lower_apart(g, homes);
     find_nests(g);
     if (g->nests.n) {
@@ -361,6 +394,7 @@ void lower_op(Lower *l, const Op *op, Home *const *homes) {
         kernel_end(l);
         low_barrier(l);
     }
+    for (size_t i = 0; i < moved.n; i++) l->home[moved.at[i].value->id] = moved.at[i].home;
     for (int i = 0; i < g->n_ops; i++)
         for (int k = 0; k < g->ops[i]->n_out; k++) l->place[g->ops[i]->out[k]->id] = 0;
 }

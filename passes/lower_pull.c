@@ -27,6 +27,12 @@ bool home_is_whole(const Home *h, const Type *t) {
     return true;
 }
 
+bool home_has_edges(const Home *h, const Type *t) {
+    for (int i = 0; i < h->buffer->rank; i++)
+        if (h->axis[i] >= 0 && (h->offset[i] || !dim_same(h->buffer->dim[i], t->dim[h->axis[i]]))) return false;
+    return true;
+}
+
 void home_index(Lower *l, const Home *h, const Affine *const *index, const Affine **out) {
     for (int i = 0; i < h->buffer->rank; i++)
         out[i] = h->axis[i] >= 0 ? affine_add_constant(l->arena, index[h->axis[i]], h->offset[i]) : h->index[i];
@@ -273,7 +279,7 @@ Expr *pull_or(Lower *l, const Value *x, const Affine *const *index, const bool *
         for (int i = 0; i < v->type->rank; i++) at[i] = next[i];
         h = home_of(l, v, at);
     }
-    if (h && h->buffer) {
+    if (h && h->buffer && home_has_edges(h, v->type)) {
         home_index(l, h, at, next);
         return expr_load_else(l->arena, h->buffer, next, fill);
     }

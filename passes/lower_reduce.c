@@ -347,7 +347,7 @@ static Expr *pull_flat(Lower *l, const Value *v, int first, const Affine *const 
     if (!op || depth > 16) return NULL;
     if (op->code == OP_constant) return look ? yes : pull(l, v, index);
     if (op->code == OP_broadcast && op->in[0]->type->rank == 0) return look ? yes : pull(l, op->in[0], NULL);
-    if (!op_info[op->code].elementwise) return NULL;
+    if (!op_info[op->code].elementwise || op->n_in == 0) return NULL; /* iota counts along its own axis */
     for (int i = 0; i < op->n_in; i++)
         if (!(args[i] = pull_flat(l, op->in[i], first, index, look, depth + 1))) return NULL;
     return look ? yes : expr_op(l->arena, op->code, v->type->elem, op->n_in, args);

@@ -33,7 +33,7 @@ enum nn_arg_kind { NN_ARG_INT, NN_ARG_REAL, NN_ARG_BOOL, NN_ARG_STR, NN_ARG_INTS
 enum nn_node_kind { NN_RANGE, NN_DATA, NN_CALL, NN_TRACK, NN_KEEP, NN_STOP, NN_PRINT, NN_SAVE, NN_LOAD, NN_WRITE };
 
 /* What went wrong inside a step; the first one stays. Written by one thread only (compare and swap on `kind`). */
-enum nn_fault_kind { NN_NO_FAULT, NN_INDEX, NN_DIVIDE };
+enum nn_fault_kind { NN_NO_FAULT, NN_INDEX, NN_DIVIDE, NN_MEMORY }; /* MEMORY: of the evaluator alone */
 struct nn_fault {
     int64_t kind;
     int64_t line;

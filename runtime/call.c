@@ -49,6 +49,9 @@ static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
     if (fault->kind == NN_INDEX) {
         nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": index %" PRId64 " is out of range: the axis has %" PRId64 " elements%s",
                 source, fault->line, fault->value, fault->bound, nn_text_str(&where));
+    } else if (fault->kind == NN_MEMORY) {
+        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": there is not enough memory for the numbers of this line%s", source,
+                fault->line, nn_text_str(&where));
     } else {
         nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": division of integers by zero%s", source, fault->line, nn_text_str(&where));
     }

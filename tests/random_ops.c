@@ -280,8 +280,24 @@ Value *gen_make_contract(Gen *g) {
     return gen_tame(g, gen_try_op(g, OP_contract, 2, (Value *[]){swap ? y : x, swap ? x : y}, 1, &spec, NULL));
 }
 
+/* A value of the pool that windows can go over: [N, x, c] or [N, x, y, c] of f32 or i32, with at least one place. What stands behind other ops may lie in
+ * memory as no new value does: in a part of a stack, in another order. NULL: none, or not this time. */
+static Value *gen_map(Gen *g) {
+    if (!gen_chance(g, 2)) return NULL;
+    size_t start = (size_t)gen_below(g, (int)g->pool.n);
+    for (size_t i = 0; i < g->pool.n; i++) {
+        Value *v = g->pool.at[(start + i) % g->pool.n];
+        const Type *t = v->type;
+        bool good = (t->elem == F32 || (t->elem == I32 && !g->o->smooth)) && (t->rank == 3 || t->rank == 4);
+        for (int k = 0; k < t->rank && good; k++) good = t->dim[k].n > 0 && (k == 0 || !t->dim[k].batch);
+        if (good) return v;
+    }
+    return NULL;
+}
+
 Value *gen_make_conv(Gen *g) {
-    int n = 1 + gen_below(g, 2), groups = gen_below(g, 2), ra = 0, rb = 0;
+    Value *x = gen_map(g);
+    int n = x ? x->type->rank - 2 : 1 + gen_below(g, 2), groups = x ? 0 : gen_below(g, 2), ra = 0, rb = 0;
     Dim a[8], b[8], batch = gen_chance(g, 2) ? (Dim){1, true} : (Dim){1 + gen_below(g, 2), false},
                     channels = {1 + gen_below(g, 3), false}, group = {1 + gen_below(g, 2), false};
     int64_t stride[2], low[2], high[2], lhs[2], rhs[2];
@@ -297,17 +313,17 @@ Value *gen_make_conv(Gen *g) {
     }
     if (groups) a[ra++] = b[rb++] = group;
     if (g->o->large) channels = gen_dim(g);
+    if (x) channels = x->type->dim[n + 1];
     a[ra++] = b[rb++] = channels;
     b[rb++] = g->o->large ? gen_dim(g) : (Dim){1 + gen_below(g, 3), false};
     static const char *const specs[2][2] = {{"nxc,xcd->nxd", "nxyc,xycd->nxyd"}, {"nxgc,xgcd->nxgd", "nxygc,xygcd->nxygd"}};
-    Elem elem = gen_chance(g, 4) && !g->o->smooth ? I32 : F32;
+    Elem elem = x ? x->type->elem : gen_chance(g, 4) && !g->o->smooth ? I32 : F32;
+    if (!x) x = gen_of_type(g, type_make(elem, ra, a));
     Attr attrs[] = {attr_s(A_spec, specs[groups][n - 1]),       attr_s(A_window, n == 1 ? "x" : "xy"),
                     attr_ints(g->arena, A_stride, stride, n),   attr_ints(g->arena, A_low, low, n),
                     attr_ints(g->arena, A_high, high, n),       attr_ints(g->arena, A_lhs_dilation, lhs, n),
                     attr_ints(g->arena, A_rhs_dilation, rhs, n)};
-    return gen_tame(g, gen_try_op(g, OP_conv, 2,
-                                  (Value *[]){gen_of_type(g, type_make(elem, ra, a)), gen_of_type(g, type_make(elem, rb, b))}, 7,
-                                  attrs, NULL));
+    return gen_tame(g, gen_try_op(g, OP_conv, 2, (Value *[]){x, gen_of_type(g, type_make(elem, rb, b))}, 7, attrs, NULL));
 }
 
 Value *gen_make_reduce(Gen *g, OpCode code) {
@@ -327,7 +343,8 @@ Value *gen_make_along(Gen *g, OpCode code) {
 
 Value *gen_make_window(Gen *g, OpCode code) {
     Dim dims[4], out[4];
-    int n = 1 + gen_below(g, 2), rank = 0;
+    Value *x = gen_map(g);
+    int n = x ? x->type->rank - 2 : 1 + gen_below(g, 2), rank = 0;
     int64_t size[2], stride[2], low[2], high[2];
     dims[rank++] = gen_chance(g, 2) ? (Dim){1, true} : (Dim){1 + gen_below(g, 2), false};
     for (int i = 0; i < n; i++) {
@@ -338,16 +355,17 @@ Value *gen_make_window(Gen *g, OpCode code) {
         high[i] = gen_below(g, (int)size[i]);
     }
     dims[rank++] = (Dim){1 + gen_below(g, 3), false};
+    if (x) memcpy(dims, x->type->dim, (size_t)rank * sizeof *dims);
     memcpy(out, dims, sizeof out);
     for (int i = 0; i < n; i++) {
         int64_t room = low[i] + dims[i + 1].n + high[i] - size[i];
         if (room < 0) return NULL;
         out[i + 1].n = room / stride[i] + 1;
     }
-    Elem elem = gen_chance(g, 4) && !g->o->smooth ? I32 : F32;
+    Elem elem = x ? x->type->elem : gen_chance(g, 4) && !g->o->smooth ? I32 : F32;
     Attr attrs[] = {attr_ints(g->arena, A_size, size, n), attr_ints(g->arena, A_stride, stride, n),
                     attr_ints(g->arena, A_low, low, n), attr_ints(g->arena, A_high, high, n)};
-    Value *in[2] = {gen_of_type(g, type_make(elem, rank, dims))};
+    Value *in[2] = {x ? x : gen_of_type(g, type_make(elem, rank, dims))};
     if (code == OP_window_put) in[1] = gen_of_type(g, type_make(elem, rank, out));
     if (code == OP_window_pick) in[1] = gen_of_type(g, in[0]->type);
     return gen_tame(g, gen_try_op(g, code, in[1] ? 2 : 1, in, 4, attrs, NULL));

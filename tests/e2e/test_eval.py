@@ -212,6 +212,15 @@ def test_verify_passes(t):
         t.run(t.path("checked"), status=2)
 
 
+def test_no_memory(t):
+    """The evaluator keeps every value: one that does not fit is told with its line, and not as another fault."""
+    import resource
+    limit = 1 << 32
+    t.write("large.nn", "command show {\n    print 1\n    x = uniform([1048576, 65536])\n    print sum(x // 2 + 1)\n}\n")
+    done = t.run(t.nnc, t.path("large.nn"), "--eval", "show", status=3, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    assert re.search(r"large\.nn:[34]: there is not enough memory", done.stderr), done.stderr
+
+
 def test_other_numbers_of_batches(t):
     """The last, short batch is computed exactly: the evaluator has the same sums for every batch size."""
     t.write("table.csv", "".join(f"{i * 0.37 % 1:.4f},{i * 0.71 % 1:.4f}\n" for i in range(37)))

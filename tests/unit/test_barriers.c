@@ -1,6 +1,6 @@
 /*
  * test_barriers.c - barriers, held to the rule written out again in the plainest way: every touch since the last barrier is compared with every touch of the next
- * kernel. Steps are random: buffers that overlap in the arena, threads' copies, slots, views; kernels shared or of one thread; loops of the step.
+ * kernel. Steps are random: buffers that overlap in the arena, threads' copies, slots, views; kernels shared or of one thread; loops of the step, with conditions in memory or without.
  */
 #include "../random_property.h"
 #include "passes/pipeline.h"
@@ -45,11 +45,14 @@ static void list_touches(const StepNode *kernel, Touch *now, size_t *n) {
 static void expect(Rule *r, StepNode *const *nodes, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (nodes[i]->kind != STEP_KERNEL) {
+            Touch count = {nodes[i]->count, false, true}; /* all threads look at it, before the turns and behind them */
             vec_push(r->arena, &r->barrier, r->before.n > 0);
             r->before.n = 0;
+            if (count.buffer) vec_push(r->arena, &r->before, count);
             expect(r, nodes[i]->nodes.at, nodes[i]->nodes.n);
             vec_push(r->arena, &r->barrier, r->before.n > 0);
             r->before.n = 0;
+            if (count.buffer) vec_push(r->arena, &r->before, count);
             continue;
         }
         Touch now[16];
@@ -128,6 +131,8 @@ static void random_nodes(Arena *a, Step *s, uint64_t *seed, StepNode *around, in
             node->kind = STEP_LOOP;
             node->var = step_var(a, s, VAR_LOOP, "t");
             node->trip = affine_constant(a, 3);
+            Buffer *count = s->buffers.at[draw(seed, 24)];
+            if (memory_of(count)->place != PLACE_THREAD) node->kind = STEP_WHILE, node->count = count, node->max = 3;
             random_nodes(a, s, seed, node, depth + 1);
         }
         vec_push(a, &around->nodes, node);

@@ -154,6 +154,37 @@ START_TEST(a_while_stops) {
 }
 END_TEST
 
+/* A stack has one place more than the values that a scan yields: what the first turn begins with (forwards), what the last one ends with (backwards). Windows
+ * that reach beyond the yielded values must not find it. */
+START_TEST(windows_do_not_reach_beyond_what_is_yielded) {
+    for (int reverse = 0; reverse < 2; reverse++) {
+        char text[3000];
+        snprintf(
+            text, sizeof text,
+            "graph expanded\nfield %%x: f32[B<=5, 6, 3] of @c\nfield %%h: f32[B<=5, 3] of @c\nparam %%w: f32[3, 3, 2] = 0\n"
+            "var %%p: f32[B<=5, 7, 3] of @c\nvar %%s: f32[B<=5, 8, 3] of @c\nvar %%q: f32[B<=5, 6, 2] of @c\nvar %%z: f32[3, "
+            "B<=5, 9] of @c\n"
+            "var %%u: f32[B<=5, 6, 3] of @c\ncommand @c() {\n}\n"
+            "func @f(%%x: f32[B<=5, 6, 3], %%h: f32[B<=5, 3], %%w: f32[3, 3, 2]) -> (%%p: f32[B<=5, 7, 3], %%s: f32[B<=5, 8, 3], "
+            "%%q: f32[B<=5, 6, 2], %%z: f32[3, B<=5, 9], %%u: f32[B<=5, 6, 3]) {\n"
+            "  %%r, %%y = scan %%h, %%x, carry=1, axes=[1], yaxes=[1], reverse=%s, trip=6 : f32[B, 3], f32[B, 6, 3] {\n"
+            "    block (%%i: i32, %%c: f32[B, 3], %%xt: f32[B, 3])\n    %%n = fma %%c, %%xt, %%xt : f32[B, 3]\n    yield %%n, "
+            "%%n\n  }\n"
+            "  %%p = window_max %%y, size=[2], stride=[1], low=[1], high=[1] : f32[B, 7, 3]\n"
+            "  %%s = window_sum %%y, size=[3], stride=[1], low=[2], high=[2] : f32[B, 8, 3]\n"
+            "  %%q = conv \"nxc,xcd->nxd\" %%y, %%w, window=\"x\", stride=[1], low=[1], high=[1], lhs_dilation=[1], "
+            "rhs_dilation=[1] : "
+            "f32[B, 6, 2]\n"
+            "  %%minus = constant -1 : f32\n  %%t = transpose %%y, perm=[2, 0, 1] : f32[3, B, 6]\n"
+            "  %%z = pad %%t, %%minus, low=[0, 0, 1], high=[0, 0, 2], interior=[0, 0, 0] : f32[3, B, 9]\n"
+            "  %%u = window_put %%y, %%p, size=[2], stride=[1], low=[1], high=[1] : f32[B, 6, 3]\n"
+            "  return %%p, %%s, %%q, %%z, %%u\n}\n",
+            reverse ? "true" : "false");
+        check_text(text);
+    }
+}
+END_TEST
+
 /* ---- long sums ---- */
 
 START_TEST(chains_are_cut_into_pieces) {
@@ -179,6 +210,19 @@ START_TEST(pieces_over_a_batch_behind_another_axis) {
                "@c\nvar %s: f32[3] of @c\ncommand @c() {\n}\n"
                "func @f(%x: f32[70, B<=61, 3], %y: f32[70, B<=61, 2]) -> (%g: f32[3, 2], %s: f32[3]) {\n"
                "  %g = contract \"tbi,tbo->io\" %x, %y : f32[3, 2]\n  %s = sum %x, axes=[0, 1] : f32[3]\n  return %g, %s\n}\n");
+}
+END_TEST
+
+/* A sum over trailing axes goes over them as one where that is the same; what counts along one of them has another value then. */
+START_TEST(indices_are_summed_by_their_own_axis) {
+    check_text("graph expanded\nparam %x: f32[5, 7] = 0\nparam %k: i32 = 3\nvar %s: f32 of @c\nvar %t: f32 of @c\n"
+               "var %n: i32[5] of @c\ncommand @c() {\n}\n"
+               "func @f(%x: f32[5, 7], %k: i32) -> (%s: f32, %t: f32, %n: i32[5]) {\n"
+               "  %i = iota axis=0 : f32[5, 7]\n  %s = sum %i, axes=[0, 1] : f32\n"
+               "  %j = iota axis=1 : i32[5, 7]\n  %b = broadcast %k, axes=[] : i32[5, 7]\n  %e = eq %j, %b : bool[5, 7]\n"
+               "  %c = constant 0.5 : f32[5, 7]\n  %y = select %e, %x, %c : f32[5, 7]\n  %t = sum %y, axes=[0, 1] : f32\n"
+               "  %m = iota axis=1 : i32[5, 3, 7]\n  %n = sum %m, axes=[1, 2] : i32[5]\n"
+               "  return %s, %t, %n\n}\n");
 }
 END_TEST
 
@@ -270,10 +314,12 @@ Suite *lower_suite(void) {
     tcase_add_test(t, a_matrix_becomes_its_own_reverse);
     tcase_add_test(t, one_value_goes_to_two_slots);
     tcase_add_test(t, a_scan_runs_both_ways);
+    tcase_add_test(t, windows_do_not_reach_beyond_what_is_yielded);
     tcase_add_test(t, a_while_stops);
     tcase_add_test(t, chains_are_cut_into_pieces);
     tcase_add_test(t, pieces_begin_in_the_middle_of_rows);
     tcase_add_test(t, pieces_over_a_batch_behind_another_axis);
+    tcase_add_test(t, indices_are_summed_by_their_own_axis);
     tcase_add_test(t, random_graphs_keep_every_bit);
     tcase_add_test(t, random_fused_graphs_keep_every_bit);
     tcase_add_loop_test(t, long_rows_are_sorted, 0, SORTS);

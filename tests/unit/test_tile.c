@@ -378,6 +378,24 @@ START_TEST(weight_update_in_the_epilogue) {
 }
 END_TEST
 
+/* Of the lets beside the chain one knows the column only by another one, one by an index of its own, one not at all. */
+START_TEST(lets_that_hang_on_lets_of_the_column) {
+    Arena *a = arena_new();
+    const char *text = step_text(
+        a,
+        "  buffer %x: f32[B, 33]\n  buffer %w: f32[33, 250]\n  buffer %s: f32[B, 250]\n"
+        "  buffer %q: f32[B]\n  buffer %h: f32[B, 250]\n",
+        "    for m in 0..B, n in 0..250 {\n      let row: f32 = %q[m]\n      let first: f32 = mul(%s[m, n], row)\n"
+        "      let second: f32 = add(first, first)\n      let third: f32 = mul(row, second)\n      index half = (n) / 2\n"
+        "      let near: f32 = %s[m, half]\n      acc t: f32 = 0\n      for k in 0..33 { t = fma(%x[m, k], %w[k, n], t) }\n"
+        "      %h[m, n] = add(mul(add(third, second), add(third, first)), mul(near, t))\n    }\n",
+        70);
+    compare(text, 70, TILED_VECTORS);
+    compare(text, 3, TILED_VECTORS);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(batched_product_with_odd_names) {
     Arena *a = arena_new();
     const char *buffers = "  buffer %p: f32[3, 5, 11, 8]\n  buffer %q: f32[3, 5, 13, 8]\n  buffer %r: f32[3, 5, 11, 13]\n";
@@ -934,6 +952,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, maps_with_a_border, 0, sizeof maps / sizeof *maps);
     tcase_add_test(t, small_products_pack_their_own);
     tcase_add_loop_test(t, weight_update_in_the_epilogue, 1, 20);
+    tcase_add_test(t, lets_that_hang_on_lets_of_the_column);
     tcase_add_test(t, batched_product_with_odd_names);
     tcase_add_loop_test(t, convolution_is_a_nest_of_seven, 1, 6);
     tcase_add_loop_test(t, pieces_of_products, 0, 20);
