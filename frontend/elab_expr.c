@@ -236,6 +236,11 @@ Val val_member(Elab *e, Val base, const char *name, Loc at) {
     Vec(const char *) known = {0};
     for (Binding *k = i->members->first; k; k = k->next)
         if (k->fixed && !k->dim) vec_push(e->a, &known, k->name);
+    for (size_t k = 0, n = known.n; k < n / 2; k++) { /* the list begins with the latest; a reader wants the order of the text */
+        const char *swap = known.at[k];
+        known.at[k] = known.at[n - 1 - k];
+        known.at[n - 1 - k] = swap;
+    }
     if (names_lost(e, name)) return val_error();
     elab_error(e, at, 108, "the layer %s has no parameter, part or function `%s`", i->layer->name, name);
     hint_known(e, name, "its parts are", known.at, known.n);
