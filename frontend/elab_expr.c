@@ -9,20 +9,20 @@ static Val logic(Elab *e, const AstNode *n) {
     if (a.kind == VAL_BOOL && a.truth != is_and) return a; /* decides alone */
     Val b = expr_read(e, n->binary.right);
     if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
-    if (a.kind == VAL_BOOL) return b;
-    if (b.kind == VAL_BOOL) return b.truth == is_and ? a : b;
     emit_at(e, n->loc);
     if (val_is_number(a) || val_is_number(b) || a.kind == VAL_STRING || b.kind == VAL_STRING || a.kind == VAL_LIST ||
         b.kind == VAL_LIST)
         return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a),
                           val_text(e, b));
-    Value *x = tensor_of(e, a, n->binary.left->loc), *y = tensor_of(e, b, n->binary.right->loc);
-    if (!x || !y) return val_error();
-    if (x->type->elem != BOOL || y->type->elem != BOOL) {
-        elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), type_name(x->type),
-                   type_name(y->type));
-        return val_error();
-    }
+    if (a.kind == VAL_BOOL && b.kind == VAL_BOOL) return b;
+    Value *x = a.kind == VAL_BOOL ? NULL : tensor_of(e, a, n->binary.left->loc);
+    Value *y = b.kind == VAL_BOOL ? NULL : tensor_of(e, b, n->binary.right->loc);
+    if ((!x && a.kind != VAL_BOOL) || (!y && b.kind != VAL_BOOL)) return val_error();
+    if ((x && x->type->elem != BOOL) || (y && y->type->elem != BOOL))
+        return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a),
+                          val_text(e, b));
+    if (a.kind == VAL_BOOL) return b; /* (true and b, false or b) */
+    if (b.kind == VAL_BOOL) return b.truth == is_and ? a : b;
     if (!expr_pair(e, val_tensor(x), val_tensor(y), n->loc, &x, &y)) return val_error();
     return val_tensor(emit_binary(e, is_and ? OP_and : OP_or, x, y));
 }

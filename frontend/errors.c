@@ -664,8 +664,10 @@ static void note_form(const Slip *s) {
     };
     int first = s->p->tokens[s->first].kind;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (first == forms[i].word && (expects(s, forms[i].wanted[0]) || expects(s, forms[i].wanted[1])))
+        if (first == forms[i].word && (expects(s, forms[i].wanted[0]) || expects(s, forms[i].wanted[1]))) {
             diag_note(s->p->diag, (Loc){0}, "it is written: %s", forms[i].form);
+            break;
+        }
     if (first == T_FOR && over_data(s))
         diag_note(s->p->diag, (Loc){0}, "it is written: for x, y in set batch 32 shuffle { }");
     else if (first == T_FOR && (s->kind == '=' || s->kind == ':' || s->kind == T_REST || is(s, s->p->shown, "of")))
