@@ -332,6 +332,8 @@ static int check_purpose(const Options *o) {
         return usage_error("--eval-type: the evaluator runs with --eval COMMAND, --gradcheck or --verify-passes");
     if (o->static_link && (text || o->summary || o->plan || o->eval || o->gradcheck))
         return usage_error("--static: nothing is linked");
+    if (o->gradcheck && o->passes.stop_after && !o->passes.passes)
+        return usage_error("--stop-after: --gradcheck runs infer and autodiff alone; --passes=A,B says which");
     if (o->keep_temps && (text || o->summary || o->plan || o->eval || o->gradcheck || o->run))
         return usage_error("--keep-temps: no program is compiled");
     if (o->only && (o->summary || o->eval || o->gradcheck || o->run || tree))
@@ -590,7 +592,7 @@ static ProgramTexts program_texts(Compilation *c) {
 static bool prepare_graph(Compilation *c) {
     const Options *given = c->options;
     Options exact = *given;
-    if (exact.eval_type == EVAL_F64 && !exact.passes.passes && c->program.stage == STAGE_FRONT)
+    if (exact.eval_type == EVAL_F64 && !exact.passes.passes && !exact.passes.stop_after && c->program.stage == STAGE_FRONT)
         exact.passes.passes = "infer,simplify,join,autodiff,simplify,hoist,undilate,unroll,simplify";
     c->options = &exact;
     bool good = run_passes(c, "fuse");
@@ -598,10 +600,20 @@ static bool prepare_graph(Compilation *c) {
     return good;
 }
 
+static void find_grad(Op *op, void *arg) { *(bool *)arg |= op->code == OP_grad; }
+
+/* The passes asked for need not hold autodiff; the evaluator knows no gradients. */
+static bool gradients_expanded(Compilation *c) {
+    bool found = false;
+    for (size_t i = 0; i < c->program.graph->funcs.n; i++) block_walk(c->program.graph->funcs.at[i]->body, find_grad, &found);
+    if (found) usage_error("after these passes there are gradients in the program still; autodiff makes ops of them");
+    return !found;
+}
+
 /* The command on the reference evaluator: the same runtime walks the same tree, only the steps are not compiled. */
 static int evaluate(Compilation *c) {
     if (c->program.loops) return usage_error("--eval: %s holds loops; the evaluator runs graphs", c->options->file);
-    if (!prepare_graph(c)) return WRONG;
+    if (!prepare_graph(c) || !gradients_expanded(c)) return WRONG;
     ProgramTexts texts = program_texts(c);
     struct nn_program *program = program_make(c->arena, c->program.graph, NULL, &texts);
     evaluate_steps(c->arena, c->program.graph, program, c->options->eval_type);
@@ -698,7 +710,7 @@ static int check_gradients(Compilation *c) {
     c->options = &plain;
     bool expanded = run_passes(c, NULL);
     c->options = given;
-    if (!expanded) return WRONG;
+    if (!expanded || !gradients_expanded(c)) return WRONG;
     ProgramTexts texts = program_texts(c);
     struct nn_program *program = program_make(c->arena, c->program.graph, NULL, &texts);
     Worst worst = {0};
@@ -773,8 +785,8 @@ static const char *cache_name(Compilation *c) {
         h = hash_bytes(c->options->defines.at[i].name, strlen(c->options->defines.at[i].name), h);
         h = hash_bytes(c->options->defines.at[i].value, strlen(c->options->defines.at[i].value), h);
     }
-    const char *where = source_folder(c);
-    h = hash_bytes(where, strlen(where), h);
+    const char *where = source_folder(c), *name = c->options->file; /* (messages of the program name its file) */
+    h = hash_bytes(name, strlen(name), hash_bytes(where, strlen(where), h));
     h = hash_bytes(c->target->shown, strlen(c->target->shown), h);
     const Options *o = c->options;
     const char *passes = o->passes.passes ? o->passes.passes : "", *stop = o->passes.stop_after ? o->passes.stop_after : "";
@@ -782,10 +794,10 @@ static const char *cache_name(Compilation *c) {
     h = hash_bytes(more, sizeof more, hash_bytes(stop, strlen(stop), hash_bytes(passes, strlen(passes), h)));
     struct stat self;
     if (stat("/proc/self/exe", &self) == 0) h = hash_bytes(&self.st_mtim, sizeof self.st_mtim, h ^ (uint64_t)self.st_size);
-    char *name = arena_printf(c->arena, "%s/%016" PRIx64, folder, h);
-    if (!make_folders(name) || stat(folder, &self) != 0) return NULL;
+    char *program = arena_printf(c->arena, "%s/%016" PRIx64, folder, h);
+    if (!make_folders(program) || stat(folder, &self) != 0) return NULL;
     errno = EPERM;
-    return self.st_uid == getuid() ? name : NULL; /* nobody else's programs are run */
+    return self.st_uid == getuid() ? program : NULL; /* nobody else's programs are run */
 }
 
 static int run_cached(Compilation *c) {

@@ -166,9 +166,8 @@ Node *make_comprehension(Parsing *p, Node *element, Nodes names, Nodes sources, 
     n->comprehension.element = element;
     n->comprehension.names = names;
     n->comprehension.sources = sources;
-    if (names.n != sources.n)
-        diag_error(p->diag, names.at[0]->loc, 6, "%u name%s for %u list%s", names.n, names.n == 1 ? "" : "s", sources.n,
-                   sources.n == 1 ? "" : "s");
+    if (names.n != sources.n && sources.n > 1) /* one list for several names may be one of pairs */
+        diag_error(p->diag, names.at[0]->loc, 6, "%u name%s for %u lists", names.n, names.n == 1 ? "" : "s", sources.n);
     return node_done(p, n);
 }
 

@@ -9,20 +9,20 @@ static Val logic(Elab *e, const AstNode *n) {
     if (a.kind == VAL_BOOL && a.truth != is_and) return a; /* decides alone */
     Val b = expr_read(e, n->binary.right);
     if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
-    if (a.kind == VAL_BOOL) return b;
-    if (b.kind == VAL_BOOL) return b.truth == is_and ? a : b;
     emit_at(e, n->loc);
     if (val_is_number(a) || val_is_number(b) || a.kind == VAL_STRING || b.kind == VAL_STRING || a.kind == VAL_LIST ||
         b.kind == VAL_LIST)
         return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a),
                           val_text(e, b));
-    Value *x = tensor_of(e, a, n->binary.left->loc), *y = tensor_of(e, b, n->binary.right->loc);
-    if (!x || !y) return val_error();
-    if (x->type->elem != BOOL || y->type->elem != BOOL) {
-        elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), type_name(x->type),
-                   type_name(y->type));
-        return val_error();
-    }
+    if (a.kind == VAL_BOOL && b.kind == VAL_BOOL) return b;
+    Value *x = a.kind == VAL_BOOL ? NULL : tensor_of(e, a, n->binary.left->loc);
+    Value *y = b.kind == VAL_BOOL ? NULL : tensor_of(e, b, n->binary.right->loc);
+    if ((!x && a.kind != VAL_BOOL) || (!y && b.kind != VAL_BOOL)) return val_error();
+    if ((x && x->type->elem != BOOL) || (y && y->type->elem != BOOL))
+        return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a),
+                          val_text(e, b));
+    if (a.kind == VAL_BOOL) return b; /* (true and b, false or b) */
+    if (b.kind == VAL_BOOL) return b.truth == is_and ? a : b;
     if (!expr_pair(e, val_tensor(x), val_tensor(y), n->loc, &x, &y)) return val_error();
     return val_tensor(emit_binary(e, is_and ? OP_and : OP_or, x, y));
 }
@@ -236,6 +236,11 @@ Val val_member(Elab *e, Val base, const char *name, Loc at) {
     Vec(const char *) known = {0};
     for (Binding *k = i->members->first; k; k = k->next)
         if (k->fixed && !k->dim) vec_push(e->a, &known, k->name);
+    for (size_t k = 0, n = known.n; k < n / 2; k++) { /* the list begins with the latest; a reader wants the order of the text */
+        const char *swap = known.at[k];
+        known.at[k] = known.at[n - 1 - k];
+        known.at[n - 1 - k] = swap;
+    }
     if (names_lost(e, name)) return val_error();
     elab_error(e, at, 108, "the layer %s has no parameter, part or function `%s`", i->layer->name, name);
     hint_known(e, name, "its parts are", known.at, known.n);

@@ -343,7 +343,7 @@ static void fill_files(Elab *e) {
         FileNode *f = &e->files.at[i];
         OwnedList owned = {0};
         if (f->value.kind == VAL_ERROR || !owned_collect(e, f->value, true, f->loc, &owned)) continue;
-        if (owned.n == 0 && owned_in_doubt(e, f->value)) continue;
+        if (owned.n == 0 && (e->holes || owned_in_doubt(e, f->value))) continue;
         if (owned.n == 0) {
             elab_error(e, f->loc, 304, "there is nothing to %s: this has no parameters, or is applied nowhere in the program",
                        f->node->kind == NODE_SAVE ? "save" : "load");

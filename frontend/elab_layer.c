@@ -131,6 +131,7 @@ bool instance_complete(Elab *e, Instance *i, Loc at) {
         const AstNode *around = i->owner ? i->owner->layer->decl : NULL;
         if (around && diag_said_within(e->d, around->loc, around->end_line))
             return false; /* it may be applied in what is wrong there */
+        if (e->holes) return false;
         elab_error(e, at, 108, "the parts of %s are not known before it is applied", i->layer->name);
         return false;
     }
@@ -322,8 +323,8 @@ bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
         return true;
     case VAL_INSTANCE:
         if (!v.inst->layer->decl->function->has_inputs && !v.inst->members && !instance_complete(e, v.inst, at)) return false;
-        if (!states && !v.inst->applied) {                    /* files are filled in at the end */
-            if (v.inst->attempted && e->errors) return false; /* because of them */
+        if (!states && !v.inst->applied) {                                  /* files are filled in at the end */
+            if (e->holes || (v.inst->attempted && e->errors)) return false; /* because of them */
             if (mentioned(e, v.inst->let_name) || mentioned(e, v.inst->layer->name)) return false;
             elab_error(e, at, 108, "the parameters of %s are not known before it is applied", instance_title(v.inst));
             elab_note(e, v.inst->shown,

@@ -323,9 +323,8 @@ static bool read_sources(Elab *e, const AstNode *n, Loop *l) {
         elab_note(e, (Loc){0}, "`along 1` is the usual axis of time, [B, T, ...]");
         return false;
     }
-    if (names->n != sources->n) {
-        elab_error(e, n->loc, 106, "%u name%s for %u tensor%s", names->n, names->n == 1 ? "" : "s", sources->n,
-                   sources->n == 1 ? "" : "s");
+    if (names->n != sources->n) { /* of several sources that was reported when it was parsed */
+        if (sources->n == 1) elab_error(e, n->loc, 106, "%u names for 1 tensor", names->n);
         return false;
     }
     for (uint32_t i = 0; i < sources->n; i++) {
@@ -509,11 +508,14 @@ static Value *while_enter(Elab *e, const Saved *before, Block *b, Carries *cs) {
 static bool while_condition(Elab *e, const Loop *l, Carries *cs, Block *b) {
     Loc at = l->ast->loop->condition->loc;
     Val c = expr_read(e, l->ast->loop->condition);
-    Value *v = c.kind == VAL_ERROR ? NULL : tensor_of(e, c, at);
+    bool tensor = c.kind == VAL_TENSOR || c.kind == VAL_OWNED || c.kind == VAL_BOOL;
+    Value *v = tensor ? tensor_of(e, c, at) : NULL;
     bool good = v && v->type == type_scalar(BOOL);
+    if (!tensor && c.kind != VAL_ERROR && c.kind != VAL_DROPPED)
+        elab_error(e, at, 215, "the condition of `while` is a single bool, not %s", val_text(e, c));
     if (v && !good) {
         elab_error(e, at, 215, "the condition of `while` is a single bool, not %s", type_name(v->type));
-        elab_note(e, (Loc){0}, "any(...) and all(...) make one of many");
+        if (v->type->rank) elab_note(e, (Loc){0}, "any(...) and all(...) make one of many");
     }
     if (good) vec_push(e->a, &b->results, v);
     for (size_t i = 0; i < cs->n; i++)

@@ -205,6 +205,10 @@ static Val model_value(Elab *e, Val v, const AstNode *place, const char *name, L
         e->path = saved;
         return (Val){.kind = VAL_INSTANCE, .inst = i};
     }
+    if (v.kind == VAL_INSTANCE) {
+        elab_error(e, loc, 103, "`%s` would be a second name of a model: `model` makes a new instance of a layer", name);
+        return val_error();
+    }
     return elab_error(e, loc, 103, "a model is an instance of a layer, not %s", val_text(e, v));
 }
 

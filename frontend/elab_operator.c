@@ -97,7 +97,7 @@ Val number_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
     Value *r = emit_binary(e, number_ops[op], x, y);
     if (checked) r = emit_convert(e, r, F64);
     if (is_comparison(op)) return val_tensor(r);
-    return val_scalar(r, whole && op != OPERATOR_DIV && op != OPERATOR_POW);
+    return val_scalar(r, whole && op != OPERATOR_DIV && (op != OPERATOR_POW || (b.kind == VAL_NUMBER && !b.batch && b.num >= 0)));
 }
 
 /* ---- tensors ---- */

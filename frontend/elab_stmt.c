@@ -213,10 +213,7 @@ typedef Vec(Val) ValVec;
 /* `for a, b in ...`: a list for each name, or one list of lists with a value for each. */
 bool clause_fits(Elab *e, const Nodes *names, size_t lists, Val first) {
     if (lists == names->n) return true;
-    if (lists > 1) {
-        elab_error(e, names->at[0]->loc, 217, "%u name%s for %zu lists", names->n, names->n == 1 ? "" : "s", lists);
-        return false;
-    }
+    if (lists > 1) return false; /* reported when it was parsed */
     for (size_t k = 0; k < first.list->n; k++) {
         Val v = first.list->at[k];
         if (v.kind == VAL_ERROR) return false;

@@ -574,6 +574,8 @@ static void spoil_block(Parsing *p, const Token *t, const Token *end) {
 static void spoil_lines(Parsing *p, const Token *t, const Token *end) {
     for (; t < end && t->kind != T_END; t++) {
         if (t->first && is_declaration_word(t->kind, NULL) && t[1].kind == T_NAME) add_spoilt(p, t + 1);
+        for (const Token *k = t + 2; t->first && (t->kind == T_PARAM || t->kind == T_STATE) && k->kind == ','; k += 2)
+            if (k[1].kind == T_NAME) add_spoilt(p, k + 1);
         if (t->first && t->kind == T_NAME && t[1].kind == '=') add_spoilt(p, t);
     }
 }
@@ -664,8 +666,10 @@ static void note_form(const Slip *s) {
     };
     int first = s->p->tokens[s->first].kind;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (first == forms[i].word && (expects(s, forms[i].wanted[0]) || expects(s, forms[i].wanted[1])))
+        if (first == forms[i].word && (expects(s, forms[i].wanted[0]) || expects(s, forms[i].wanted[1]))) {
             diag_note(s->p->diag, (Loc){0}, "it is written: %s", forms[i].form);
+            break;
+        }
     if (first == T_FOR && over_data(s))
         diag_note(s->p->diag, (Loc){0}, "it is written: for x, y in set batch 32 shuffle { }");
     else if (first == T_FOR && (s->kind == '=' || s->kind == ':' || s->kind == T_REST || is(s, s->p->shown, "of")))

@@ -70,6 +70,8 @@ declarations: %empty                            { $$ = (Nodes){0}; }
             ;
 tries: declaration                              { $$ = (Nodes){0}; if ($1) list_add(p, &$$, $1); p->nodes = 0; }
      | tries SEPARATOR declaration              { $$ = $1; if ($3) list_add(p, &$$, $3); p->nodes = 0; }
+     | tries spoilt                              { $$ = $1; }  /* behind a declaration, on its line: what stands before it is kept */
+     | tries spoilt block                        { $$ = $1; }
      ;
 
 declaration: define
@@ -185,6 +187,7 @@ statements: %empty                              { $$ = (Nodes){0}; }
           ;
 statement_list: statement                       { $$ = list_of(p, $1); }
               | statement_list SEPARATOR statement { $$ = $1; list_add(p, &$$, $3); }
+              | statement_list broken              { $$ = $1; list_add(p, &$$, $2); }
               ;
 
 statement: exprs                                { $$ = make_effect(p, $1, @$); }

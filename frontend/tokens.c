@@ -304,6 +304,8 @@ static bool beyond_parenthesis(Mending *m, size_t i) {
     const Parsing *p = m->p;
     int kind = p->tokens[i].kind, before = i ? p->tokens[i - 1].kind : 0;
     if (kind == T_END || begins_statement(p, i)) return true;
+    /* `b = ...` no further in than the line of the bracket is a statement, and no keyword of a call whose line ended in a comma */
+    if (kind == T_NAME && p->tokens[i + 1].kind == '=' && p->tokens[i].col <= m->open[m->n - 1].indent) return true;
     if (kind == T_FOR && before != T_NAME && !ends_operand(before)) return true;
     return ends_operand(before) && begins_operand(kind) && kind != '(' && kind != '[' && !closes_later(m, i);
 }

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { GRAMMAR = 701, UNKNOWN = 702, TWICE = 703, MISFIT = 704, MAX_DEPTH = 100 };
+enum { GRAMMAR = 701, UNKNOWN = 702, TWICE = 703, MISFIT = 704, MAX_DEPTH = 100, MOST_ACC = 16384 };
 
 /* What a bare word means inside a kernel: a variable or a temp. */
 typedef struct Named {
@@ -420,7 +420,7 @@ static Stmt *let_stmt(Parser *p, bool acc) {
         return NULL;
     }
     reader_next(&p->r);
-    int64_t dims[4];
+    int64_t dims[4], elements = 1;
     int rank = 0;
     if (acc && take(p, "[")) {
         do {
@@ -430,6 +430,11 @@ static Stmt *let_stmt(Parser *p, bool acc) {
                 reader_error(&p->r, MISFIT, "an accumulator has at most 4 axes, each of 1 element or more");
                 return NULL;
             }
+            if (n > MOST_ACC / elements) { /* it lives in registers, or on a thread's stack */
+                reader_error(&p->r, MISFIT, "an accumulator has at most %d elements", MOST_ACC);
+                return NULL;
+            }
+            elements *= n;
             dims[rank++] = n;
         } while (take(p, ","));
         if (!want(p, "]")) return NULL;

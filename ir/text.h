@@ -98,6 +98,8 @@ void reader_leave(Reader *r, int braces);
 /* One declaration of the header (source, a slot, data, vocab, command) if one stands here: true if so, whether it was good or
  * not. */
 bool reader_header_item(Reader *r);
+/* Whether one stands here. */
+bool reader_at_header(const Reader *r);
 /* After everything: functions that the header names get known (all must be in module->funcs by now); commands that slots belong
  * to must exist. */
 void reader_header_end(Reader *r);

@@ -25,6 +25,7 @@ typedef struct FuncReader {
     size_t n, mask;
     Block *scope[MOST_NESTED + 1]; /* the blocks around, outermost first */
     int depth;
+    bool lost; /* a block ended where it should not: what follows would be read in the wrong block */
 } FuncReader;
 
 /* ---- names of values ---- */
@@ -206,13 +207,18 @@ static bool read_results(Reader *r, OpLine *o) {
     return reader_want(r, "=");
 }
 
-static bool read_op_name(Reader *r, OpLine *o) {
+static bool read_op_name(FuncReader *f, OpLine *o) {
+    Reader *r = f->r;
     o->at = r->token;
     if (r->token.kind != T_WORD) return reader_error(r, 601, "expected an op, found %s", reader_token_text(r));
     o->code = op_by_name(r->token.s);
     if (o->code == OP_COUNT) {
         const char *names[OP_COUNT];
         for (int i = 0; i < OP_COUNT; i++) names[i] = op_info[i].name;
+        f->lost = reader_is(r, "block") || reader_is(r, "yield") || reader_is(r, "return") || reader_is(r, "func");
+        if (f->lost)
+            return reader_error(r, 601, "expected an op, found %s: a brace before it is missing or too much",
+                                reader_token_text(r));
         const char *near = diag_nearest(r->token.s, names, OP_COUNT);
         return reader_error(r, 602, "there is no op `%.60s`%s", r->token.s,
                             near ? arena_printf(r->arena, "; did you mean `%s`?", near) : "");
@@ -224,7 +230,7 @@ static bool read_op_name(Reader *r, OpLine *o) {
 /* op-line = [results] OP {bare-attr} operands [":" type {"," type}] */
 static bool read_op_line(FuncReader *f, OpLine *o) {
     Reader *r = f->r;
-    if (!read_results(r, o) || !read_op_name(r, o)) return false;
+    if (!read_results(r, o) || !read_op_name(f, o)) return false;
     for (int i = 0; i < op_info[o->code].n_attrs; i++)
         if (attr_is_bare(op_info[o->code].attrs[i]) && !take_attr(r, o, op_info[o->code].attrs[i])) return false;
     if (!read_operands(f, o) || !attrs_complete(r, o)) return false;
@@ -293,8 +299,8 @@ static bool read_op(FuncReader *f) {
     Reader *r = f->r;
     OpLine o = {0};
     int line = r->token.line;
+    int braces = r->braces; /* around the op's blocks */
     bool ok = read_op_line(f, &o), blocks = ok && reader_is(r, "{");
-    int braces = r->braces - 1; /* around the op's blocks */
     if (blocks) reader_next(r);
     if (!ok || !reader_loc(r, &o.loc)) {
         define_silent(f, &o);
@@ -305,7 +311,7 @@ static bool read_op(FuncReader *f) {
     for (bool good = true; blocks && !reader_is(r, "}");) {
         if (!good || r->token.kind == T_END) {
             define_silent(f, &o);
-            reader_leave(r, braces);
+            if (!f->lost) reader_leave(r, braces);
             return false;
         }
         skip_lines(r);
@@ -315,6 +321,7 @@ static bool read_op(FuncReader *f) {
         good = read_block(f, b);
         skip_lines(r);
     }
+    if (f->lost) return define_silent(f, &o), false;
     if (blocks && (!reader_want(r, "}") || !reader_want_line(r))) ok = false;
     /* something inside that was wrong would only be said again by the op's types */
     bool silent = o.silent || (o.blocks.n && r->errors);
@@ -339,9 +346,9 @@ static bool read_body(FuncReader *f, Block *b, const char *last) {
     for (;;) {
         skip_lines(r);
         if (reader_take(r, last)) return read_last(f, b);
-        if (r->token.kind == T_END || reader_is(r, "}"))
-            return reader_error(r, 601, "expected `%s`, found %s", last, reader_token_text(r));
-        read_op(f);
+        f->lost |= r->token.kind == T_END || reader_is(r, "}");
+        if (f->lost) return reader_error(r, 601, "expected `%s`, found %s", last, reader_token_text(r));
+        if (!read_op(f) && f->lost) return false;
     }
 }
 
@@ -442,15 +449,22 @@ Module *graph_parse(Arena *a, Diag *d, const char *file, const char *text, size_
     reader_start(&r, a, d, file, text, n);
     r.module = module_new(a);
     if (!read_first_line(&r, stage)) return NULL;
+    bool whole = true; /* the function before; what stands behind the wrong end of one was told with it */
     for (skip_lines(&r); r.token.kind != T_END; skip_lines(&r)) {
-        if (reader_header_item(&r)) continue;
-        if (reader_take(&r, "func")) {
-            read_func(&r);
+        if (reader_header_item(&r)) {
+            whole = true;
             continue;
         }
-        reader_error(&r, 601, "expected a slot, data, vocab, command or func, found %s", reader_token_text(&r));
-        if (reader_is(&r, "}")) reader_next(&r);
-        reader_skip(&r);
+        if (reader_take(&r, "func")) {
+            whole = read_func(&r);
+            continue;
+        }
+        if (whole) reader_error(&r, 601, "expected a slot, data, vocab, command or func, found %s", reader_token_text(&r));
+        do { /* a stretch of such lines is told once */
+            if (reader_is(&r, "}")) reader_next(&r);
+            reader_skip(&r);
+            skip_lines(&r);
+        } while (r.token.kind != T_END && !reader_is(&r, "func") && !reader_at_header(&r));
     }
     reader_header_end(&r);
     if (!r.errors) verify_read(&r, *stage);

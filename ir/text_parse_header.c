@@ -217,13 +217,24 @@ static bool at_slot(const Reader *r) {
     return s < r->end && *s == '%';
 }
 
+/* Who reads the declaration that begins with this word; NULL: none does. */
+static bool (*reader_of(const Reader *r))(Reader *) {
+    if (reader_is(r, "source")) return read_source;
+    if (reader_is(r, "data")) return read_data;
+    if (reader_is(r, "layer")) return read_layer;
+    if (reader_is(r, "vocab")) return read_vocab;
+    if (reader_is(r, "command")) return read_command;
+    return NULL;
+}
+
+bool reader_at_header(const Reader *r) {
+    for (SlotKind k = SLOT_PARAM; k <= SLOT_INPUT; k++)
+        if (reader_is(r, slot_words[k]) && at_slot(r)) return true;
+    return reader_of(r) != NULL;
+}
+
 bool reader_header_item(Reader *r) {
-    bool (*read)(Reader *) = NULL;
-    if (reader_is(r, "source")) read = read_source;
-    if (reader_is(r, "data")) read = read_data;
-    if (reader_is(r, "layer")) read = read_layer;
-    if (reader_is(r, "vocab")) read = read_vocab;
-    if (reader_is(r, "command")) read = read_command;
+    bool (*read)(Reader *) = reader_of(r);
     if (read) {
         reader_next(r);
         if (read(r)) return true;

@@ -99,6 +99,19 @@ def test_options_of_another_mode(t):
     assert sorted(os.listdir(t.folder)) == before
 
 
+def test_the_evaluator_wants_gradients_expanded(t):
+    """--passes and --stop-after may leave autodiff out: the user's doing, and no fault of nnc's."""
+    small = t.write("small.nn", "param w: f32[2] = 1\ncommand c { for i in 0..2 { minimize sum(w * w) over w using sgd[0.1]\ntrack s = sum(w) } }\n")
+    graph = t.write("small.graph", t.run(t.nnc, small, "--emit=graph").stdout)
+    for file in (small, graph):
+        for passes in ("--passes=", "--passes=infer,simplify", "--stop-after=infer"):
+            fails(t, t.nnc, file, passes, "--eval", "c", words=["gradients", "autodiff"])
+    fails(t, t.nnc, small, "--passes=infer", "--gradcheck", words=["gradients", "autodiff"])
+    fails(t, t.nnc, small, "--stop-after=fuse", "--gradcheck", words=["--stop-after", "--gradcheck"])
+    want = t.run(t.nnc, small, "--eval", "c").stdout
+    for stop in ("autodiff", "fuse", "tile"): assert t.run(t.nnc, small, f"--stop-after={stop}", "--eval", "c").stdout == want
+
+
 def test_one_function_of_each_stage(t):
     """--fn holds for what --print-after and --print-changed print, too."""
     digits = os.path.join(t.root, "samples/digits.nn")
@@ -158,6 +171,10 @@ def test_run_keeps_nothing_beside_the_source(t):
     for _ in range(2):  # what shows the compiling does so though the program is kept already
         done = t.run(t.nnc, "run", "--print-after=fuse", "--time-passes", source, "hello", env={"XDG_CACHE_HOME": t.path("cache")})
         assert "# after fuse" in done.stderr and "all passes" in done.stderr and done.stdout == "n is 3\n", done
+    for name in ("one.nn", "two.nn"):  # the same text: messages name the file that was given
+        far = t.write(name, "command c { x = f32([1, 2]); for i in 0..3 { y = x[i]; print y } }\n")
+        done = t.run(t.nnc, "run", far, "c", status=3, env={"XDG_CACHE_HOME": t.path("cache")})
+        assert f"{name}:1" in done.stderr and "index 2" in done.stderr, done.stderr
     wrong = t.write("wrong.nn", "command hello { print nothing_here }\n")
     done = fails(t, t.nnc, "run", wrong, "hello", words=["wrong.nn:1:23", "nothing_here"])
     assert done.stderr.count("error") == 1, done.stderr
