@@ -276,14 +276,23 @@ static Value *iota(Elab *e, Elem elem, int rank, const Dim *dims, int64_t axis) 
     return emit(e, OP_iota, 0, NULL, 1, &a, type_make(elem, rank, dims));
 }
 
+/* Whole numbers up to the one before `to`, in i32. */
+static bool arange_fits(Elab *e, int64_t to, Loc at) {
+    if (to <= (int64_t)INT32_MAX + 1) return true;
+    elab_error(e, at, 203, "arange would count to %" PRId64 ", which does not fit in i32", to - 1);
+    return false;
+}
+
 static Val arange(Elab *e, const Builtin *b, const Call *c) {
     (void)b;
     int64_t from = 0, to;
     Dim d;
-    if (!c->given[1] && dim_of_val(c->arg[0], &d)) return val_tensor(iota(e, I32, 1, &d, 0));
+    if (!c->given[1] && dim_of_val(c->arg[0], &d))
+        return d.batch || arange_fits(e, d.n, c->loc) ? val_tensor(iota(e, I32, 1, &d, 0)) : val_error();
     if (!c->given[1] || !val_whole(c->arg[0], &from) || !val_whole(c->arg[1], &to))
         return elab_error(e, c->loc, 207, "arange counts to a whole number known when compiled, not to %s",
                           val_text(e, c->arg[c->given[1] ? 1 : 0]));
+    if (!arange_fits(e, to, c->loc)) return val_error();
     d = (Dim){to > from ? to - from : 0, false};
     return expr_binary(e, OPERATOR_ADD, val_tensor(iota(e, I32, 1, &d, 0)), val_number((double)from), c->loc);
 }

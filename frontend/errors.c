@@ -574,8 +574,8 @@ static void spoil_block(Parsing *p, const Token *t, const Token *end) {
 static void spoil_lines(Parsing *p, const Token *t, const Token *end) {
     for (; t < end && t->kind != T_END; t++) {
         if (t->first && is_declaration_word(t->kind, NULL) && t[1].kind == T_NAME) add_spoilt(p, t + 1);
-        for (const Token *k = t + 2; t->first && (t->kind == T_PARAM || t->kind == T_STATE) && k->kind == ','; k += 2)
-            if (k[1].kind == T_NAME) add_spoilt(p, k + 1);
+        bool several = t->first && (t->kind == T_PARAM || t->kind == T_STATE) && t[1].kind == T_NAME;
+        for (const Token *k = t + 2; several && k->kind == ',' && k[1].kind == T_NAME; k += 2) add_spoilt(p, k + 1);
         if (t->first && t->kind == T_NAME && t[1].kind == '=') add_spoilt(p, t);
     }
 }

@@ -11,7 +11,8 @@ struct nn_picture {
     unsigned char *at; /* [height, width, channels], 0..255 */
     int64_t height, width;
     int64_t channels; /* 1: grey, 3: red, green, blue */
-    int64_t only_height, only_width; /* for readers: a picture of another size is not unpacked, `at` is NULL then; 0: any will do */
+    /* for readers: a picture of another size is not unpacked, `at` is NULL then; 0: any will do */
+    int64_t only_height, only_width;
 };
 static inline bool nn_picture_is_other(const struct nn_picture *p) {
     return p->only_height > 0 && (p->height != p->only_height || p->width != p->only_width);
