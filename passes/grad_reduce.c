@@ -79,6 +79,15 @@ static Value *repeat_along(GradCtx *c, Value *v, const Type *like, int64_t axis)
     return g_broadcast(&c->b, v, like->rank, like->dim, kept);
 }
 
+/* An operand without elements has nothing but an empty gradient; its axes need not be one that can be joined (0 * B is none). */
+static bool gave_nothing(GradCtx *c, const Op *op) {
+    const Type *x = op->in[0]->type;
+    bool empty = false;
+    for (int i = 0; i < x->rank; i++) empty |= !x->dim[i].batch && x->dim[i].n == 0;
+    if (empty) gr_give(c, op->in[0], gr_like(c, op->in[0], 0));
+    return empty;
+}
+
 /* y = largest (smallest) of x over axes:  dx = dy at the first place that has it, 0 elsewhere */
 void grad_reduce_max(GradCtx *c, Op *op, Value *const *dy) {
     const int64_t *axes;
@@ -88,6 +97,7 @@ void grad_reduce_max(GradCtx *c, Op *op, Value *const *dy) {
         gr_give(c, op->in[0], dy[0]);
         return;
     }
+    if (gave_nothing(c, op)) return;
     /* one axis stays where it is; several are joined behind the others, or before them if the batch is among them, because k * B
      * leads */
     bool batch = false;
@@ -157,6 +167,7 @@ void grad_prod(GradCtx *c, Op *op, Value *const *dy) {
         gr_give(c, op->in[0], dy[0]);
         return;
     }
+    if (gave_nothing(c, op)) return;
     bool batch = false;
     for (int64_t i = 0; i < n; i++) batch |= op->in[0]->type->dim[axes[i]].batch;
     Joined j = join_axes(c, op, batch); /* k * B leads */
