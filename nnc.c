@@ -600,12 +600,9 @@ static bool prepare_graph(Compilation *c) {
     return good;
 }
 
-static void find_grad(Op *op, void *arg) { *(bool *)arg |= op->code == OP_grad; }
-
 /* The passes asked for need not hold autodiff; the evaluator knows no gradients. */
 static bool gradients_expanded(Compilation *c) {
-    bool found = false;
-    for (size_t i = 0; i < c->program.graph->funcs.n; i++) block_walk(c->program.graph->funcs.at[i]->body, find_grad, &found);
+    bool found = module_has(c->program.graph, OP_grad);
     if (found) usage_error("after these passes there are gradients in the program still; autodiff makes ops of them");
     return !found;
 }

@@ -41,8 +41,7 @@ LLVMValueRef emit_iota(Emit *e, LLVMTypeRef t, int lanes, int64_t factor) {
 
 static LLVMValueRef constant(LLVMTypeRef t, double value, Elem elem) {
     if (elem_is_float(elem)) return LLVMConstReal(t, value);
-    /* the largest i64, with which a minimum begins, is 2^63 as a double */
-    return LLVMConstInt(t, (uint64_t)(value >= 0x1p63 ? INT64_MAX : (int64_t)value), 1);
+    return LLVMConstInt(t, (uint64_t)const_int(value), 1);
 }
 
 /* `lanes` times the number; t: the type of one. */

@@ -159,8 +159,7 @@ Val cast(Elab *e, Val v, Elem elem, Loc at) {
             Val c = number_binary(e, OPERATOR_NE, v, val_number(0), at);
             return c;
         }
-        bool whole = v.kind == VAL_NUMBER ? v.num == floor(v.num) : v.whole;
-        if (elem_is_int(elem) && !whole)
+        if (elem_is_int(elem) && !val_always_whole(v))
             return val_tensor(emit_convert(e, number_as(e, v, F64, at), elem)); /* cut off, as asked */
         return val_tensor(number_as(e, v, elem, at));
     }

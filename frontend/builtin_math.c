@@ -136,8 +136,7 @@ static Val extreme(Elab *e, const Builtin *b, const Call *c) {
     if (val_is_number(x) && val_is_number(y)) {
         Val first = number_binary(e, is_max ? OPERATOR_GE : OPERATOR_LE, x, y, c->loc);
         if (first.kind == VAL_BOOL) return first.truth ? x : y;
-        bool whole =
-            (x.kind == VAL_SCALAR ? x.whole : x.num == floor(x.num)) && (y.kind == VAL_SCALAR ? y.whole : y.num == floor(y.num));
+        bool whole = val_always_whole(x) && val_always_whole(y);
         return val_scalar(emit_binary(e, code, number_as(e, x, F64, c->loc), number_as(e, y, F64, c->loc)), whole);
     }
     Value *p, *q;

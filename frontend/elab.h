@@ -107,6 +107,7 @@ Val val_scalar(Value *v, bool whole);
 Val val_list(Elab *e, ValKind kind, size_t n, const Val *at); /* copies */
 bool val_is_number(Val v);                                    /* NUMBER or SCALAR */
 bool val_whole(Val v, int64_t *n);                            /* a NUMBER without B that is whole */
+bool val_always_whole(Val v);                                 /* of a number: whole, also when the program runs */
 Val val_dim(Dim d);
 bool dim_of_val(Val v, Dim *d); /* false: no whole number from 0 */
 /* What a message calls it: "f32[B, 10]", "the number 3", "a list", "the layer dense". */

@@ -238,7 +238,7 @@ Value *number_as(Elab *e, Val v, Elem elem, Loc at) {
         number_fits(e, 0, BOOL, at);
         return NULL;
     }
-    if (elem_is_int(elem) && (v.kind == VAL_NUMBER ? v.num != floor(v.num) : !v.whole)) {
+    if (elem_is_int(elem) && !val_always_whole(v)) {
         elab_error(e, at, 203, "%s, which need not be whole, does not fit in %s", val_text(e, v), elem_name(elem));
         elab_note(e, (Loc){0}, "%s(...) cuts it off; f32(...) makes floats of a tensor of integers", elem_name(elem));
         return NULL;

@@ -3,6 +3,11 @@
  */
 #include "elab.h"
 
+static Val no_bools(Elab *e, const AstNode *n, Val a, Val b) {
+    return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a),
+                      val_text(e, b));
+}
+
 static Val logic(Elab *e, const AstNode *n) {
     bool is_and = n->binary.op == OPERATOR_AND;
     Val a = expr_read(e, n->binary.left);
@@ -12,15 +17,12 @@ static Val logic(Elab *e, const AstNode *n) {
     emit_at(e, n->loc);
     if (val_is_number(a) || val_is_number(b) || a.kind == VAL_STRING || b.kind == VAL_STRING || a.kind == VAL_LIST ||
         b.kind == VAL_LIST)
-        return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a),
-                          val_text(e, b));
+        return no_bools(e, n, a, b);
     if (a.kind == VAL_BOOL && b.kind == VAL_BOOL) return b;
     Value *x = a.kind == VAL_BOOL ? NULL : tensor_of(e, a, n->binary.left->loc);
     Value *y = b.kind == VAL_BOOL ? NULL : tensor_of(e, b, n->binary.right->loc);
     if ((!x && a.kind != VAL_BOOL) || (!y && b.kind != VAL_BOOL)) return val_error();
-    if ((x && x->type->elem != BOOL) || (y && y->type->elem != BOOL))
-        return elab_error(e, n->loc, 201, "`%s` is for bools, not %s and %s", ast_operator_text(n->binary.op), val_text(e, a),
-                          val_text(e, b));
+    if ((x && x->type->elem != BOOL) || (y && y->type->elem != BOOL)) return no_bools(e, n, a, b);
     if (a.kind == VAL_BOOL) return b; /* (true and b, false or b) */
     if (b.kind == VAL_BOOL) return b.truth == is_and ? a : b;
     if (!expr_pair(e, val_tensor(x), val_tensor(y), n->loc, &x, &y)) return val_error();

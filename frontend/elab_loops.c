@@ -511,11 +511,10 @@ static bool while_condition(Elab *e, const Loop *l, Carries *cs, Block *b) {
     bool tensor = c.kind == VAL_TENSOR || c.kind == VAL_OWNED || c.kind == VAL_BOOL;
     Value *v = tensor ? tensor_of(e, c, at) : NULL;
     bool good = v && v->type == type_scalar(BOOL);
-    if (!tensor && c.kind != VAL_ERROR && c.kind != VAL_DROPPED)
+    bool told = c.kind == VAL_ERROR || c.kind == VAL_DROPPED || (tensor && !v);
+    if (!good && !told) {
         elab_error(e, at, 215, "the condition of `while` is a single bool, not %s", val_text(e, c));
-    if (v && !good) {
-        elab_error(e, at, 215, "the condition of `while` is a single bool, not %s", type_name(v->type));
-        if (v->type->rank) elab_note(e, (Loc){0}, "any(...) and all(...) make one of many");
+        if (v && v->type->rank) elab_note(e, (Loc){0}, "any(...) and all(...) make one of many");
     }
     if (good) vec_push(e->a, &b->results, v);
     for (size_t i = 0; i < cs->n; i++)

@@ -88,8 +88,7 @@ Val number_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
         if (!a.batch && !b.batch) return is_comparison(op) ? compare(op, a.num, b.num) : arithmetic(e, op, a.num, b.num, at);
         if (batch_arithmetic(op, a, b, &r)) return r;
     }
-    bool whole =
-        (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
+    bool whole = val_always_whole(a) && val_always_whole(b);
     /* of whole numbers `//` and `%` by 0 end the program (E8): as integers they do */
     bool checked = whole && (op == OPERATOR_FLOORDIV || op == OPERATOR_MOD) && b.kind == VAL_SCALAR;
     Elem elem = checked ? I64 : F64;
@@ -311,8 +310,7 @@ Val expr_select(Elab *e, Val c, Val a, Val b, Loc at) {
     }
     bool numbers = val_is_number(a) && val_is_number(b);
     if (numbers && cond->type->rank == 0) {
-        bool whole =
-            (a.kind == VAL_NUMBER ? a.num == floor(a.num) : a.whole) && (b.kind == VAL_NUMBER ? b.num == floor(b.num) : b.whole);
+        bool whole = val_always_whole(a) && val_always_whole(b);
         return val_scalar(emit_select(e, cond, number_as(e, a, F64, at), number_as(e, b, F64, at)), whole);
     }
     if (!val_is_number(a)) a = val_tensor(tensor_of(e, a, at));

@@ -34,6 +34,8 @@ bool val_whole(Val v, int64_t *n) {
     return true;
 }
 
+bool val_always_whole(Val v) { return v.kind == VAL_NUMBER ? v.num == floor(v.num) : v.whole; }
+
 Val val_dim(Dim d) { return (Val){.kind = VAL_NUMBER, .batch = d.batch, .num = (double)d.n}; }
 
 bool dim_of_val(Val v, Dim *d) {

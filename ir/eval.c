@@ -111,10 +111,17 @@ bool tensor_same(const Tensor *a, const Tensor *b, int64_t *at) {
 
 /* ---- operands and results ---- */
 
+static bool set_fault(Eval *e, EvalFault fault, const char *format, va_list args) {
+    fault.loc = fault.op->loc;
+    fault.text = arena_vprintf(e->arena, format, args);
+    *e->fault = fault;
+    return false;
+}
+
 bool eval_fault(Eval *e, const Op *op, int64_t value, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    *e->fault = (EvalFault){.op = op, .loc = op->loc, .value = value, .text = arena_vprintf(e->arena, format, args)};
+    set_fault(e, (EvalFault){.op = op, .value = value}, format, args);
     va_end(args);
     return false;
 }
@@ -122,7 +129,7 @@ bool eval_fault(Eval *e, const Op *op, int64_t value, const char *format, ...) {
 bool eval_no_memory(Eval *e, const Op *op, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    *e->fault = (EvalFault){.op = op, .loc = op->loc, .memory = true, .text = arena_vprintf(e->arena, format, args)};
+    set_fault(e, (EvalFault){.op = op, .memory = true}, format, args);
     va_end(args);
     return false;
 }

@@ -290,6 +290,9 @@ Value *op_add_result(Arena *a, Op *op, const Type *t, const char *name);
 int *func_count_uses(Arena *a, const Func *f);
 /* Calls visit on every op of the block and of blocks nested in it, outer before inner, in order. */
 void block_walk(Block *b, void (*visit)(Op *op, void *arg), void *arg);
+/* Whether an op of this kind stands in the block or in one nested in it; in any function. */
+bool block_has(const Block *b, OpCode code);
+bool module_has(const Module *m, OpCode code);
 /* Values from outside that the op's blocks use (free variables), each once, in order of first use. */
 typedef Vec(Value *) Values;
 Values op_captures(Arena *a, const Op *op);

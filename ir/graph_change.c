@@ -18,6 +18,21 @@ void block_walk(Block *b, void (*visit)(Op *op, void *arg), void *arg) {
     }
 }
 
+bool block_has(const Block *b, OpCode code) {
+    for (const Op *op = b->first; op; op = op->next) {
+        if (op->code == code) return true;
+        for (int i = 0; i < op->n_blocks; i++)
+            if (block_has(op->blocks[i], code)) return true;
+    }
+    return false;
+}
+
+bool module_has(const Module *m, OpCode code) {
+    for (size_t i = 0; i < m->funcs.n; i++)
+        if (block_has(m->funcs.at[i]->body, code)) return true;
+    return false;
+}
+
 /* ---- unlinking and moving ---- */
 
 static void op_unlink(Op *op) {

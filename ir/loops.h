@@ -250,6 +250,8 @@ void buffer_share(Buffer *b, Buffer *of);
 Buffer *step_view(Arena *a, Step *s, Buffer *of, int rank, const Dim *dims, const int64_t *stride);
 const Buffer *buffer_memory(const Buffer *b); /* the same */
 Expr *expr_const(Arena *a, Elem elem, double value);
+/* The whole number that a constant of an integer type is: the largest i64, with which a minimum begins, is 2^63 as a double. */
+static inline int64_t const_int(double value) { return value >= 0x1p63 ? INT64_MAX : (int64_t)value; }
 Expr *expr_load(Arena *a, Buffer *b, const Affine *const *index);
 Expr *expr_load_else(Arena *a, Buffer *b, const Affine *const *index, double value);
 Expr *expr_temp(Arena *a, Temp *t, const Affine *const *index);

@@ -262,7 +262,7 @@ static Num eval(Run *r, const Expr *e) {
     switch (e->kind) {
     case EXPR_CONST:
         if (elem_is_float(e->elem)) return of_float(e->elem, e->value);
-        return (Num){.i = e->value >= 0x1p63 ? INT64_MAX : (int64_t)e->value};
+        return (Num){.i = const_int(e->value)};
     case EXPR_LOAD: {
         const unsigned char *p = element(r, e->buffer, e->index, e->guarded);
         if (p) return load_at(e->elem, p);

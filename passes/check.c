@@ -34,14 +34,10 @@ typedef bool Blames(const Op *op, void *arg);
 
 /* ---- graphs ---- */
 
-static void find_grad(Op *op, void *arg) {
-    if (op->code == OP_grad) *(bool *)arg = true;
-}
-
 static bool blames_grads(const Op *op, void *arg) {
     (void)arg;
     bool found = op->code == OP_grad;
-    for (int i = 0; i < op->n_blocks; i++) block_walk(op->blocks[i], find_grad, &found);
+    for (int i = 0; i < op->n_blocks; i++) found |= block_has(op->blocks[i], OP_grad);
     return found;
 }
 
@@ -91,12 +87,6 @@ static bool blames_new_constants(const Op *op, void *arg) {
     find_new_constant((Op *)(uintptr_t)op, &c);
     for (int i = 0; i < op->n_blocks; i++) block_walk(op->blocks[i], find_new_constant, &c);
     return c.found;
-}
-
-static bool has_grads(const Module *m) {
-    bool found = false;
-    for (size_t i = 0; i < m->funcs.n; i++) block_walk(m->funcs.at[i]->body, find_grad, &found);
-    return found;
 }
 
 static Tensor *given_for(const CheckFunc *c, const Slot *s) {
@@ -156,7 +146,7 @@ static void note_constants(Arena *a, const Func *f, CheckFunc *check) {
 static const char *begin(PassCheck *c, Program *p) {
     c->state = arena_make(c->arena, struct CheckState);
     if (p->loops) return NULL;
-    if (has_grads(p->graph)) c->state->grads = text_of(c->arena, p);
+    if (module_has(p->graph, OP_grad)) c->state->grads = text_of(c->arena, p);
     for (size_t i = 0; i < p->graph->funcs.n; i++) {
         const Func *f = p->graph->funcs.at[i];
         CheckFunc check = {.name = f->name, .batch = f->batch_bound > 3 ? 3 : f->batch_bound ? f->batch_bound : 1};
@@ -304,7 +294,7 @@ const char *pass_check(void *arg, Program *p, const char *pass) {
     PassCheck *c = arg;
     if (!pass) return begin(c, p);
     if (c->state->grads) {
-        bool pending = has_grads(p->graph);
+        bool pending = module_has(p->graph, OP_grad);
         const char *why = pending ? NULL : check_gradients(c);
         if (why) return why;
         c->state->grads = pending ? text_of(c->arena, p) : NULL;

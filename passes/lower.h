@@ -94,6 +94,8 @@ void low_emit(Lower *l, Stmt *s);
 Var *low_open(Lower *l, const char *name, const Affine *lo, const Affine *limit, int64_t step);
 /* for name in 0..d */
 Var *low_open_dim(Lower *l, const char *name, Dim d);
+/* The same under the axis' own name; the index. */
+const Affine *low_open_axis(Lower *l, int axis, Dim d);
 void low_open_if(Lower *l, const Affine *at_least_0);
 void low_close(Lower *l);
 /* Closes until the scope is the one given. */

@@ -74,6 +74,8 @@ void low_open_if(Lower *l, const Affine *at_least_0) {
     scope_push(l, s, true);
 }
 
+const Affine *low_open_axis(Lower *l, int axis, Dim d) { return affine_var(l->arena, low_open_dim(l, low_axis_name(axis), d)); }
+
 void low_close(Lower *l) { l->scope = l->scope->outer; }
 
 void low_close_to(Lower *l, const Scope *s) {

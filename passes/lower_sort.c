@@ -39,17 +39,12 @@ typedef struct Sort {
 static Expr *stands_before(Lower *l, Temp *x, Temp *y, bool falling) {
     Expr *e = low_binary(l, falling ? OP_gt : OP_lt, low_temp(l, x), low_temp(l, y));
     if (!elem_is_float(x->elem)) return e;
-    Expr *nan[2] = {low_binary(l, OP_ne, low_temp(l, y), low_temp(l, y)), low_binary(l, OP_eq, low_temp(l, x), low_temp(l, x))};
-    Expr *either[2] = {e, expr_op(l->arena, OP_and, BOOL, 2, nan)};
-    return expr_op(l->arena, OP_or, BOOL, 2, either);
+    Expr *nan = low_binary(l, OP_and, low_binary(l, OP_ne, low_temp(l, y), low_temp(l, y)),
+                           low_binary(l, OP_eq, low_temp(l, x), low_temp(l, x)));
+    return low_binary(l, OP_or, e, nan);
 }
 
-static Expr *both(Lower *l, Expr *x, Expr *y) {
-    Expr *args[2] = {x, y};
-    return expr_op(l->arena, OP_and, BOOL, 2, args);
-}
-
-static Expr * not(Lower * l, Expr *x) { return expr_op(l->arena, OP_not, BOOL, 1, &x); }
+static Expr *opposite(Lower *l, Expr *x) { return expr_op(l->arena, OP_not, BOOL, 1, &x); }
 
 static Expr *number(Lower *l, int64_t k) { return expr_const(l->arena, I64, (double)k); }
 
@@ -68,9 +63,8 @@ static Temp *count_before(Sort *s, const Affine *i, Temp *v, const Affine *from,
     Temp *w = low_let(l, "w", element(s, other));
     Temp *first = low_let(l, "first", stands_before(l, w, v, s->falling)),
          *after = low_let(l, "after", stands_before(l, v, w, s->falling));
-    Expr *tie = both(l, not(l, low_temp(l, after)), low_binary(l, OP_lt, low_i64(l, other), low_i64(l, i)));
-    Expr *either[2] = {low_temp(l, first), tie};
-    Temp *before = low_let(l, "before", expr_op(l->arena, OP_or, BOOL, 2, either));
+    Expr *tie = low_binary(l, OP_and, opposite(l, low_temp(l, after)), low_binary(l, OP_lt, low_i64(l, other), low_i64(l, i)));
+    Temp *before = low_let(l, "before", low_binary(l, OP_or, low_temp(l, first), tie));
     low_set(l, rank, low_binary(l, OP_add, low_temp(l, rank), low_choose(l, before, number(l, 1), number(l, 0))));
     low_close_to(l, outer);
     return rank;
@@ -80,7 +74,7 @@ static Temp *count_before(Sort *s, const Affine *i, Temp *v, const Affine *from,
 
 static void sort_by_counting(Sort *s, Home *const *homes) {
     Lower *l = s->l;
-    const Affine *mine = affine_var(l->arena, low_open_dim(l, low_axis_name(s->axis), s->x->type->dim[s->axis]));
+    const Affine *mine = low_open_axis(l, s->axis, s->x->type->dim[s->axis]);
     Temp *v = low_let(l, "v", element(s, mine));
     Temp *rank = count_before(s, mine, v, low_number(l, 0), s->length);
     s->at[s->axis] = low_index_value(l, "place", low_temp(l, rank), 0, s->n > 0 ? s->n - 1 : 0);
@@ -115,7 +109,7 @@ static void store_row(Sort *s, Buffer *b, const Affine *which, const Affine *i, 
 static void sort_blocks(Sort *s) {
     Lower *l = s->l;
     Scope *outer = l->scope;
-    const Affine *mine = affine_var(l->arena, low_open_dim(l, low_axis_name(s->axis), s->x->type->dim[s->axis]));
+    const Affine *mine = low_open_axis(l, s->axis, s->x->type->dim[s->axis]);
     const Affine *from = affine_add(l->arena, mine, affine_scale(l->arena, low_mod(l, mine, BLOCK), -1));
     Temp *v = low_let(l, "v", element(s, mine));
     Temp *rank = count_before(s, mine, v, from, affine_add_constant(l->arena, from, BLOCK));
@@ -160,9 +154,9 @@ static void merge_two(Sort *s, Temp *size, Expr *begin, const Affine *from, cons
     const Affine *place = affine_var(l->arena, low_open(l, low_axis_name(s->axis), first, limit, 1)), *x, *y;
     Temp *v = look_at(s, "x", from, left, &x), *w = look_at(s, "y", from, right, &y);
     Temp *before = low_let(l, "before", stands_before(l, w, v, s->falling));
-    Expr *none_left[2] = {low_binary(l, OP_ge, low_temp(l, left), low_temp(l, left_end)), low_temp(l, before)};
-    Expr *some_right = low_binary(l, OP_lt, low_temp(l, right), low_temp(l, right_end));
-    Temp *take = low_let(l, "take", both(l, some_right, expr_op(l->arena, OP_or, BOOL, 2, none_left)));
+    Expr *next = low_binary(l, OP_or, low_binary(l, OP_ge, low_temp(l, left), low_temp(l, left_end)), low_temp(l, before));
+    Temp *take =
+        low_let(l, "take", low_binary(l, OP_and, low_binary(l, OP_lt, low_temp(l, right), low_temp(l, right_end)), next));
     store_row(s, s->row, to, place, low_choose(l, take, low_temp(l, w), low_temp(l, v)));
     store_row(s, s->place, to, place, low_choose(l, take, load_row(s, s->place, from, y), load_row(s, s->place, from, x)));
     low_set(l, left, plus(l, low_temp(l, left), low_choose(l, take, number(l, 0), number(l, 1))));
@@ -197,7 +191,7 @@ static void sort_by_merging(Sort *s, Home *const *homes) {
     merge_blocks(s, size, from, to);
     low_set(l, size, low_binary(l, OP_mul, low_temp(l, size), number(l, 2)));
     low_close_to(l, outer);
-    const Affine *i = affine_var(l->arena, low_open_dim(l, low_axis_name(s->axis), s->op->out[0]->type->dim[s->axis]));
+    const Affine *i = low_open_axis(l, s->axis, s->op->out[0]->type->dim[s->axis]);
     s->at[s->axis] = i;
     home_store(l, homes[0], s->at, load_row(s, s->row, low_number(l, merges % 2), i));
     home_store(l, homes[1], s->at, load_row(s, s->place, low_number(l, merges % 2), i));
@@ -211,7 +205,7 @@ void lower_sort(Lower *l, const Op *op, Home *const *homes) {
     s.length = low_dim(l, t->dim[s.axis]);
     if (s.falling) s.keep = low_number(l, op_int(op, A_k));
     for (int k = 0; k < t->rank; k++)
-        if (k != s.axis) s.at[k] = affine_var(l->arena, low_open_dim(l, low_axis_name(k), t->dim[k]));
+        if (k != s.axis) s.at[k] = low_open_axis(l, k, t->dim[k]);
     if (s.n > BLOCK)
         sort_by_merging(&s, homes);
     else

@@ -29,10 +29,6 @@ static void add_to(Lower *l, const Home *h, const Affine *const *at, Expr *y) {
     home_store(l, h, at, low_binary(l, OP_add, expr_load(l->arena, h->buffer, where), y));
 }
 
-static const Affine *open_axis(Lower *l, int axis, Dim d) {
-    return affine_var(l->arena, low_open_dim(l, low_axis_name(axis), d));
-}
-
 /* y: [o.., j.., r..], i: [j..] -> [o.., n, r..]; the last axis of r goes in blocks, so that an index is loaded once for many
  * elements. */
 static void lower_take_add(Lower *l, const Op *op, const Home *h) {
@@ -42,15 +38,15 @@ static void lower_take_add(Lower *l, const Op *op, const Home *h) {
     const Affine *to[MAX_RANK + 1], *from[MAX_RANK + 1], *block = NULL, *rest = NULL;
     bool blocked = axis < last;
     for (int k = 0; k < t->rank; k++)
-        if (k != axis && !(blocked && k == last)) to[k] = open_axis(l, k, t->dim[k]);
+        if (k != axis && !(blocked && k == last)) to[k] = low_open_axis(l, k, t->dim[k]);
     if (blocked) {
         block = affine_var(l->arena, low_open(l, "block", low_number(l, 0), low_dim(l, t->dim[last]), ADD_BLOCK));
         rest = affine_add(l->arena, low_dim(l, t->dim[last]), affine_scale(l->arena, block, -1));
     }
     Scope *outer = l->scope;
     for (int pass = 0; pass < 2; pass++) {
-        if (pass == 0) to[axis] = open_axis(l, axis, t->dim[axis]);
-        for (int k = 0; pass && k < n_i; k++) from[axis + k] = open_axis(l, axis + 4 + k, i->type->dim[k]);
+        if (pass == 0) to[axis] = low_open_axis(l, axis, t->dim[axis]);
+        for (int k = 0; pass && k < n_i; k++) from[axis + k] = low_open_axis(l, axis + 4 + k, i->type->dim[k]);
         if (pass) to[axis] = pull_index(l, i, from + axis, low_dim(l, t->dim[axis]));
         if (blocked) {
             Var *v = low_open(l, low_axis_name(last), low_number(l, 0), low_number(l, ADD_BLOCK), 1);
@@ -74,12 +70,12 @@ static void lower_scatter_add(Lower *l, const Op *op, const Home *h) {
     int axis = (int)op_int(op, A_axis);
     const Affine *to[MAX_RANK + 1], *from[MAX_RANK + 1];
     for (int k = 0; k < t->rank; k++)
-        if (k != axis) to[k] = from[k] = open_axis(l, k, t->dim[k]);
+        if (k != axis) to[k] = from[k] = low_open_axis(l, k, t->dim[k]);
     Scope *outer = l->scope;
-    to[axis] = open_axis(l, axis, t->dim[axis]);
+    to[axis] = low_open_axis(l, axis, t->dim[axis]);
     home_store(l, h, to, expr_const(l->arena, t->elem, 0));
     low_close_to(l, outer);
-    from[axis] = open_axis(l, axis, i->type->dim[axis]);
+    from[axis] = low_open_axis(l, axis, i->type->dim[axis]);
     to[axis] = pull_index(l, i, from, low_dim(l, t->dim[axis]));
     add_to(l, h, to, pull(l, y, from));
     low_close_to(l, outer);

@@ -40,8 +40,6 @@ static Value *reciprocal(Builder *b, const Op *op, bool grads) {
     return op_make(b, OP_broadcast, 1, &r, 1, by->attrs, t);
 }
 
-static void find_grad(Op *op, void *arg) { *(bool *)arg |= op->code == OP_grad; }
-
 static void reciprocal_block(PassCtx *c, Block *block, bool grads) {
     for (Op *op = block->first; op; op = op->next) {
         for (int i = 0; i < op->n_blocks; i++) reciprocal_block(c, op->blocks[i], grads);
@@ -56,9 +54,8 @@ static void reciprocal_block(PassCtx *c, Block *block, bool grads) {
 
 bool pass_reciprocal(PassCtx *c, Module *m) {
     for (size_t i = 0; i < m->funcs.n; i++) {
-        bool grads = false;
-        block_walk(m->funcs.at[i]->body, find_grad, &grads);
-        reciprocal_block(c, m->funcs.at[i]->body, grads);
+        Block *body = m->funcs.at[i]->body;
+        reciprocal_block(c, body, block_has(body, OP_grad));
     }
     return true;
 }

@@ -32,14 +32,16 @@ enum { OWN_PANELS = 8 }; /* with so many panels threads share panels and pack th
 
 /* ---- which variable is what ---- */
 
+/* Does a let use one before it? */
+static bool uses_let(const Stmt *let, const Stmt *other) {
+    return other->kind == STMT_LET ? expr_uses_temp(let->value, other->temp) : stmt_uses_var(let, other->var);
+}
+
 static bool depends(const Tiling *t, const Stmt *let) {
     for (int i = 0; i < t->product.n_outer; i++)
         if (stmt_uses_var(let, t->product.outer[i]->var)) return true;
-    for (size_t i = 0; i < t->inner.n; i++) {
-        const Stmt *other = t->inner.at[i];
-        if (other->kind == STMT_LET && expr_uses_temp(let->value, other->temp)) return true;
-        if (other->kind == STMT_INDEX && stmt_uses_var(let, other->var)) return true;
-    }
+    for (size_t i = 0; i < t->inner.n; i++)
+        if (uses_let(let, t->inner.at[i])) return true;
     return false;
 }
 
@@ -137,6 +139,16 @@ static bool choose_column(Tiling *t) {
         t->rows = in_x ? p->y : p->x;
     }
     return best >= 2; /* neither results nor columns side by side: vectors would be gathered and scattered */
+}
+
+/* Lets hang on the column by their own indices or by a let that they use. */
+static const bool *lets_of_column(const Tiling *t) {
+    bool *of = arena_make_n(t->arena, bool, t->inner.n + 1);
+    for (size_t k = 0; k < t->inner.n; k++) {
+        of[k] = stmt_uses_var(t->inner.at[k], t->col->var);
+        for (size_t i = 0; i < k; i++) of[k] |= of[i] && uses_let(t->inner.at[k], t->inner.at[i]);
+    }
+    return of;
 }
 
 static void choose_row(Tiling *t) {
@@ -394,6 +406,7 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     if (!inline_lets(t, &p->x) || !inline_lets(t, &p->y)) return false;
     if (loads_stored(&kernel->body, p->x) || loads_stored(&kernel->body, p->y) || !lets_before(t, kernel, top)) return false;
     if (!choose_column(t)) return false;
+    t->of_column = lets_of_column(t);
     choose_row(t);
     if (!limits_fit(t)) return false;
     t->lanes = machine_lanes(t->machine, elem_size(p->acc->temp->elem));

@@ -60,6 +60,7 @@ typedef struct Tiling {
     Vec(Stmt *) before;     /* lets in front of the nest, which kernels in front of this one have to repeat */
     Vec(Stmt *) top;        /* lets that hang on no outer variable */
     Vec(Stmt *) inner;      /* those that do */
+    const bool *of_column;  /* by inner: it is another number in each column */
 } Tiling;
 
 /* ---- tile.c: what the nest tells ---- */

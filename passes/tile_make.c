@@ -37,30 +37,13 @@ Body *tile_reduction(Tiling *t, Rewrite *r, int first, Body *body) {
     return body;
 }
 
-/* Which of the lets inside are another number in each column, by their own indices or by a let that they use. */
-static const bool *lets_of_columns(const Tiling *t) {
-    bool *of = arena_make_n(t->arena, bool, t->inner.n + 1);
-    for (size_t k = 0; k < t->inner.n; k++) {
-        const Stmt *let = t->inner.at[k];
-        of[k] = stmt_uses_var(let, t->col->var);
-        for (size_t i = 0; i < k && !of[k]; i++) {
-            const Stmt *other = t->inner.at[i];
-            if (!of[i]) continue;
-            of[k] =
-                other->kind == STMT_LET ? let->value && expr_uses_temp(let->value, other->temp) : stmt_uses_var(let, other->var);
-        }
-    }
-    return of;
-}
-
 Body *tile_elements(Tiling *t, Rewrite *r, int mr, int nv, const Affine *row, const Affine *col, bool tail, Body *body,
                     const Affine **at) {
     Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &at[0]);
     body_add(body, rows);
     if (t->row) rewrite_var(r, t->row->var, affine_add(t->arena, row, at[0]));
-    const bool *of_column = lets_of_columns(t);
     for (size_t k = 0; k < t->inner.n; k++)
-        if (!of_column[k]) body_add(&rows->body, rewrite_stmt(r, t->inner.at[k]));
+        if (!t->of_column[k]) body_add(&rows->body, rewrite_stmt(r, t->inner.at[k]));
     Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)nv * t->lanes), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL,
                            t->lanes > 1 ? t->lanes : 0, &at[1]);
     if (tail)
@@ -79,9 +62,8 @@ void tile_store(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, cons
     const Affine *at[2];
     Body *element = tile_elements(t, &r, mr, nv, row, col, tail, body, at);
     rewrite_temp(&r, p->acc->temp, expr_temp(t->arena, acc, at));
-    const bool *of_column = lets_of_columns(t);
     for (size_t k = 0; k < t->inner.n; k++)
-        if (of_column[k]) body_add(element, rewrite_stmt(&r, t->inner.at[k]));
+        if (t->of_column[k]) body_add(element, rewrite_stmt(&r, t->inner.at[k]));
     for (const Stmt *s = p->epilogue; s; s = s->next) body_add(element, rewrite_stmt(&r, s));
 }
 

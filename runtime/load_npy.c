@@ -151,8 +151,9 @@ static bool read_array(struct source *s) {
     if (got < 0) return false;
     if (got < samples * size) return nn_load_truncated(l, samples, got);
     if (source_read(s, &extra, 1) != 0) return nn_load_fail(l, 0, "more bytes follow the last of %" PRId64 " samples", samples);
-    for (int64_t i = 0; elem == NN_BOOL && i < samples * size; i++)
-        if (at[i] & ~1) return nn_load_fail(l, 0, "sample %" PRId64 " holds %d: bool is 0 or 1", i / size, (unsigned char)at[i]);
+    int64_t wrong = elem == NN_BOOL ? nn_no_bool(at, samples * size) : -1;
+    if (wrong >= 0)
+        return nn_load_fail(l, 0, "sample %" PRId64 " holds %d: bool is 0 or 1", wrong / size, (unsigned char)at[wrong]);
     l->column->count += samples;
     return true;
 }

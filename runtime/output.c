@@ -366,8 +366,9 @@ static bool find_places(struct nn_run *r, struct place *places, int64_t *n) {
     }
     for (int64_t i = 0; i < r->n_items; i++) {
         const struct nn_node *node = r->items[i].node;
-        if ((node->kind != NN_SAVE && node->kind != NN_WRITE) || node->n_pieces != 1 || !node->pieces[0].text) continue;
-        places[*n] = (struct place){.output = -1, .line = node->line, .path = nn_out_path(r, node->pieces[0].text)};
+        const char *name = node->kind == NN_SAVE || node->kind == NN_WRITE ? nn_constant_name(node) : NULL;
+        if (!name) continue;
+        places[*n] = (struct place){.output = -1, .line = node->line, .path = nn_out_path(r, name)};
         if (!places[(*n)++].path) return false;
     }
     return true;

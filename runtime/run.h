@@ -146,6 +146,10 @@ bool nn_do_print(struct nn_run *r, const struct nn_node *node);
 bool nn_do_save(struct nn_run *r, const struct nn_node *node);
 bool nn_do_load(struct nn_run *r, const struct nn_node *node);
 bool nn_do_write(struct nn_run *r, const struct nn_node *node);
+/* The file that a save, load or write names, where that hangs on nothing; else NULL. */
+static inline const char *nn_constant_name(const struct nn_node *node) {
+    return node->n_pieces == 1 ? node->pieces[0].text : NULL;
+}
 /* Before the first statement: what the command will certainly load, and has not saved itself, is there and fits. */
 bool nn_check_loads(struct nn_run *r);
 /* Bytes of what `keep` remembers. */

@@ -287,12 +287,9 @@ bool nn_tensors_get(struct nn_env *env, struct nn_tensors *f, const char *name, 
         return nn_fail(env, NN_BAD_INPUT, "%s: there is no tensor `%s` in it", f->path, name);
     int64_t n = nn_count(dims, n_dims);
     if (!read_at(env, f, at, n * nn_elem_size(elem), f->data + begin)) return false;
-    for (int64_t i = 0; elem == NN_BOOL && i < n; i++) {
-        int byte = ((unsigned char *)at)[i];
-        if (byte > 1)
-            return nn_fail(env, NN_BAD_INPUT, "%s: element %" PRId64 " of `%s` is %d: bool is 0 or 1", f->path, i, name, byte);
-    }
-    return true;
+    int64_t wrong = elem == NN_BOOL ? nn_no_bool(at, n) : -1;
+    return wrong < 0 || nn_fail(env, NN_BAD_INPUT, "%s: element %" PRId64 " of `%s` is %d: bool is 0 or 1", f->path, wrong, name,
+                                ((unsigned char *)at)[wrong]);
 }
 
 static bool same_dims(const int64_t *dims, int64_t n_dims, const struct nn_tensor *x) {

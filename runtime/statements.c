@@ -237,9 +237,8 @@ static char *find_saved(struct nn_run *r, const char *name) {
 /* The command that saves a file of this name. */
 static const char *saver_of(const struct nn_node *nodes, int64_t n, const char *file) {
     for (int64_t i = 0; i < n; i++) {
-        if (nodes[i].kind == NN_SAVE && nodes[i].n_pieces == 1 && nodes[i].pieces[0].text &&
-            strcmp(nodes[i].pieces[0].text, file) == 0)
-            return file;
+        const char *name = nodes[i].kind == NN_SAVE ? nn_constant_name(&nodes[i]) : NULL;
+        if (name && strcmp(name, file) == 0) return file;
         if (saver_of(nodes[i].body, nodes[i].n_body, file)) return file;
     }
     return NULL;
@@ -354,20 +353,19 @@ bool nn_do_load(struct nn_run *r, const struct nn_node *node) {
     return good;
 }
 
-static bool has_constant_name(const struct nn_node *node) { return node->n_pieces == 1 && node->pieces[0].text; }
-
 /* Whether a `save` before item `load` may write what that reads. */
 static bool may_be_saved(const struct nn_run *r, int64_t load) {
     for (int64_t i = 0; i < load; i++) {
         const struct nn_node *node = r->items[i].node;
         if (node->kind != NN_SAVE) continue;
-        if (!has_constant_name(node) || strcmp(node->pieces[0].text, r->items[load].node->pieces[0].text) == 0) return true;
+        const char *name = nn_constant_name(node);
+        if (!name || strcmp(name, nn_constant_name(r->items[load].node)) == 0) return true;
     }
     return false;
 }
 
 static bool check_load(struct nn_run *r, const struct nn_node *node) {
-    const char *name = node->pieces[0].text;
+    const char *name = nn_constant_name(node);
     char *path = find_saved(r, name);
     if (!path) return no_such_weights(r, name, node->line);
     struct nn_tensor *tensors = slot_tensors(r, node->slots, node->n_slots);
@@ -382,7 +380,7 @@ static bool check_load(struct nn_run *r, const struct nn_node *node) {
 bool nn_check_loads(struct nn_run *r) {
     for (int64_t i = r->at; i < r->n_items; i++) { /* before r->at: done, in a run that goes on */
         const struct nn_item *item = &r->items[i];
-        if (item->node->kind != NN_LOAD || item->loop >= 0 || !has_constant_name(item->node) || may_be_saved(r, i)) continue;
+        if (item->node->kind != NN_LOAD || item->loop >= 0 || !nn_constant_name(item->node) || may_be_saved(r, i)) continue;
         if (!check_load(r, item->node)) return false;
     }
     return true;

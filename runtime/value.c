@@ -49,6 +49,12 @@ void nn_value_put(void *at, int64_t elem, int64_t i, double value) {
     }
 }
 
+int64_t nn_no_bool(const void *at, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (((const unsigned char *)at)[i] > 1) return i;
+    return -1;
+}
+
 int64_t nn_count(const int64_t *dims, int64_t n) {
     int64_t count = 1;
     for (int64_t i = 0; i < n; i++) count *= dims[i];

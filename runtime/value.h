@@ -16,6 +16,8 @@ int64_t nn_elem_of_dtype(const char *dtype); /* -1: none of ours */
 double nn_value_at(const void *at, int64_t elem, int64_t i);
 /* Rounds to the element type; the caller has checked the range. */
 void nn_value_put(void *at, int64_t elem, int64_t i, double value);
+/* The first of n bytes that is no bool, neither 0 nor 1; -1: there is none. */
+int64_t nn_no_bool(const void *at, int64_t n);
 /* Product of sizes; 1 for a scalar. */
 int64_t nn_count(const int64_t *dims, int64_t n);
 
