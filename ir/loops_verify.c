@@ -15,7 +15,7 @@ typedef struct Check {
     const StepNode *kernel;
     LoopsStage stage;
     bool *var, *temp; /* by id: declared and in scope */
-    int conditions;   /* inside how many: what is never reached may be out of bounds */
+    int conditions;   /* inside how many, and loops over nothing: what is never reached may be out of bounds */
     const char *fault;
 } Check;
 
@@ -139,6 +139,15 @@ static void check_expr(Check *c, const Expr *e) {
 
 static void check_body(Check *c, const Body *b);
 
+/* A loop over nothing, as over an axis of a slice of 0: numbers say so. */
+static bool never_turns(const Stmt *s) {
+    for (int i = 0; i < s->n_limits; i++) {
+        const Affine *end = s->limits[i];
+        if (affine_is_constant(end) && affine_is_constant(s->lo) && end->constant <= s->lo->constant) return true;
+    }
+    return false;
+}
+
 static void check_for(Check *c, const Stmt *s) {
     check_affine(c, s->lo, "a loop");
     for (int i = 0; i < s->n_limits; i++) check_affine(c, s->limits[i], "a loop");
@@ -146,8 +155,11 @@ static void check_for(Check *c, const Stmt *s) {
     if (s->step < 1) fault(c, "the loop over `%s` steps by %" PRId64, s->var->name, s->step);
     if (s->mark == MARK_VECTOR && s->width < 1) fault(c, "the loop over `%s` is a vector of %d lanes", s->var->name, s->width);
     if (c->var[s->var->id]) fault(c, "`%s` is declared twice", s->var->name);
+    bool never = !c->fault && never_turns(s);
     c->var[s->var->id] = true;
+    c->conditions += never;
     check_body(c, &s->body);
+    c->conditions -= never;
     c->var[s->var->id] = false;
 }
 

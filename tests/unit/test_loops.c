@@ -258,6 +258,21 @@ START_TEST(the_verifier_sees_what_is_wrong) {
 }
 END_TEST
 
+START_TEST(what_is_never_reached_may_lie_outside) {
+    static const struct {
+        const char *loop;
+        bool good;
+    } loops[] = {{"0..0", true}, {"3..2", true}, {"0..min(B, 0)", true}, {"0..1", false}, {"0..B", false}, {"3..4", false}};
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++) {
+        const char *text = arena_printf(a,
+                                        "loops lowered\nstep @f batch B<=4 {\n  buffer %%x: f32[1]\n  buffer %%y: f32[1]\n"
+                                        "  kernel @k {\n    for i in %s { %%y[0] = %%x[1] }\n    %%y[0] = %%x[0]\n  }\n}\n",
+                                        loops[i].loop);
+        ck_assert_msg((parse(text, NULL) != NULL) == loops[i].good, "%s", loops[i].loop); /* (parsing verifies) */
+    }
+}
+END_TEST
+
 /* ---- the evaluator ---- */
 
 START_TEST(a_product_by_hand) {
@@ -338,6 +353,7 @@ Suite *loops_suite(void) {
     tcase_add_test(t, wrong_texts_have_messages);
     tcase_add_test(t, spoilt_texts_end_in_messages);
     tcase_add_test(t, the_verifier_sees_what_is_wrong);
+    tcase_add_test(t, what_is_never_reached_may_lie_outside);
     tcase_add_test(t, a_product_by_hand);
     tcase_add_test(t, lanes_are_added_as_a_tree);
     tcase_add_test(t, an_index_outside_is_a_fault);
