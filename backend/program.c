@@ -1,7 +1,7 @@
 /*
  * program.c - a module as the tables of runtime/abi.h, in memory: for compiled programs (emit_program.c makes constants of them) and for --eval alike. Free of LLVM.
  *
- * The frame holds every slot but fields and inputs, in order of the module's slots, each at a multiple of 64 bytes; fields and inputs are
+ * The frame holds every slot but fields and inputs, in order of the module's slots, each at a multiple of 64 bytes, large ones some pages apart; fields and inputs are
  * numbered instead (nn_call.fields).
  */
 #include "backend.h"
@@ -31,10 +31,6 @@ static int64_t func_index(const Making *k, const Func *f) {
 
 /* ---- slots ---- */
 
-static int64_t round_up(int64_t n) { return (n + NN_ALIGN - 1) / NN_ALIGN * NN_ALIGN; }
-
-static bool is_pointer(const Slot *s) { return s->kind == SLOT_FIELD || s->kind == SLOT_INPUT; }
-
 static struct nn_slot make_slot(Making *k, const Slot *s, int64_t *frame, int64_t *fields) {
     const Type *t = s->type;
     int64_t *dims = arena_make_n(k->a, int64_t, (size_t)t->rank + 1), batch_axis = -1;
@@ -42,7 +38,6 @@ static struct nn_slot make_slot(Making *k, const Slot *s, int64_t *frame, int64_
         dims[i] = t->dim[i].n;
         if (t->dim[i].batch && batch_axis < 0) batch_axis = i;
     }
-    int64_t bytes = type_count(t, s->batch_bound > 0 ? s->batch_bound : 1) * elem_size(t->elem);
     struct nn_slot r = {.name = s->name,
                         .kind = (int64_t)s->kind,
                         .elem = (int64_t)t->elem,
@@ -50,18 +45,18 @@ static struct nn_slot make_slot(Making *k, const Slot *s, int64_t *frame, int64_
                         .n_dims = t->rank,
                         .batch_axis = batch_axis,
                         .batch_bound = s->batch_bound,
-                        .bytes = bytes,
+                        .bytes = slot_bytes(s),
                         .init = func_index(k, s->init),
                         .fill = s->fill,
                         .bool_option = s->kind == SLOT_OPTION && t->elem == BOOL,
                         .command = s->command,
                         .line = s->loc.line,
                         .shown = s->loc.what};
-    if (is_pointer(s)) {
+    if (!slot_in_frame(s)) {
         r.offset = (*fields)++;
     } else {
         r.offset = *frame;
-        *frame += round_up(bytes > 0 ? bytes : 1);
+        *frame += slot_room(s);
     }
     return r;
 }
@@ -337,7 +332,7 @@ struct nn_program *program_make(Arena *a, const Module *m, const LoopsProgram *l
                              .cpu = texts ? texts->cpu : NULL,
                              .needs = texts ? texts->needs : NULL,
                              .hash = m->hash,
-                             .frame = round_up(frame),
+                             .frame = frame,
                              .fields = fields,
                              .slots = slots,
                              .n_slots = (int64_t)m->slots.n,

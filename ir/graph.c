@@ -34,6 +34,22 @@ Slot *slot_by_name(const Module *m, const char *name) {
     return NULL;
 }
 
+bool slot_in_frame(const Slot *s) { return s->kind != SLOT_FIELD && s->kind != SLOT_INPUT; }
+
+int64_t slot_bytes(const Slot *s) {
+    return type_count(s->type, s->batch_bound > 0 ? s->batch_bound : 1) * elem_size(s->type->elem);
+}
+
+/* A parameter and what its optimizer remembers are walked side by side. 128 MB apart, or a larger power of two, they lie in the same banks of
+ * some memories, and an update moves a third of what it moves with some pages between them (docs/speed.md, "Memory"). */
+enum { SLOT_ALIGN = 64, LARGE_SLOT = 4 << 20, APART = 17 * 4096 };
+
+int64_t slot_room(const Slot *s) {
+    int64_t bytes = slot_bytes(s);
+    if (bytes < 1) bytes = 1;
+    return (bytes + SLOT_ALIGN - 1) / SLOT_ALIGN * SLOT_ALIGN + (bytes >= LARGE_SLOT ? APART : 0);
+}
+
 Func *func_by_name(const Module *m, const char *name) {
     name = intern(name);
     for (size_t i = 0; i < m->funcs.n; i++)

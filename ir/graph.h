@@ -469,6 +469,9 @@ struct Module {
 
 Slot *slot_new(Module *m, SlotKind kind, const char *name, const Type *t, Loc loc);
 Slot *slot_by_name(const Module *m, const char *name);
+bool slot_in_frame(const Slot *s); /* it lives from step to step; fields and inputs come with each batch */
+int64_t slot_bytes(const Slot *s); /* of its elements, with the batch at its bound */
+int64_t slot_room(const Slot *s);  /* bytes that it takes in the frame, up to where the next may begin: a multiple of 64 */
 Func *func_by_name(const Module *m, const char *name);
 
 /* ---- text ---- */

@@ -158,9 +158,8 @@ void plan_report(const LoopsProgram *p, Text *out, Arena *a) {
     int64_t parameters = 0, frame = 0, arena = 0;
     for (size_t i = 0; i < p->module->slots.n; i++) {
         const Slot *s = p->module->slots.at[i];
-        int64_t n = type_count(s->type, s->batch_bound ? s->batch_bound : 1);
-        if (s->kind == SLOT_PARAM) parameters += n;
-        if (s->kind != SLOT_FIELD && s->kind != SLOT_INPUT) frame += (n * elem_size(s->type->elem) + 63) / 64 * 64;
+        if (s->kind == SLOT_PARAM) parameters += type_count(s->type, s->batch_bound ? s->batch_bound : 1);
+        if (slot_in_frame(s)) frame += slot_room(s);
     }
     for (size_t i = 0; i < p->steps.n; i++)
         if (step_own_at(p->steps.at[i], 1) > arena) arena = step_own_at(p->steps.at[i], 1);
