@@ -13,20 +13,25 @@
  *
  * A loop begins again in every epoch, so its ring, its order and its reader stay for the next time (nn_batches_again). While the
  * reader wakes up, who runs the steps gathers the first turns itself; which samples those are is drawn before the order goes to
- * the reader.
+ * the reader. A ring that often ran empty begins the next epoch twice as large: how late a nap ends depends on the machine and its
+ * neighbours, and a ring that lasts shorter than that is empty whenever the reader wakes up.
  */
 #include "batch.h"
 #include "random.h"
 #include "shuffle.h"
 #include <pthread.h>
 #include <string.h>
+#if defined __linux__
+#include <sys/prctl.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
 /* Bytes of a ring: a part of a core's second cache, SOME_RING where the system does not tell. What a step reads from another core's
  * second cache comes as fast as from the cache that all share, or faster. Of batches so large that these would be few: FEW_TURNS, but
- * FEW_BYTES at most. */
-enum { CACHE_PARTS = 4, LEAST_RING = 1 << 17, SOME_RING = 1 << 18, MOST_RING = 1 << 19, FEW_TURNS = 8, FEW_BYTES = 1 << 20 };
+ * FEW_BYTES at most. A ring that runs empty more than once in SELDOM rounds grows, to GROWN_RING at most. */
+enum { CACHE_PARTS = 4, LEAST_RING = 1 << 18, SOME_RING = 1 << 18, MOST_RING = 1 << 19, FEW_TURNS = 8, FEW_BYTES = 1 << 20 };
+enum { SELDOM = 8, GROWN_RING = 1 << 21 };
 enum { MOST_OWN = 8 }; /* turns until the reader has woken up */
 enum { LINE = 64, AHEAD = 8, MOST_AHEAD = 1024 };
 enum { FIRST_NAP = 100000, LEAST_NAP = 20000, LONGEST_NAP = 20000000 }; /* nanoseconds */
@@ -60,7 +65,9 @@ struct nn_batches {
     int64_t first, turns; /* the turns to come are first ... turns - 1 */
     char *ring;           /* NULL: nothing is gathered */
     int64_t ring_turns;
-    int64_t own; /* so many turns from the first are gathered by who runs the steps */
+    int64_t most_turns; /* for so many there is room */
+    int64_t ran_empty;  /* so often in this epoch */
+    int64_t own;        /* so many turns from the first are gathered by who runs the steps */
 
     bool threaded;
     pthread_t thread;
@@ -247,6 +254,9 @@ static bool read_turns(struct nn_batches *b) {
 static void *read_ahead(void *argument) {
     struct nn_batches *b = argument;
     bool quit = false;
+#if defined __linux__
+    prctl(PR_SET_TIMERSLACK, 1000UL); /* naps are short: 50 us more, which is usual, can be longer than the ring lasts */
+#endif
     while (!quit && read_turns(b)) {
         for (int64_t i = 0; i < b->n_parts; i++)
             unshuffle(&b->parts[i]); /* for the next time, while there is nothing else to do */
@@ -282,6 +292,7 @@ static void need_turn(struct nn_batches *b, int64_t turn, int64_t place) {
     /* A ring that ran empty is waited for until a quarter of it is full: where the cores are busy, a meeting at every turn would
      * cost far more. */
     int64_t wanted = turn + quarter < b->turns ? turn + quarter : b->turns;
+    b->ran_empty++;
     pthread_mutex_lock(&b->lock);
     __atomic_store_n(&b->wanted, wanted, __ATOMIC_SEQ_CST);
     pthread_cond_broadcast(&b->changed); /* the reader may nap */
@@ -315,9 +326,19 @@ static int64_t ring_bytes(void) {
     return cache <= 0 ? SOME_RING : bytes < LEAST_RING ? LEAST_RING : bytes > MOST_RING ? MOST_RING : bytes;
 }
 
-/* Lays the fields out in the ring; how many turns it has follows from their size. */
+static void lay_ring(struct nn_batches *b, int64_t turns) {
+    int64_t place = 0;
+    b->ring_turns = turns;
+    for (int64_t k = 0; k < b->n_lanes; k++) {
+        if (!b->lanes[k].gathered) continue;
+        b->lanes[k].at = b->ring + place;
+        place += turns * b->lanes[k].turn_bytes;
+    }
+}
+
+/* Which fields lie in the ring; how many turns it has follows from their size. */
 static bool begin_ring(struct nn_batches *b) {
-    int64_t turn_bytes = 0, k = 0, left = b->turns - b->first, place = 0;
+    int64_t turn_bytes = 0, k = 0, left = b->turns - b->first;
     for (int64_t i = 0; i < b->n_parts; i++) {
         const struct part_state *s = &b->parts[i];
         for (int64_t f = 0; f < s->p.use->n_fields; f++, k++) {
@@ -331,19 +352,25 @@ static bool begin_ring(struct nn_batches *b) {
         }
     }
     if (turn_bytes == 0) return true;
-    b->ring_turns = ring_bytes() / turn_bytes;
-    if (b->ring_turns < FEW_TURNS) b->ring_turns = FEW_BYTES / turn_bytes < FEW_TURNS ? FEW_BYTES / turn_bytes : FEW_TURNS;
-    if (b->ring_turns < 2) b->ring_turns = 2;
-    if (b->ring_turns > left) b->ring_turns = left > 0 ? left : 1;
-    if (!(b->ring = nn_alloc_aligned(b->env, (size_t)(b->ring_turns * turn_bytes)))) return false;
-    for (k = 0; k < b->n_lanes; k++) {
-        if (!b->lanes[k].gathered) continue;
-        b->lanes[k].at = b->ring + place;
-        place += b->ring_turns * b->lanes[k].turn_bytes;
-    }
-    b->threaded = b->ring_turns < left;
+    int64_t turns = ring_bytes() / turn_bytes;
+    if (turns < FEW_TURNS) turns = FEW_BYTES / turn_bytes < FEW_TURNS ? FEW_BYTES / turn_bytes : FEW_TURNS;
+    if (turns < 2) turns = 2;
+    if (turns > left) turns = left > 0 ? left : 1;
+    b->threaded = turns < left;
+    b->most_turns = turns;
+    while (b->threaded && 2 * b->most_turns * turn_bytes <= GROWN_RING && 2 * b->most_turns < left) b->most_turns *= 2;
+    /* (pages that are never written take no memory) */
+    if (!(b->ring = nn_alloc_aligned(b->env, (size_t)(b->most_turns * turn_bytes)))) return false;
+    lay_ring(b, turns);
     b->own = !b->threaded ? 0 : b->ring_turns < 4 * MOST_OWN ? (b->ring_turns + 3) / 4 : MOST_OWN;
     return true;
+}
+
+/* Between two epochs, while the reader rests. */
+static void grow_ring(struct nn_batches *b) {
+    int64_t rounds = (b->turns - b->first) / b->ring_turns;
+    if (b->ran_empty > rounds / SELDOM && b->ring_turns < b->most_turns) lay_ring(b, 2 * b->ring_turns);
+    b->ran_empty = 0;
 }
 
 static bool begin_rows(struct nn_batches *b) {
@@ -418,6 +445,7 @@ bool nn_batches_again(struct nn_batches *b, const struct nn_part *parts, int64_t
     while (!b->resting) pthread_cond_wait(&b->changed, &b->lock);
     pthread_mutex_unlock(&b->lock);
     for (int64_t i = 0; i < b->n_parts; i++) b->parts[i].p = parts[i];
+    grow_ring(b);
     begin_turns(b, first, turns);
     pthread_mutex_lock(&b->lock);
     b->resting = false;
