@@ -479,6 +479,12 @@ static void prefetch_next_panel(Tiling *t, const Rewrite *outer, const Affine *k
     tile_prefetch(t, rewrite_expr(&r, t->cols), body);
 }
 
+/* Does a panel lie in the second cache, and is it wanted from there faster than what fetches ahead of a core by itself follows? Where a vector is a whole line it is asked for; where two vectors
+ * share one, the core keeps up, and asking costs 4 to 10 % of a product (docs/speed.md, "Where the time goes"). */
+static bool panel_is_far(const Tiling *t) {
+    return t->panel && t->panel_reach > t->machine->l1 / 2 && t->machine->vector_bytes >= CACHE_LINE;
+}
+
 void tile_prefetch_packed(Tiling *t, const Rewrite *outer, const Affine *panel, const Affine *col, int64_t width, Body *body) {
     Var *last = tile_last_reduced(t)->var;
     const Affine *k = rewrite_affine(outer, affine_var(t->arena, last));
@@ -486,7 +492,7 @@ void tile_prefetch_packed(Tiling *t, const Rewrite *outer, const Affine *panel, 
     int64_t line = CACHE_LINE / elem_size(t->product.acc->temp->elem);
     if (t->acc_row) return; /* one of several products at this place of the chain */
     prefetch_next_panel(t, outer, k, col, width, body);
-    if (t->panel && t->panel_reach > t->machine->l1 / 2) {
+    if (panel_is_far(t)) {
         rewrite_var(&r, last, affine_add_constant(t->arena, k, PANEL_AHEAD));
         for (int64_t j = 0; j < width; j += line)
             tile_prefetch(t, tile_panel_load(t, &r, panel, affine_constant(t->arena, j)), body);
