@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -32,6 +33,14 @@ bool nn_is_special(const char *path) {
     bool link = lstat(path, &s) == 0 && S_ISLNK(s.st_mode);
     if (link && (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0)) return true;
     return stat(path, &s) == 0 && !S_ISREG(s.st_mode);
+}
+
+/* The file that a symbolic link leads to, so that the file is replaced and not the link. A link that leads nowhere becomes a file. at: room for the
+ * name. */
+static const char *behind_link(const char *path, char at[PATH_MAX]) {
+    struct stat s;
+    bool link = lstat(path, &s) == 0 && S_ISLNK(s.st_mode);
+    return link && realpath(path, at) ? at : path;
 }
 
 /* Where a file is written before it gets its name: two runs at once do not meet. NULL: no memory. */
@@ -104,14 +113,16 @@ bool nn_write_check(struct nn_env *env, const char *before, const char *path) {
     if (nn_is_special(path)) {
         good = access(path, W_OK) == 0;
     } else {
-        char *beside = beside_of(env, path);
+        char at[PATH_MAX];
+        const char *file = behind_link(path, at);
+        char *beside = beside_of(env, file);
         if (!beside) return false;
         int fd = open_beside(beside), why = errno;
         good = fd >= 0;
         if (good) {
             unlink(beside);
             close(fd);
-            remove_left(path);
+            remove_left(file);
         }
         nn_free(env, beside);
         errno = why;
@@ -120,12 +131,14 @@ bool nn_write_check(struct nn_env *env, const char *before, const char *path) {
 }
 
 bool nn_write_begin(struct nn_env *env, struct nn_writer *w, const char *path) {
-    *w = (struct nn_writer){.fd = -1, .path = nn_copy_string(env, path)};
+    char at[PATH_MAX];
+    bool special = nn_is_special(path);
+    *w = (struct nn_writer){.fd = -1, .path = nn_copy_string(env, special ? path : behind_link(path, at))};
     if (!w->path) return false;
-    if (nn_is_special(path)) {
+    if (special) {
         w->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
     } else {
-        if (!(w->beside = beside_of(env, path))) return nn_write_end(env, w, false);
+        if (!(w->beside = beside_of(env, w->path))) return nn_write_end(env, w, false);
         w->fd = open_beside(w->beside);
     }
     if (w->fd < 0) {
