@@ -31,6 +31,8 @@ Dim gen_dim(Gen *g);
 const Type *gen_type(Gen *g, Elem elem, int least_rank);
 /* Few enough elements, and few enough axes that one or two more never get beyond MAX_RANK. */
 bool gen_small_enough(const Gen *g, const Type *t);
+/* A broadcast to seven axes of 65 would be terabytes. */
+bool gen_fits_memory(const Type *t);
 bool gen_differentiable(const Gen *g);
 
 /* ---- random_values.c: values; NULL where an operand is NULL or the op's rule says no ---- */

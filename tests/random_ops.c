@@ -90,7 +90,8 @@ Value *gen_make_broadcast(Gen *g) {
         rank++;
     }
     Attr a = attr_ints(g->arena, A_axes, axes, x->type->rank);
-    return gen_try_op(g, OP_broadcast, 1, &x, 1, &a, type_make(x->type->elem, rank, dims));
+    const Type *t = type_make(x->type->elem, rank, dims);
+    return gen_fits_memory(t) ? gen_try_op(g, OP_broadcast, 1, &x, 1, &a, t) : NULL;
 }
 
 /* Joins two neighbouring axes, splits one, or adds or drops an axis of 1. */

@@ -1,7 +1,7 @@
 /* random_values.c - random numbers, types and values for random_graph.c: see random_inside.h. */
 #include "random_inside.h"
 
-enum { MOST_ELEMENTS = 3000, MOST_ELEMENTS_LARGE = 20000 };
+enum { MOST_ELEMENTS = 3000, MOST_ELEMENTS_LARGE = 20000, MOST_EVER = 1 << 22 };
 
 /* ---- random choices ---- */
 
@@ -32,6 +32,8 @@ const Type *gen_type(Gen *g, Elem elem, int least_rank) {
 bool gen_small_enough(const Gen *g, const Type *t) {
     return t->rank <= 6 && type_count(t, RANDOM_BATCH_BOUND) <= (g->o->large ? MOST_ELEMENTS_LARGE : MOST_ELEMENTS);
 }
+
+bool gen_fits_memory(const Type *t) { return type_count(t, RANDOM_BATCH_BOUND) <= MOST_EVER; }
 
 /* ---- making values ---- */
 
