@@ -410,7 +410,6 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     if (!inline_lets(t, &p->x) || !inline_lets(t, &p->y)) return false;
     if (loads_stored(&kernel->body, p->x) || loads_stored(&kernel->body, p->y) || !lets_before(t, kernel, top)) return false;
     if (!choose_column(t)) return false;
-    t->of_column = lets_of_column(t);
     choose_row(t);
     if (!limits_fit(t)) return false;
     t->lanes = machine_lanes(t->machine, elem_size(p->acc->temp->elem));
@@ -425,6 +424,7 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
         choose_fold(t, m, n, k, cost);
     else
         turn_around(t, m, n, k, cost);
+    t->of_column = lets_of_column(t); /* which loop is the column's is known now */
     return !t->piece || piece_fits(t);
 }
 

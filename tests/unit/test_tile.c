@@ -111,6 +111,14 @@ START_TEST(few_columns_are_turned_around) {
     loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
     ck_assert_msg(strstr(text_str(a, &shown), "%w[k, 5*ii + i], %x[k, 80*jj + j]"), "not turned around:\n%s",
                   text_str(a, &shown));
+    /* lets that hang on what was the column, on what has become it, and on both */
+    const char *more = "  buffer %x: f32[B, 205]\n  buffer %w: f32[B, 10]\n  buffer %q: f32[205]\n  buffer %r: f32[10]\n"
+                       "  buffer %y: f32[205, 10]\n";
+    const char *kernel = "    for i in 0..205, j in 0..10 {\n      let c: f32 = tanh(%q[i])\n      let b: f32 = tanh(%r[j])\n"
+                         "      let d: f32 = mul(c, b)\n      acc s: f32 = 0\n"
+                         "      for k in 0..B { s = fma(%x[k, i], %w[k, j], s) }\n"
+                         "      %y[i, j] = mul(add(s, c), add(d, b))\n    }\n";
+    compare(step_text(a, more, kernel, 130), 129, TILED_VECTORS);
     arena_free(a);
 }
 END_TEST
