@@ -71,8 +71,8 @@ static const char *folder_of(const char *path, char folder[PATH_MAX]) {
 }
 
 bool nn_same_place(const char *a, const char *b) {
-    char folders[2][PATH_MAX];
-    const char *x = folder_of(a, folders[0]), *y = folder_of(b, folders[1]);
+    char at[2][PATH_MAX], folders[2][PATH_MAX];
+    const char *x = folder_of(behind_link(a, at[0]), folders[0]), *y = folder_of(behind_link(b, at[1]), folders[1]);
     struct stat s, t;
     if (!x || !y || strcmp(x, y) != 0) return false;
     return strcmp(folders[0], folders[1]) == 0 ||

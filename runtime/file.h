@@ -21,7 +21,7 @@ bool nn_is_special(const char *path);
 /* Whether a file can be written at `path`, found out by making the one beside it and removing it again; so a run of hours does not
  * end with a folder that is not there. The message begins with `before` ("--save="). */
 bool nn_write_check(struct nn_env *env, const char *before, const char *path);
-/* Whether two names are those of one file in one folder, `c` and `./c`, whether it is there or not. */
+/* Whether two names are those of one file in one folder, `c` and `./c`, or a symbolic link to it, whether it is there or not. */
 bool nn_same_place(const char *a, const char *b);
 bool nn_write_file(struct nn_env *env, const char *path, const void *at, size_t size);
 /* All bytes to a descriptor; `path` for the message. */

@@ -604,6 +604,8 @@ def test_writes_through_links(t):
         with open(t.path("kept/w"), "rb") as f: written = f.read()
         assert os.path.islink(t.path("link")) and os.listdir(t.path("kept")) == ["w"], (option, os.listdir(t.path("kept")))
         assert written[:3] != b"old" and b'"dtype"' in written, (option, written[:40])
+        done = t.run(program, "train", f"--out={t.path('out')}", f"{option}={t.path('link')}", f"--log={t.path('kept/w')}", status=2)
+        assert "name the same file" in done.stderr, done.stderr
         os.unlink(t.path("link"))
     os.symlink("nowhere", t.path("link"))
     t.run(program, "train", f"--out={t.path('out')}", "--progress=none", f"--save={t.path('link')}")
