@@ -16,13 +16,12 @@ typedef struct Evaluated {
 
 static const void *slot_memory(const Evaluated *e, const struct nn_call *call, const Slot *s) {
     const struct nn_slot *slot = &e->program->slots[s->index];
-    if (s->kind == SLOT_FIELD || s->kind == SLOT_INPUT) return call->fields[slot->offset];
-    return call->frame + slot->offset;
+    return slot_in_frame(s) ? call->frame + slot->offset : call->fields[slot->offset];
 }
 
 /* Fields and inputs stand as they were read; what is in the frame stands as compiled steps keep it. */
 static int64_t slot_bound(const Evaluated *e, const Slot *s) {
-    return s->kind == SLOT_FIELD || s->kind == SLOT_INPUT ? 0 : e->program->slots[s->index].batch_bound;
+    return slot_in_frame(s) ? e->program->slots[s->index].batch_bound : 0;
 }
 
 static void report(const EvalFault *fault, struct nn_call *call) {

@@ -111,11 +111,10 @@ bool tensor_same(const Tensor *a, const Tensor *b, int64_t *at) {
 
 /* ---- operands and results ---- */
 
-static bool set_fault(Eval *e, EvalFault fault, const char *format, va_list args) {
+static void set_fault(Eval *e, EvalFault fault, const char *format, va_list args) {
     fault.loc = fault.op->loc;
     fault.text = arena_vprintf(e->arena, format, args);
     *e->fault = fault;
-    return false;
 }
 
 bool eval_fault(Eval *e, const Op *op, int64_t value, const char *format, ...) {

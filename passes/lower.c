@@ -19,14 +19,12 @@
  */
 #include "passes/lower.h"
 
-static bool is_field(const Slot *s) { return s->kind == SLOT_FIELD || s->kind == SLOT_INPUT; }
-
 /* The buffer of a slot: one for its old and its new value. */
 static Home *slot_home(Lower *l, Slot *s) {
     for (size_t i = 0; i < l->step->buffers.n; i++)
         if (l->step->buffers.at[i]->slot == s && !l->step->buffers.at[i]->same) return home_plain(l, l->step->buffers.at[i]);
     Buffer *b = step_buffer(l->arena, l->step, s->name, s->type->elem, s->type->rank, s->type->dim, s->loc);
-    b->place = is_field(s) ? PLACE_FIELD : PLACE_SLOT;
+    b->place = slot_in_frame(s) ? PLACE_SLOT : PLACE_FIELD;
     b->slot = s;
     return home_plain(l, b);
 }

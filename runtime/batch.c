@@ -27,10 +27,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Bytes of a ring: a part of a core's second cache, SOME_RING where the system does not tell. What a step reads from another core's
+/* Bytes of a ring: a part of a core's second cache, LEAST_RING where the system does not tell. What a step reads from another core's
  * second cache comes as fast as from the cache that all share, or faster. Of batches so large that these would be few: FEW_TURNS, but
  * FEW_BYTES at most. A ring that runs empty more than once in SELDOM rounds grows, to GROWN_RING at most. */
-enum { CACHE_PARTS = 4, LEAST_RING = 1 << 18, SOME_RING = 1 << 18, MOST_RING = 1 << 19, FEW_TURNS = 8, FEW_BYTES = 1 << 20 };
+enum { CACHE_PARTS = 4, LEAST_RING = 1 << 18, MOST_RING = 1 << 19, FEW_TURNS = 8, FEW_BYTES = 1 << 20 };
 enum { SELDOM = 8, GROWN_RING = 1 << 21 };
 enum { MOST_OWN = 8 }; /* turns until the reader has woken up */
 enum { LINE = 64, AHEAD = 8, MOST_AHEAD = 1024 };
@@ -323,7 +323,7 @@ static int64_t ring_bytes(void) {
     cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
 #endif
     int64_t bytes = cache / CACHE_PARTS;
-    return cache <= 0 ? SOME_RING : bytes < LEAST_RING ? LEAST_RING : bytes > MOST_RING ? MOST_RING : bytes;
+    return bytes < LEAST_RING ? LEAST_RING : bytes > MOST_RING ? MOST_RING : bytes;
 }
 
 static void lay_ring(struct nn_batches *b, int64_t turns) {
