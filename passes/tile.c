@@ -19,8 +19,8 @@
  * pays: several tiles of rows read it, or its columns are not neighbours in memory. The factor that has the rows is read where it lies (or packed, too, if its rows are
  * neighbours: tile_pack.c), but what is computed while loading (u8 pixels to f32) is computed once, into a buffer of its own.
  *
- * Pieces of long sums (lower_reduce.c) are products whose chains begin and end where outer variables say. Over one axis they are made in blocks for the caches
- * (tile_blocks.c). So are long chains over several axes, pieces or whole, which convolutions have (tile_chain.c); short ones' tiles read both factors where they lie, or columns
+ * Pieces of long sums (lower_reduce.c) are products whose chains begin and end where outer variables say. Over one axis they are made in blocks for the caches, and so are long chains of
+ * x' @ dy (tile_blocks.c). So are long chains over several axes, pieces or whole, which convolutions have (tile_chain.c); short ones' tiles read both factors where they lie, or columns
  * from panels. Few rows beside a matrix that is read once are tile_few.c's.
  *
  * Not done: blocks of the reduction for caches in other products over one axis (chains are at most SUM_CHAIN long), products whose factors share both candidates for row and
@@ -416,7 +416,7 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     int64_t k = 1, n = loop_turns(t->step, t->col), m = t->row ? loop_turns(t->step, t->row) : 1;
     for (int i = 0; i < p->n_reduce; i++) k *= loop_turns(t->step, p->reduce[i]);
     if (k == 0 || n == 0 || m == 0) return false;
-    if (t->piece && tile_blocks_fit(t) && k > TILE_DEPTH) k = TILE_DEPTH;
+    if (tile_blocks_fit(t) && k > TILE_DEPTH) k = TILE_DEPTH;
     bool chain = tile_chain_fits(t);
     if (chain && k > tile_chain_depth(t)) k = tile_chain_depth(t);
     double cost = choose_size(t, m, !t->row || affine_is_constant(t->row->limits[0]), n, k);
@@ -504,7 +504,7 @@ static int64_t count_readers(const Tiling *t, int64_t turns) {
 static Choice choose_way(const Tiling *t, int64_t readers, bool before) {
     int64_t n = loop_turns(t->step, t->col), width = (int64_t)t->nv * t->lanes, bytes = column_bytes(t), l2 = t->machine->l2;
     Choice c = {.panels = n / width, .rest = n % width};
-    if (t->piece && tile_blocks_fit(t)) c.way = BLOCKS;
+    if (tile_blocks_fit(t) && (t->piece || !before)) c.way = BLOCKS;
     if (tile_chain_fits(t)) c.way = CHAIN;
     c.pack = tile_worth_packing(t, readers) && c.way != BLOCKS && can_be_packed(t);
     if (!before && tile_few_rows(t, c.pack, &c.few)) c.way = FEW;

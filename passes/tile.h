@@ -126,6 +126,10 @@ bool tile_rows_collide(const Tiling *t);
 void tile_make_row_panel(Tiling *t, const StepNode *kernel);
 /* row_panel[index[0..lead), reduced..., i] = rows at `row` + i, for mr of them. */
 void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body);
+/* The same at one place of the reduction, which index and outer have already: row_panel[index[0..lead), i]. */
+void tile_fill_rows_at(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body);
+/* Asks for rows from..from + width - 1, which are neighbours, some places of the chain behind k, if those lie far apart. */
+void tile_prefetch_rows(Tiling *t, const Rewrite *outer, const Affine *k, const Affine *from, int64_t width, Body *body);
 /* All rows, in a kernel of its own in front. */
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
 Expr *tile_row_panel_load(Tiling *t, const Rewrite *r, const Affine *i);
@@ -171,9 +175,9 @@ typedef struct TileFew {
 bool tile_few_rows(const Tiling *t, bool pack, TileFew *how);
 void tile_make_few(Tiling *t, const StepNode *kernel, const TileFew *how, Body *body);
 
-/* ---- tile_blocks.c: pieces of long chains ---- */
+/* ---- tile_blocks.c: long chains over one axis ---- */
 
-/* Can the piece be computed in blocks of the chain that fit the caches? */
+/* Is it a piece of a long sum, or a chain so long, that can be computed in blocks of the chain that fit the caches? */
 bool tile_blocks_fit(const Tiling *t);
 enum { TILE_DEPTH = 256 }; /* of a block, about: tiles are chosen for chains of this length */
 void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body);

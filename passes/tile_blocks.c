@@ -1,87 +1,212 @@
 /*
- * tile_blocks.c - a piece of a long chain, in blocks of the chain whose panels stay in the caches (Goto and van de Geijn, "Anatomy of high-performance matrix
- * multiplication", 2008).
+ * tile_blocks.c - a long chain over one axis, in blocks of the chain whose panels stay in the caches (Goto and van de Geijn, "Anatomy of high-performance matrix
+ * multiplication", 2008): pieces of long sums, and whole chains of x' @ dy.
  *
- *   for piece in 0..q { for k, n { acc s = 0 ; for m in 4096*piece..min(B, 4096*piece + 4096) { s = fma(%x[m, k], %d[m, n], s) } ; %p[piece, k, n] = s } }
+ *   for piece in 0..q { for k, n { acc s = 0 ; for m in 4096*piece..min(B, 4096*piece + 4096) { s = fma(%x[m, k], %d[m, n], s) } ; %p[piece, k, n] = f(s) } }
  *   =>
  *   for piece parallel, ic parallel (some tiles of rows), jc parallel (some panels of columns) {
- *     %p[piece, rows of ic, columns of jc] = 0
+ *     %sums = 0
  *     for m0 in 4096*piece..min(B, 4096*piece + 4096) by 256 {
- *       panels: %panel[jj, m, j] = %d[m0 + m, ...]                                            for the second cache, used by all rows of ic
- *       for ii { rows: %rows[m, i] = %x[m0 + m, ...]                                          for the first cache, used by all columns of jc
- *         for jj { acc t = %p[...] ; for m { t[i, j] = fma(%rows[m, i], %panel[jj, m, j], t[i, j]) } ; %p[...] = t } }
+ *       for m { for jj { %panel[jj, m, j] = %d[m0 + m, ...] } }
+ *       for m { for ii { %rows[ii, m, i] = %x[m0 + m, ...] } }                              if rows are neighbours: whole lines of memory are read
+ *       for jj { for ii { acc t = %sums[jj, ii] ; for m { t[i, j] = fma(%rows[ii, m, i], %panel[jj, m, j], t[i, j]) } ; %sums[jj, ii] = t } }
  *     }
+ *     for ii { for jj { %p[piece, ...] = f(%sums[jj, ii]) } }
  *   }
  *
- * A chain that is interrupted goes on from the number that was stored: it is the same chain. Panels belong to a thread, so there is no barrier; a chunk of rows is
- * so large that packing the columns once more for each of them costs little.
+ * The panel of jj stays in the first cache, the rows of all ii and the other panels in the second. A chain that is interrupted goes on from the number that was stored: it is the same chain.
+ * What is packed, and the sums, belong to a thread, so there is no barrier.
  *
- * Not done: chains that do not belong to a piece (their panels fit the second cache whole), factors of several reduced loops.
+ * Whole chains are done so where rows are neighbours in memory and otherwise all of them would have to be packed in front, to come back once a panel from the cache that cores share
+ * (2048 samples, 512 x 128 weights, AVX2: 60 GFLOP/s without blocks, 68 to 79 with them, of 81).
+ *
+ * Not done: whole chains whose rows lie along the chain (their panels fit the second cache), factors of several reduced loops (tile_chain.c).
  */
 #include "passes/tile.h"
 
-enum { CHUNK_ROWS = 224 }; /* packing a column costs as much as some ten rows of products with it */
-
-/* A store of the sum and nothing else: then the place of the result can hold a sum that is not complete. */
-static const Stmt *only_store(const Product *p) {
-    const Stmt *s = p->epilogue;
-    if (!s || s->next || s->kind != STMT_STORE || s->value->kind != EXPR_TEMP || s->value->temp != p->acc->temp) return NULL;
-    return s->buffer->elem == p->acc->temp->elem ? s : NULL;
-}
+/* Columns, in vectors, that are few beside what packing all rows in front costs; a chunk of rows, as columns are packed once more for each of them; chunks for threads to share. */
+enum { FEW_COLUMNS = 32, LEAST_DEPTH = 64, LEAST_ROWS = 64, CHUNKS = 4 };
 
 bool tile_blocks_fit(const Tiling *t) {
     const Product *p = &t->product;
-    return t->row && t->lanes > 1 && p->n_reduce == 1 && !p->bounds[0].n && !t->inner.n && only_store(p) &&
-           only_store(p)->n_index >= 2;
+    if (!t->row || t->lanes == 1 || p->n_reduce != 1 || p->bounds[0].n) return false;
+    if (t->piece) return !t->inner.n;
+    if (!tile_rows_are_slow(t) || !tile_plain_load(t->cols, p->acc->temp->elem) || !tile_adjacent(t->cols, t->col->var))
+        return false;
+    int64_t k = loop_turns(t->step, p->reduce[0]),
+            panel = 3 * k * t->machine->vector_bytes; /* three vectors wide, the whole chain */
+    return loop_turns(t->step, t->row) >= LEAST_ROWS && k >= 2 * TILE_DEPTH && t->rows->buffer->bytes > t->machine->l2 / 2 &&
+           (loop_turns(t->step, t->col) <= FEW_COLUMNS * t->lanes || panel > t->machine->l2 / 4);
 }
 
 /* ---- sizes ---- */
 
 typedef struct Blocks {
-    int64_t depth;       /* of the chain at a time: rows of a tile fill half of the first cache */
-    int64_t tiles;       /* of rows in a chunk */
+    int64_t depth;       /* of the chain at a time: a panel of columns fills three quarters of the first cache */
+    int64_t tiles;       /* of rows in a chunk: they fill a quarter of the second cache */
     int64_t panels;      /* of columns in a chunk: they fill half of the second cache */
     int64_t whole, rest; /* all panels of full width; columns beyond them */
     int64_t column_chunks;
     const Affine *m, *whole_tiles; /* rows, and how many tiles they fill */
     const Affine *ic, *jc;         /* the chunk */
+    Buffer *sums;                  /* [jj, ii, row of the tile, column], counted from the first of the chunk */
 } Blocks;
 
+static int64_t at_least(int64_t x, int64_t least) { return x > least ? x : least; }
+
 static Blocks choose_blocks(const Tiling *t) {
-    Blocks b = {.depth = 8};
-    int64_t size = elem_size(t->product.acc->temp->elem), width = (int64_t)t->nv * t->lanes, n = t->col->limits[0]->constant;
-    int64_t row = tile_over(t->mr, t->lanes) * t->lanes * size, longest = loop_turns(t->step, t->product.reduce[0]);
-    while (2 * b.depth * row <= t->machine->l1 / 2 && b.depth < longest) b.depth *= 2;
+    Blocks b = {0};
+    int64_t size = elem_size(t->product.acc->temp->elem), width = (int64_t)t->nv * t->lanes, l2 = t->machine->l2,
+            n = t->col->limits[0]->constant, longest = loop_turns(t->step, t->product.reduce[0]);
     b.whole = n / width;
     b.rest = n % width;
-    int64_t all = b.whole + (b.rest > 0), fit = t->machine->l2 / 2 / (b.depth * width * size);
-    b.column_chunks = tile_over(all, fit > 1 ? fit : 1);
+    int64_t all = b.whole + (b.rest > 0), most = t->machine->l1 * 3 / 4 / (width * size);
+    b.depth = TILE_DEPTH;
+    while (b.depth > LEAST_DEPTH && (b.depth > most || all * width * b.depth * size > l2 / 2)) b.depth /= 2;
+    if (b.depth > longest) b.depth = longest;
+    b.column_chunks = tile_over(all, at_least(l2 / 2 / (b.depth * width * size), 1));
     b.panels = tile_over(all, b.column_chunks);
-    b.tiles = tile_over(CHUNK_ROWS, t->mr);
+    int64_t rows = l2 / 4 / (b.depth * size), sums = 2 * l2 / (b.panels * width * size),
+            tiles = tile_over(loop_turns(t->step, t->row), t->mr);
+    b.tiles = at_least((rows < sums ? rows : sums) / t->mr, 1);
+    while (b.tiles * t->mr >= 2 * LEAST_ROWS && tile_over(tiles, b.tiles) * b.column_chunks < CHUNKS) b.tiles /= 2;
+    b.tiles = tile_over(tiles, tile_over(tiles, b.tiles));
     return b;
 }
 
 /* ---- the nest ---- */
 
-/* Number of the panel in its chunk. */
-static const Affine *in_chunk(Tiling *t, const Blocks *b, const Affine *jj) {
+/* Number of the panel, of the tile of rows in its chunk. */
+static const Affine *panel_in_chunk(Tiling *t, const Blocks *b, const Affine *jj) {
     return affine_add(t->arena, jj, affine_scale(t->arena, b->jc, -b->panels));
 }
 
-static void clear_results(Tiling *t, const Blocks *b, const Rewrite *outer, Body *body) {
-    const Stmt *store = only_store(&t->product);
-    const Affine *i, *j;
+static const Affine *tile_in_chunk(Tiling *t, const Blocks *b, const Affine *ii) {
+    return affine_add(t->arena, ii, affine_scale(t->arena, b->ic, -b->tiles));
+}
+
+/* One tile of those that belong to a chunk. */
+typedef struct Tile {
+    int mr, nv;
+    const Affine *row, *col;
+    const Affine *number, *first; /* of the tile of rows in its chunk; its first row in that */
+    const Affine *panel;          /* counted from the first of the chunk */
+    bool packed, tail;            /* its rows are packed; its last columns are not a whole vector */
+} Tile;
+
+typedef void Make(Tiling *t, const Blocks *b, const Rewrite *r, const Tile *tile, Body *body);
+
+/* Rows behind whole tiles, if there are any: a smaller tile, or as many of one row as there are in a short batch. */
+static int rows_left(const Tiling *t, const Blocks *b) {
+    return affine_is_constant(b->m) ? (int)(b->m->constant % t->mr) : t->mr > 1;
+}
+
+/* Are there any rows, any columns in part 0, whole tiles and panels, and in part 1, what is left behind them? */
+static bool any_rows(const Tiling *t, const Blocks *b, int part) {
+    return part ? rows_left(t, b) > 0 : !affine_is_constant(b->m) || b->whole_tiles->constant > 0;
+}
+
+static bool any_columns(const Blocks *b, int part) { return part ? b->rest > 0 : b->whole > 0; }
+
+/* A loop over the tiles of rows of a part. */
+static Body *open_rows(Tiling *t, const Blocks *b, int part, Tile *tile, Body *body) {
+    bool fixed = affine_is_constant(b->m);
+    const Affine *ii, *whole = b->whole_tiles;
+    tile->mr = part ? rows_left(t, b) : t->mr;
+    tile->packed = t->row_panel && (part == 0 || fixed);
+    tile->first = affine_constant(t->arena, 0);
+    if (part == 0 || fixed) {
+        body = tile_loop_in_chunk(t, "ii", part ? whole : NULL, affine_add_constant(t->arena, whole, part), b->ic, b->tiles, body,
+                                  &ii);
+        tile->row = affine_scale(t->arena, ii, t->mr);
+        tile->number = tile_in_chunk(t, b, ii);
+    } else {
+        const Affine *behind = affine_scale(t->arena, whole, t->mr);
+        body = tile_loop_in_chunk(t, "ii", behind, b->m, b->ic, b->tiles * t->mr, body, &tile->row);
+        tile->number = tile_in_chunk(t, b, whole);
+        tile->first = affine_add(t->arena, tile->row, affine_scale(t->arena, behind, -1));
+    }
+    return body;
+}
+
+/* A loop over the panels of a part. */
+static Body *open_columns(Tiling *t, const Blocks *b, int part, Tile *tile, Body *body) {
+    const Affine *jj, *whole = affine_constant(t->arena, b->whole);
+    body =
+        tile_loop_in_chunk(t, "jj", part ? whole : NULL, affine_add_constant(t->arena, whole, part), b->jc, b->panels, body, &jj);
+    tile->nv = part ? (int)tile_over(b->rest, t->lanes) : t->nv;
+    tile->tail = part && b->rest % t->lanes;
+    tile->panel = panel_in_chunk(t, b, jj);
+    tile->col = affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
+    return body;
+}
+
+/* All tiles of the chunk, those of a panel one behind the other, or, along: those of a row. */
+static void each_tile(Tiling *t, const Blocks *b, const Rewrite *r, bool along, Make *make, Body *body) {
+    for (int outer = 0; outer < 2; outer++)
+        for (int inner = 0; inner < 2; inner++) {
+            Tile tile;
+            int rows = along ? outer : inner, columns = along ? inner : outer;
+            if (!any_rows(t, b, rows) || !any_columns(b, columns)) continue;
+            Body *at = along ? open_rows(t, b, rows, &tile, body) : open_columns(t, b, columns, &tile, body);
+            at = along ? open_columns(t, b, columns, &tile, at) : open_rows(t, b, rows, &tile, at);
+            make(t, b, r, &tile, at);
+        }
+}
+
+/* Loops over all numbers of a tile around the body that is returned, at[0] and at[1]: row and column. place: where in %sums. */
+static Body *open_numbers(Tiling *t, const Tile *tile, Body *body, const Affine **at, const Affine **place) {
+    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, tile->mr), MARK_UNROLL, 0, &at[0]);
+    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)tile->nv * t->lanes), MARK_VECTOR, t->lanes, &at[1]);
+    body_add(body, rows);
+    body_add(&rows->body, cols);
+    place[0] = tile->panel;
+    place[1] = tile->number;
+    place[2] = affine_add(t->arena, tile->first, at[0]);
+    place[3] = at[1];
+    return &cols->body;
+}
+
+static void store_sum(Tiling *t, const Blocks *b, const Affine **place, Expr *value, Body *body) {
+    const Affine **index = arena_make_n(t->arena, const Affine *, 4);
+    for (int i = 0; i < 4; i++) index[i] = place[i];
+    body_add(body, stmt_store(t->arena, b->sums, index, value));
+}
+
+static void clear(Tiling *t, const Blocks *b, const Rewrite *r, const Tile *tile, Body *body) {
+    const Affine *at[2], *place[4];
+    (void)r;
+    Body *element = open_numbers(t, tile, body, at, place);
+    store_sum(t, b, place, expr_const(t->arena, b->sums->elem, 0), element);
+}
+
+static Temp *load_sums(Tiling *t, const Blocks *b, const Tile *tile, Body *body) {
+    const Affine *at[2], *place[4];
+    Temp *acc = step_temp(t->arena, t->step, "t", b->sums->elem, true, 2, (int64_t[]){tile->mr, (int64_t)tile->nv * t->lanes});
+    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, acc->elem, 0)));
+    Body *element = open_numbers(t, tile, body, at, place);
+    body_add(element, stmt_assign(t->arena, acc, at, expr_load(t->arena, b->sums, place)));
+    return acc;
+}
+
+/* A tile goes on from what is stored, for one block of the chain. */
+static void go_on(Tiling *t, const Blocks *b, const Rewrite *outer, const Tile *tile, Body *body) {
+    const Affine *at[2], *place[4];
+    Temp *acc = load_sums(t, b, tile, body);
     Rewrite r = *outer;
-    int64_t width = (int64_t)t->nv * t->lanes;
-    body = tile_loop_in_chunk(t, "i", NULL, b->m, b->ic, b->tiles * t->mr, body, &i);
-    Body *inside = tile_loop_in_chunk(t, "j", NULL, t->col->limits[0], b->jc, b->panels * width, body, &j);
-    body->last->mark = MARK_VECTOR;
-    body->last->width = t->lanes;
-    rewrite_var(&r, t->row->var, i);
-    rewrite_var(&r, t->col->var, j);
-    Stmt *clear = rewrite_stmt(&r, store);
-    clear->value = expr_const(t->arena, store->buffer->elem, 0);
-    body_add(inside, clear);
+    Buffer *packed = t->row_panel;
+    Body *inside = tile_reduction(t, &r, 0, body);
+    if (!tile->packed) t->row_panel = NULL;
+    t->row_tile = tile->number;
+    tile_multiply_add(t, &r, acc, tile->mr, tile->row, tile->panel, tile->col, false, inside);
+    t->row_panel = packed;
+    Body *element = open_numbers(t, tile, body, at, place);
+    store_sum(t, b, place, expr_temp(t->arena, acc, at), element);
+}
+
+static void finish(Tiling *t, const Blocks *b, const Rewrite *outer, const Tile *tile, Body *body) {
+    Temp *acc = load_sums(t, b, tile, body);
+    tile_store(t, outer, acc, tile->mr, tile->nv, tile->row, tile->col, tile->tail, body);
 }
 
 /* The block of the chain that begins at k0: the product that the rest of this file computes runs over m in 0..len, at places k0 + m. */
@@ -111,82 +236,69 @@ static Body *open_block(Tiling *t, const Blocks *b, Rewrite *r, Body *body) {
     return &loop->body;
 }
 
-/* %panel[jj, m, j], all of the chunk's. The last ones of the columns are 0 beyond them. */
-static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *outer, Body *body) {
-    const Affine *len = t->product.reduce[0]->limits[0], *k, *index[3];
-    int64_t width = (int64_t)t->nv * t->lanes;
-    for (int tail = 0; tail < 2; tail++) {
-        if (tail ? b->rest == 0 : b->whole == 0) continue;
-        const Affine *jj, *whole = affine_constant(t->arena, b->whole);
-        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc, b->panels,
-                                      body, &jj);
-        index[0] = in_chunk(t, b, jj);
-        const Affine *col = affine_scale(t->arena, jj, width), *first = affine_constant(t->arena, 0);
-        int64_t rest = tail ? b->rest : 0;
-        if (tile_transposed(t) && rest % t->lanes == 0) {
+/* %panel[jj, m, j], all of the chunk's, a place of the chain of all panels after the other: lines of memory are read from their begin to their end. The last numbers of a panel are 0
+ * beyond the columns. */
+static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *r, Body *body) {
+    const Affine *k, *index[3], *len = t->product.reduce[0]->limits[0];
+    Stmt *loop = tile_loop(t, "k", len, MARK_SERIAL, 0, &k);
+    body_add(body, loop);
+    for (int part = 0; part < 2; part++) {
+        Tile tile;
+        if (!any_columns(b, part)) continue;
+        Body *at = open_columns(t, b, part, &tile, &loop->body);
+        index[0] = tile.panel;
+        tile_fill_row(t, r, index, 1, k, tile.col, part ? b->rest : 0, at);
+    }
+}
+
+/* Columns that lie along the chain, panel by panel, in blocks across their diagonal. */
+static void fill_panels_across(Tiling *t, const Blocks *b, const Rewrite *r, Body *body) {
+    const Affine *k, *kb, *index[3], *len = t->product.reduce[0]->limits[0];
+    for (int part = 0; part < 2; part++) {
+        Tile tile;
+        if (!any_columns(b, part)) continue;
+        Body *at = open_columns(t, b, part, &tile, body);
+        int64_t rest = part ? b->rest : 0;
+        const Affine *first = affine_constant(t->arena, 0);
+        index[0] = tile.panel;
+        if (rest % t->lanes == 0) {
             Var *blocks = step_var(t->arena, t->step, VAR_INDEX, "blocks");
             body_insert_before(body, body->last, stmt_index(t->arena, blocks, INDEX_DIV, len, t->lanes, NULL));
-            const Affine *kb;
             Stmt *loop = tile_loop(t, "kb", affine_var(t->arena, blocks), MARK_SERIAL, 0, &kb);
             Stmt *inner = tile_loop(t, "k", affine_constant(t->arena, t->lanes), MARK_UNROLL, 0, &k);
             body_add(at, loop);
             body_add(&loop->body, inner);
-            tile_fill_row(t, outer, index, 1, affine_add(t->arena, affine_scale(t->arena, kb, t->lanes), k), col, rest,
+            tile_fill_row(t, r, index, 1, affine_add(t->arena, affine_scale(t->arena, kb, t->lanes), k), tile.col, rest,
                           &inner->body);
             first = affine_scale(t->arena, affine_var(t->arena, blocks), t->lanes);
         }
         Stmt *loop = tile_loop(t, "k", len, MARK_SERIAL, 0, &k);
         loop->lo = first;
         body_add(at, loop);
-        tile_fill_row(t, outer, index, 1, k, col, rest, &loop->body);
+        tile_fill_row(t, r, index, 1, k, tile.col, rest, &loop->body);
     }
 }
 
-/* A tile goes on from what is stored, for one block of the chain. */
-static void go_on(Tiling *t, const Rewrite *outer, int mr, int nv, const Affine *row, const Affine *panel, const Affine *col,
-                  bool tail, Body *body) {
-    const Stmt *store = only_store(&t->product);
-    Elem elem = t->product.acc->temp->elem;
-    Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, (int64_t[]){mr, (int64_t)nv * t->lanes});
-    const Affine *at[2];
-    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
+/* %rows[ii, m, i], all of the chunk's: of rows that are neighbours a place of the chain of all tiles after the other, of others row by row. */
+static void fill_rows(Tiling *t, const Blocks *b, const Rewrite *outer, Body *body) {
+    const Affine *index[3];
     Rewrite r = *outer;
-    Body *element = tile_elements(t, &r, mr, nv, row, col, tail, body, at);
-    const Stmt *place = rewrite_stmt(&r, store);
-    body_add(element, stmt_assign(t->arena, acc, at, expr_load(t->arena, place->buffer, place->index)));
-    r = *outer;
-    Body *inside = tile_reduction(t, &r, 0, body);
-    tile_multiply_add(t, &r, acc, mr, row, panel, col, false, inside);
-    tile_store(t, outer, acc, mr, nv, row, col, tail, body);
-}
-
-/* Whole tiles of the chunk, then what rows are left behind them: a smaller tile, or as many of one row as there are in a short batch. */
-static void multiply(Tiling *t, const Blocks *b, const Rewrite *outer, Body *body) {
-    bool fixed = affine_is_constant(b->m);
-    int64_t width = (int64_t)t->nv * t->lanes;
+    bool neighbours = tile_adjacent(t->rows, t->row->var);
+    if (neighbours) {
+        body = tile_loop_like(t, &r, t->product.reduce[0], MARK_SERIAL, body, &index[1]);
+        int64_t rows = b->tiles * t->mr;
+        tile_prefetch_rows(t, &r, index[1], affine_scale(t->arena, b->ic, rows), rows, body);
+    }
     for (int part = 0; part < 2; part++) {
-        int rest = fixed ? (int)(b->m->constant % t->mr) : t->mr > 1;
-        if (part == 0 ? fixed && b->whole_tiles->constant == 0 : rest == 0) continue;
-        int mr = part == 0 ? t->mr : rest;
-        const Affine *ii, *row, *index[2];
-        Body *at;
-        if (part == 0 || fixed) {
-            at = tile_loop_in_chunk(t, "ii", part ? b->whole_tiles : NULL, affine_add_constant(t->arena, b->whole_tiles, part),
-                                    b->ic, b->tiles, body, &ii);
-            row = affine_scale(t->arena, ii, t->mr);
-        } else {
-            at = tile_loop_in_chunk(t, "ii", affine_scale(t->arena, b->whole_tiles, t->mr), b->m, b->ic, b->tiles * t->mr, body,
-                                    &row);
-        }
-        if (t->row_panel) tile_fill_rows(t, outer, 0, index, mr, row, at);
-        for (int tail = 0; tail < 2; tail++) {
-            if (tail ? b->rest == 0 : b->whole == 0) continue;
-            const Affine *jj, *whole = affine_constant(t->arena, b->whole);
-            Body *tile = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), b->jc,
-                                            b->panels, at, &jj);
-            int nv = tail ? (int)tile_over(b->rest, t->lanes) : t->nv;
-            go_on(t, outer, mr, nv, row, in_chunk(t, b, jj), affine_scale(t->arena, jj, width), tail && b->rest % t->lanes, tile);
-        }
+        Tile tile;
+        if (!any_rows(t, b, part) || (part && !affine_is_constant(b->m)))
+            continue; /* rows of a short batch are read where they lie */
+        Body *at = open_rows(t, b, part, &tile, body);
+        index[0] = tile.number;
+        if (neighbours)
+            tile_fill_rows_at(t, &r, 2, index, tile.mr, tile.row, at);
+        else
+            tile_fill_rows(t, &r, 1, index, tile.mr, tile.row, at);
     }
 }
 
@@ -208,17 +320,31 @@ static Body *open_chunks(Tiling *t, Blocks *b, Rewrite *r, Body *body) {
     return tile_open_chunks(t, chunks, b->column_chunks, &b->ic, &b->jc, body);
 }
 
+/* What is packed begins a line further on in each panel: a place of the chain of all panels would else lie in one set of the cache. */
+static void make_buffers(Tiling *t, Blocks *b, const StepNode *kernel) {
+    int64_t size = elem_size(t->product.acc->temp->elem), width = (int64_t)t->nv * t->lanes;
+    Dim sums[4] = {{.n = b->panels}, {.n = b->tiles}, {.n = t->mr}, {.n = width}};
+    Dim panel[3] = {{.n = b->panels}, {.n = b->depth + tile_over(CACHE_LINE, width * size)}, {.n = width}};
+    Dim rows[3] = {{.n = b->tiles}, {.n = b->depth + tile_over(CACHE_LINE, t->mr * size)}, {.n = t->mr}};
+    b->sums = tile_own_buffer(t, kernel, "sums", 4, sums);
+    t->panel = tile_own_buffer(t, kernel, "panel", 3, panel);
+    t->panel_reach = t->panel->stride[0] * size;
+    t->row_panels = pack_rows(t);
+    if (t->row_panels) t->row_panel = tile_own_buffer(t, kernel, "rows", 3, rows);
+}
+
 void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body) {
     Blocks b = choose_blocks(t);
     Rewrite r = rewrite_new(t->arena, t->step);
+    make_buffers(t, &b, kernel);
     body = open_chunks(t, &b, &r, body);
-    Dim panel[3] = {{.n = b.panels}, {.n = b.depth}, {.n = (int64_t)t->nv * t->lanes}};
-    Dim rows[2] = {{.n = b.depth}, {.n = tile_over(t->mr, t->lanes) * t->lanes}};
-    t->panel = tile_own_buffer(t, kernel, "panel", 3, panel);
-    t->panel_reach = t->panel->bytes;
-    if (pack_rows(t)) t->row_panel = tile_own_buffer(t, kernel, "rows", 2, rows);
-    clear_results(t, &b, &r, body);
-    body = open_block(t, &b, &r, body);
-    fill_panels(t, &b, &r, body);
-    multiply(t, &b, &r, body);
+    each_tile(t, &b, &r, false, clear, body);
+    Body *block = open_block(t, &b, &r, body);
+    if (tile_transposed(t))
+        fill_panels_across(t, &b, &r, block);
+    else
+        fill_panels(t, &b, &r, block);
+    if (t->row_panel) fill_rows(t, &b, &r, block);
+    each_tile(t, &b, &r, false, go_on, block);
+    each_tile(t, &b, &r, true, finish, body);
 }

@@ -28,7 +28,7 @@
  * Where a block begins is where whole turns of one reduced loop do: the outermost whose turns, or some of them, fit. Where pieces of long sums begin and end in the middle of rows, first and
  * last blocks are shorter.
  *
- * Not done: chains over one axis (tile_blocks.c has those that are pieces).
+ * Not done: chains over one axis (tile_blocks.c has those).
  */
 #include "passes/tile.h"
 

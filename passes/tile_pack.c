@@ -109,21 +109,34 @@ void tile_prefetch(Tiling *t, const Expr *load, Body *body) {
     body_add(body, stmt_prefetch(t->arena, load->buffer, load->index));
 }
 
+/* Bytes from one row in memory to the next of a factor, v being the variable along its rows; 0: they are so near, or all of it is so small, that it need not be asked for. */
+static int64_t rows_apart(const Tiling *t, const Expr *e, const Var *v) {
+    if (!tile_plain_load(e, t->product.acc->temp->elem) || !tile_adjacent(e, v)) return 0;
+    int64_t apart = access_stride(e->buffer, e->n_index, e->index, tile_last_reduced(t)->var) * elem_size(e->elem);
+    return apart < 8 * CACHE_LINE || e->buffer->bytes < t->machine->l1 ? 0 : apart;
+}
+
 /* What is copied in rows that lie far apart in memory: those some rows ahead are asked for. e: a factor, v: the variable along its rows, which has the value `from`; k: that of the
  * last reduced one. */
 static void prefetch_source(Tiling *t, const Rewrite *outer, const Expr *e, const Affine *k, const Var *v, const Affine *from,
                             int64_t width, Body *body) {
-    const Stmt *last = tile_last_reduced(t);
-    if (!tile_plain_load(e, t->product.acc->temp->elem) || !tile_adjacent(e, v)) return;
-    int64_t apart = access_stride(e->buffer, e->n_index, e->index, last->var);
-    int size = elem_size(e->elem), line = CACHE_LINE / size;
-    if (apart * size < 8 * CACHE_LINE || e->buffer->bytes < t->machine->l1) return;
-    for (int j = 0; j < width; j += line) {
+    int64_t apart = rows_apart(t, e, v);
+    for (int64_t j = 0; apart && j < width; j += CACHE_LINE / elem_size(e->elem)) {
         Rewrite r = *outer;
-        rewrite_var(&r, last->var, affine_add_constant(t->arena, k, rows_ahead(apart * size)));
+        rewrite_var(&r, tile_last_reduced(t)->var, affine_add_constant(t->arena, k, rows_ahead(apart)));
         rewrite_var(&r, v, affine_add_constant(t->arena, from, j));
         tile_prefetch(t, rewrite_expr(&r, e), body);
     }
+}
+
+void tile_prefetch_rows(Tiling *t, const Rewrite *outer, const Affine *k, const Affine *from, int64_t width, Body *body) {
+    const Affine *l;
+    int64_t line = CACHE_LINE / elem_size(t->rows->elem);
+    if (!rows_apart(t, t->rows, t->row->var)) return;
+    Stmt *loop = tile_loop(t, "l", affine_constant(t->arena, tile_over(width, line)), MARK_SERIAL, 0, &l);
+    body_add(body, loop);
+    const Affine *at = affine_add(t->arena, from, affine_scale(t->arena, l, line));
+    prefetch_source(t, outer, t->rows, k, t->row->var, at, line, &loop->body);
 }
 
 void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col,
@@ -364,25 +377,32 @@ void tile_make_row_panel(Tiling *t, const StepNode *kernel) {
     t->row_panel = tile_own_buffer(t, kernel, "rows", n, dims);
 }
 
+void tile_fill_rows_at(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body) {
+    Rewrite r = *outer;
+    Stmt *loop = tile_loop(t, "i", affine_constant(t->arena, mr), MARK_VECTOR, t->lanes, &index[lead]);
+    body_add(body, loop);
+    rewrite_var(&r, t->row->var, affine_add(t->arena, row, index[lead]));
+    body_add(&loop->body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+}
+
 /* %q[lead..., reduced..., i] = rows at `row` + i, vectors along what is neighbour in the source. */
 void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body) {
     Product *p = &t->product;
     Rewrite r = *outer;
     bool along = !tile_adjacent(t->rows, t->row->var); /* neighbours along the last reduced index */
     for (int i = 0; i < p->n_reduce - along; i++) body = tile_loop_like(t, &r, p->reduce[i], MARK_SERIAL, body, &index[lead + i]);
-    Stmt *loop = tile_loop(t, "i", affine_constant(t->arena, mr), along ? MARK_SERIAL : MARK_VECTOR, along ? 0 : t->lanes,
-                           &index[lead + p->n_reduce]);
-    body_add(body, loop);
-    body = &loop->body;
-    rewrite_var(&r, t->row->var, affine_add(t->arena, row, index[lead + p->n_reduce]));
-    if (along) {
-        Stmt *inner = tile_loop(t, "k", rewrite_affine(&r, tile_last_reduced(t)->limits[0]), MARK_VECTOR, t->lanes,
-                                &index[lead + p->n_reduce - 1]);
-        body_add(body, inner);
-        body = &inner->body;
-        rewrite_var(&r, tile_last_reduced(t)->var, index[lead + p->n_reduce - 1]);
+    if (!along) {
+        tile_fill_rows_at(t, &r, lead + p->n_reduce, index, mr, row, body);
+        return;
     }
-    body_add(body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+    Stmt *loop = tile_loop(t, "i", affine_constant(t->arena, mr), MARK_SERIAL, 0, &index[lead + p->n_reduce]);
+    body_add(body, loop);
+    rewrite_var(&r, t->row->var, affine_add(t->arena, row, index[lead + p->n_reduce]));
+    Stmt *inner = tile_loop(t, "k", rewrite_affine(&r, tile_last_reduced(t)->limits[0]), MARK_VECTOR, t->lanes,
+                            &index[lead + p->n_reduce - 1]);
+    body_add(&loop->body, inner);
+    rewrite_var(&r, tile_last_reduced(t)->var, index[lead + p->n_reduce - 1]);
+    body_add(&inner->body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
 }
 
 /* Are the packed rows of all tiles more than stays in the second cache? */
@@ -411,10 +431,7 @@ static void fill_rows_across(Tiling *t, int64_t tiles, Body *body) {
         ahead[n + 1] = affine_constant(t->arena, 0);
         body_add(&loop->body, stmt_prefetch(t->arena, t->row_panel, ahead));
     }
-    Stmt *inner = tile_loop(t, "i", affine_constant(t->arena, t->mr), MARK_VECTOR, t->lanes, &index[1 + n]);
-    body_add(&loop->body, inner);
-    rewrite_var(&r, t->row->var, affine_add(t->arena, affine_scale(t->arena, index[0], t->mr), index[1 + n]));
-    body_add(&inner->body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+    tile_fill_rows_at(t, &r, 1 + n, index, t->mr, affine_scale(t->arena, index[0], t->mr), &loop->body);
 }
 
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {

@@ -30,7 +30,8 @@ static const Case cases[] = {
     {"mlp2 dx", "nt", 128, 512, 512, true},  {"mlp2 dw", "tn", 512, 512, 128, true},  {"mlp3 y", "nn", 128, 10, 512, true},
     {"mlp3 dx", "nt", 128, 512, 10, true},   {"mlp3 dw", "tn", 512, 10, 128, true},   {"odd", "nn", 123, 457, 311, false},
     {"odd", "nt", 123, 457, 311, false},     {"odd", "tn", 123, 457, 311, false},     {"mnist y", "nn", 10, 300, 784, true},
-    {"mnist dw", "tn", 784, 300, 10, true},  {"tiny1 y", "nn", 32, 32, 64, true},     {"tiny1 dw", "tn", 64, 32, 32, true},
+    {"mnist dw", "tn", 784, 300, 10, true},  {"long y", "nn", 2048, 512, 128, true},  {"long dx", "nt", 2048, 128, 512, true},
+    {"long dw", "tn", 512, 128, 2048, true}, {"tiny1 y", "nn", 32, 32, 64, true},     {"tiny1 dw", "tn", 64, 32, 32, true},
     {"tiny2 y", "nn", 32, 10, 32, true},     {"tiny2 dx", "nt", 32, 32, 10, true},    {"tiny2 dw", "tn", 32, 10, 32, true},
 };
 

@@ -29,7 +29,8 @@
     X(runtime_checkpoint)                                                                                                        \
     X(runtime_data)                                                                                                              \
     X(syntax)                                                                                                                    \
-    X(tile)
+    X(tile)                                                                                                                      \
+    X(tile_blocks)
 
 #define X(name) Suite *name##_suite(void);
 SUITES(X)

@@ -2,86 +2,10 @@
  * test_tile.c - tile, vectorize and parallelize: a nest before and after gives the same bits, for products in every order of operands, batches of products,
  * convolutions, odd sizes and short batches, on machines with wide, narrow and no vectors. The texts use names of their own: the passes read nests.
  */
-#include "ir/loops.h"
-#include "passes/machine.h"
 #include "passes/nest.h"
-#include "run_loops.h"
+#include "run_tile.h"
 
-#include <check.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-static const Machine machines[] = {
-    {.vector_bytes = 64, .vector_registers = 32, .masked = true, .l1 = 32768, .l2 = 1 << 20},
-    {.vector_bytes = 32, .vector_registers = 16, .masked = false, .l1 = 32768, .l2 = 1 << 18},
-    {.vector_bytes = 64, .vector_registers = 32, .masked = true, .l1 = 1 << 12, .l2 = 1 << 14},
-    {.vector_bytes = 4, .vector_registers = 16, .masked = false, .l1 = 1024, .l2 = 4096},
-};
-enum { N_MACHINES = sizeof machines / sizeof *machines };
-
-static int count_marks(const Body *body, Mark mark) {
-    int n = 0;
-    for (const Stmt *s = body->first; s; s = s->next) n += (s->kind == STMT_FOR && s->mark == mark) + count_marks(&s->body, mark);
-    return n;
-}
-
-static int step_marks(StepNode *const *nodes, size_t n, Mark mark) {
-    int sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += count_marks(&nodes[i]->body, mark) + step_marks(nodes[i]->nodes.at, nodes[i]->nodes.n, mark);
-    return sum;
-}
-
-/* tiled: the nest must have been read as a product, on machines with vectors at least. */
-typedef enum Tiled { NOT_TILED, TILED, TILED_VECTORS } Tiled;
-static void compare(const char *text, int64_t batch, Tiled tiled) {
-    for (int m = 0; m < N_MACHINES; m++) {
-        Arena *a = arena_new();
-        LoopsProgram *plain = loops_read(a, text), *fast = loops_read(a, text);
-        Step *before = plain->steps.at[0], *after = fast->steps.at[0];
-        size_t own = before->buffers.n;
-        PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[m], .verify = true};
-        ck_assert(pass_tile(&c, fast));
-        const char *why = loops_verify(a, fast, LOOPS_TILED);
-        ck_assert_msg(!why, "after tile: %s", why);
-        if (tiled == TILED || (tiled && machines[m].vector_bytes > 4))
-            ck_assert_msg(step_marks(after->nodes.at, after->nodes.n, MARK_UNROLL) > 0, "not read as a product:\n%s", text);
-        ck_assert(pass_vectorize(&c, fast) && pass_parallelize(&c, fast) && pass_barriers(&c, fast));
-        why = loops_verify(a, fast, LOOPS_MARKED);
-        ck_assert_msg(!why, "after parallelize: %s", why);
-        void **want = loops_run(a, before, own, batch), **got = loops_run(a, after, own, batch);
-        for (size_t i = 0; i < own; i++) /* scratch of the thread is no result */
-            ck_assert_msg(before->buffers.at[i]->place == PLACE_THREAD ||
-                              memcmp(want[i], got[i], (size_t)before->buffers.at[i]->bytes) == 0,
-                          "machine %d: %%%s differs\n%s", m, before->buffers.at[i]->name, text);
-        arena_free(a);
-    }
-}
-
-/* The text tiled and marked for the widest machine. */
-static LoopsProgram *marked(Arena *a, const char *text) {
-    LoopsProgram *p = loops_read(a, text);
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
-    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p) && pass_parallelize(&c, p));
-    return p;
-}
-
-static Body *find_kernel(LoopsProgram *p) { return &p->steps.at[0]->nodes.at[0]->body; }
-
-/* A step of one kernel. */
-static const char *step_text(Arena *a, const char *buffers, const char *kernel, int64_t bound) {
-    return arena_printf(a, "loops lowered\nsource \"nest.nn\" 0x1\n\nstep @f%s {\n%s  kernel @k {\n%s  }\n}\n",
-                        bound ? arena_printf(a, " batch B<=%" PRId64, bound) : "", buffers, kernel);
-}
-
-/* y[i, j] = result, where s is the sum over k in 0..turns of x * w: matrices of m by n. */
-static const char *product_text(Arena *a, int m, int n, const char *turns, const char *x, const char *w, const char *result) {
-    return arena_printf(a,
-                        "    for i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n"
-                        "      for k in 0..%s { s = fma(%%x[%s], %%w[%s], s) }\n      %%y[i, j] = %s\n    }\n",
-                        m, n, turns, x, w, result);
-}
 
 START_TEST(products) {
     static const int sizes[][3] = {{1, 1, 1},   {1, 16, 8},   {3, 5, 7},    {14, 32, 9}, {13, 33, 4},
@@ -191,8 +115,8 @@ END_TEST
 /* Two panels, and rows from beyond the second cache: each panel would fetch them line by line. */
 START_TEST(far_rows_for_two_panels) {
     Arena *a = arena_new();
-    const char *buffers = "  buffer %x: f32[B, 70]\n  buffer %w: f32[B, 100]\n  buffer %y: f32[70, 100]\n";
-    const char *text = step_text(a, buffers, product_text(a, 70, 100, "B", "k, i", "k, j", "s"), 2000);
+    const char *buffers = "  buffer %x: f32[B, 60]\n  buffer %w: f32[B, 100]\n  buffer %y: f32[60, 100]\n";
+    const char *text = step_text(a, buffers, product_text(a, 60, 100, "B", "k, i", "k, j", "s"), 2300);
     for (int batch = 200; batch > 0; batch -= 199) compare(text, batch, TILED);
     Text shown = {0};
     loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
@@ -423,104 +347,6 @@ START_TEST(convolution_is_a_nest_of_seven) {
                          "0..3, d in 0..3 { s = fma(%a[n, y + p, x + q, d], %w[p, q, d, c], s) }\n"
                          "      %h[n, y, x, c] = max(0, add(s, %b[c]))\n    }\n";
     compare(step_text(a, buffers, kernel, 5), _i, TILED);
-    arena_free(a);
-}
-END_TEST
-
-/* ---- pieces of long chains: they are cut every 64 here, which the passes read from the nest ---- */
-
-/* The batch is summed over: rows and columns in every order of memory, chunks of rows and of columns, whole blocks and short ones. */
-START_TEST(pieces_of_products) {
-    static const int sizes[][2] = {{1, 16}, {5, 7}, {15, 70}, {33, 10}, {230, 3}};
-    static const char *orders[] = {"x[k, i], d[k, j]", "x[i, k], d[k, j]", "x[k, i], d[j, k]", "x[i, k], d[j, k]"};
-    static const int batches[] = {200, 130, 129, 64, 3, 1};
-    int m = sizes[_i % 5][0], n = sizes[_i % 5][1];
-    const char *order = orders[_i / 5];
-    Arena *a = arena_new();
-    bool xt = order[2] == 'k', dt = strstr(order, "d[j") == NULL;
-    const char *buffers = arena_printf(a, "  buffer %%x: f32[%s]\n  buffer %%d: f32[%s]\n  buffer %%p: f32[4, %d, %d]\n",
-                                       xt ? arena_printf(a, "B, %d", m) : arena_printf(a, "%d, 200", m),
-                                       dt ? arena_printf(a, "B, %d", n) : arena_printf(a, "%d, 200", n), m, n);
-    const char *kernel = arena_printf(
-        a,
-        "    index q = (B + 63) / 64\n    for piece in 0..min(q, 4), i in 0..%d, j in 0..%d {\n      acc s: f32 = 0\n"
-        "      for k in 64*piece..min(B, 64*piece + 64) { s = fma(%%x[%.4s], %%d[%.4s], s) }\n      %%p[piece, i, j] = s\n    "
-        "}\n",
-        m, n, order + 2, strstr(order, "d[") + 2);
-    Tiled tiled = dt ? TILED : m > 1 ? TILED_VECTORS : NOT_TILED;
-    for (int b = _i % 3; b < 6; b += m > 100 ? 4 : 2) compare(step_text(a, buffers, kernel, 200), batches[b], tiled);
-    arena_free(a);
-}
-END_TEST
-
-/* Rows are the batch: as many as there are; the chain has a fixed length. */
-START_TEST(pieces_with_short_batches) {
-    Arena *a = arena_new();
-    const char *buffers = "  buffer %x: u8[B, 150]\n  buffer %w: f32[150, 40]\n  buffer %p: f32[3, B, 40]\n";
-    const char *kernel = "    for piece in 0..3, n in 0..B, o in 0..40 {\n      acc s: f32 = 0\n"
-                         "      for k in 64*piece..min(150, 64*piece + 64) { s = fma(div(f32 convert(%x[n, k]), 255), %w[k, o], "
-                         "s) }\n      %p[piece, n, o] = s\n    }\n";
-    compare(step_text(a, buffers, kernel, 37), _i, TILED);
-    arena_free(a);
-}
-END_TEST
-
-/* Several axes are one chain, cut in the middle of rows: a weight gradient. */
-START_TEST(pieces_of_convolutions) {
-    Arena *a = arena_new();
-    const char *buffers = "  buffer %x: f32[B, 9, 10, 6]\n  buffer %d: f32[B, 7, 8, 20]\n  buffer %p: f32[6, 3, 3, 6, 20]\n";
-    const char *kernel =
-        "    index q = (56*B + 63) / 64\n    for piece in 0..min(q, 6), p in 0..3, r in 0..3, c in 0..6, o in 0..20 {\n"
-        "      index begin = max(i64(0), floor_div(i64(64*piece), i64(56)))\n      index stop = floor_div(i64(64*piece + 63), "
-        "i64(56))\n"
-        "      acc s: f32 = 0\n      for n in begin..min(B, stop + 1) {\n"
-        "        index begin.1 = max(i64(0), floor_div(i64(64*piece - 56*n), i64(8)))\n        index stop.1 = "
-        "floor_div(i64(64*piece - 56*n + 63), i64(8))\n"
-        "        for y in begin.1..min(7, stop.1 + 1) {\n          index begin.2 = max(i64(0), i64(64*piece - 56*n - 8*y))\n"
-        "          for z in begin.2..min(8, 64*piece - 56*n - 8*y + 64) { s = fma(%x[n, p + y, r + z, c], %d[n, y, z, o], s) }\n "
-        "       }\n      }\n"
-        "      %p[piece, p, r, c, o] = s\n    }\n";
-    compare(step_text(a, buffers, kernel, 6), _i, TILED);
-    arena_free(a);
-}
-END_TEST
-
-/* A long chain of a convolution forward: its weights are packed for all pieces at once. */
-START_TEST(pieces_of_fixed_length) {
-    Arena *a = arena_new();
-    const char *buffers = "  buffer %x: f32[B, 9, 30]\n  buffer %w: f32[3, 30, 40]\n  buffer %p: f32[2, B, 7, 40]\n";
-    const char *kernel = "    for piece in 0..2, n in 0..B, y in 0..7, o in 0..40 {\n      index begin = max(i64(0), "
-                         "floor_div(i64(64*piece), i64(30)))\n"
-                         "      index stop = floor_div(i64(64*piece + 63), i64(30))\n      acc s: f32 = 0\n      for p in "
-                         "begin..min(3, stop + 1) {\n"
-                         "        index begin.1 = max(i64(0), i64(64*piece - 30*p))\n"
-                         "        for c in begin.1..min(30, 64*piece - 30*p + 64) { s = fma(%x[n, y + p, c], %w[p, c, o], s) }\n "
-                         "     }\n      %p[piece, n, y, o] = s\n    }\n";
-    compare(step_text(a, buffers, kernel, 6), _i, TILED);
-    arena_free(a);
-}
-END_TEST
-
-/* Pieces added up: lanes along the results, turns shared. */
-START_TEST(trees_of_pieces) {
-    Arena *a = arena_new();
-    const char *text[2];
-    for (int large = 0; large < 2; large++) {
-        int rows = large ? 600 : 3, columns = large ? 500 : 37;
-        const char *buffers = arena_printf(a, "  buffer %%x: f32[B]\n  buffer %%p: f32[7, %d, %d]\n", rows, columns);
-        const char *kernel =
-            arena_printf(a,
-                         "    index q = (B + 63) / 64\n    for k in 0..%d, n in 0..%d {\n"
-                         "      for i in 0..min(q - 1, 6) by 2 { %%p[i, k, n] = add(%%p[i, k, n], %%p[i + 1, k, n]) }\n"
-                         "      for i in 0..min(q - 2, 5) by 4 { %%p[i, k, n] = add(%%p[i, k, n], %%p[i + 2, k, n]) }\n    }\n",
-                         rows, columns);
-        text[large] = step_text(a, buffers, kernel, 400);
-    }
-    compare(text[0], 400, NOT_TILED);
-    compare(text[0], 130, NOT_TILED);
-    LoopsProgram *p = marked(a, text[1]);
-    ck_assert_int_eq(count_marks(find_kernel(p), MARK_PARALLEL), 1);
-    ck_assert_int_eq(count_marks(find_kernel(p), MARK_VECTOR), 1);
     arena_free(a);
 }
 END_TEST
@@ -963,11 +789,6 @@ Suite *tile_suite(void) {
     tcase_add_test(t, lets_that_hang_on_lets_of_the_column);
     tcase_add_test(t, batched_product_with_odd_names);
     tcase_add_loop_test(t, convolution_is_a_nest_of_seven, 1, 6);
-    tcase_add_loop_test(t, pieces_of_products, 0, 20);
-    tcase_add_loop_test(t, pieces_with_short_batches, 1, 38);
-    tcase_add_loop_test(t, pieces_of_convolutions, 1, 7);
-    tcase_add_loop_test(t, pieces_of_fixed_length, 1, 7);
-    tcase_add_test(t, trees_of_pieces);
     tcase_add_test(t, matrix_times_vector_stays_right);
     tcase_add_loop_test(t, few_rows_along_columns, 0, 16);
     tcase_add_loop_test(t, few_rows_along_the_chain, 0, 28);
