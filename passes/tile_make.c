@@ -6,7 +6,7 @@
  *   for ii parallel { [rows packed] for jj {                     tall: rows by rows, where rows are packed a tile at a time, or all columns fit the first
  *                                                                cache: results are written in the order of memory, by one thread each
  *
- * Rows that are left over make smaller tiles; if how many is known at run time only (a short batch), tiles of one row. Columns that are left over make a
+ * Rows that are left over make a smaller tile; if how many is known at run time only (a short batch), tiles of as many rows as a whole batch leaves, and then of one row. Columns that are left over make a
  * strip of fewer vectors, the last of them masked.
  */
 #include "passes/tile.h"
@@ -202,6 +202,8 @@ typedef struct Strip {
     bool begun;                  /* the first tile of rows is made: it has packed the columns */
     const Affine *col;           /* of a panel that a thread packs for itself: where it begins; NULL: by its number */
     const Affine *limit, *tiles; /* rows, and how many whole tiles they make */
+    int rest;                    /* rows of a smaller tile behind those; 0: there is none */
+    const Affine *rests;         /* how many smaller tiles; NULL: one */
 } Strip;
 
 Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body) {
@@ -222,7 +224,7 @@ static void make_whole_and_rest(Tiling *t, const Strip *s, const Rewrite *outer,
     t->row_tile = ii;
     make_tile(t, outer, t->mr, s->nv, affine_scale(t->arena, ii, t->mr), panel, col, s->tail,
               tile_turns_if(t, ii, tiles, false, &loop->body));
-    make_tile(t, outer, (int)(s->limit->constant % t->mr), s->nv, affine_constant(t->arena, tiles * t->mr), panel, col, s->tail,
+    make_tile(t, outer, s->rest, s->nv, affine_constant(t->arena, tiles * t->mr), panel, col, s->tail,
               tile_turns_if(t, ii, tiles, true, &loop->body));
 }
 
@@ -242,20 +244,51 @@ static Body *open_columns(Tiling *t, const Strip *s, Rewrite *r, Body *body, con
     return &loop->body;
 }
 
-/* Part 0: whole tiles of rows (and a rest that is known, if threads share the tiles); part 1: the rows that are left. Around them the outer variables
- * that are not loops yet. If the tiles are shared, each part has loops over the columns of its own: only loops directly inside each other are shared out as one. */
-static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part, const Affine *panel, Body *body) {
+/* Tiles of rows, of which there are more kinds one behind the other. */
+typedef enum Kind {
+    WHOLE,  /* and a rest that is known, if threads share the tiles */
+    SMALL,  /* the rest that is known, or the one that a whole batch leaves, as often as a short one does */
+    SINGLE, /* what is left of a short batch: tiles of one row */
+    KINDS
+} Kind;
+
+/* The loop over the tiles of one kind around the body that is returned; *mr: their rows, *row: the first one. NULL: there are none. */
+static Body *open_rows(Tiling *t, const Strip *s, Kind kind, Mark mark, Body *body, int *mr, const Affine **row) {
+    const Affine *ii = NULL, *first = affine_scale(t->arena, s->tiles, t->mr);
+    bool fixed = affine_is_constant(s->limit);
+    *mr = kind == WHOLE ? t->mr : kind == SMALL ? s->rest : 1;
+    t->row_tile = s->tiles;
+    *row = first;
+    if (kind == SMALL && fixed) return body;
+    if (kind == SINGLE && s->rests) first = affine_add(t->arena, first, affine_scale(t->arena, s->rests, s->rest));
+    Stmt *loop = tile_loop(t, "ii", kind == WHOLE ? s->tiles : kind == SMALL ? s->rests : s->limit, mark, 0, &ii);
+    if (kind == SINGLE) loop->lo = first;
+    if (kind == WHOLE && s->begun) loop->lo = affine_constant(t->arena, 1);
+    *row = kind == SINGLE ? ii : affine_scale(t->arena, ii, *mr);
+    if (kind == SMALL) *row = affine_add(t->arena, first, *row);
+    if (kind == WHOLE) t->row_tile = ii;
+    body_add(body, loop);
+    return &loop->body;
+}
+
+static bool any_rows(const Tiling *t, const Strip *s, Kind kind) {
+    bool fixed = affine_is_constant(s->limit);
+    if (kind == WHOLE) return !fixed || s->tiles->constant > 0;
+    return kind == SMALL ? s->rest > 0 : !fixed && t->mr > 1;
+}
+
+/* Tiles of one kind, and around them the outer variables that are not loops yet. If the tiles are shared, each kind has loops over the columns of its own: only loops directly inside
+ * each other are shared out as one. */
+static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, Kind kind, const Affine *panel, Body *body) {
     Product *p = &t->product;
     Mark mark = t->own ? MARK_SERIAL : MARK_PARALLEL;
-    bool fixed = affine_is_constant(s->limit), any = !fixed || s->tiles->constant > 0;
-    int rest = fixed ? (int)(s->limit->constant % t->mr) : t->mr == 1 ? 0 : 1;
-    bool both = fixed && any && rest && mark == MARK_PARALLEL;
-    if (part == 0 ? !any : !rest || both) return;
+    bool both = affine_is_constant(s->limit) && s->tiles->constant > 0 && s->rest && mark == MARK_PARALLEL;
+    if (!any_rows(t, s, kind) || (both && kind == SMALL)) return;
     Rewrite r = *outer;
-    const Affine *as, *ii = NULL;
+    const Affine *as, *row;
+    int mr;
     if (!t->own) body = open_columns(t, s, &r, body, &panel);
-    const Affine *col = s->col ? s->col : affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes),
-                 *row = affine_scale(t->arena, s->tiles, t->mr);
+    const Affine *col = s->col ? s->col : affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
     for (int i = 0; i < p->n_outer; i++)
         if (p->outer[i] != t->row && p->outer[i] != t->col && !((t->own || t->piece) && tile_cols_see(t, p->outer[i]->var)))
             body = tile_loop_like(t, &r, p->outer[i], mark, body, &as);
@@ -263,29 +296,38 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, int part,
         make_whole_and_rest(t, s, &r, panel, col, body);
         return;
     }
-    if (part == 0 || !fixed) {
-        Stmt *loop = tile_loop(t, "ii", part == 0 ? s->tiles : s->limit, mark, 0, &ii);
-        if (part == 1) loop->lo = row;
-        if (part == 0 && s->begun) loop->lo = affine_constant(t->arena, 1);
-        row = part == 0 ? affine_scale(t->arena, ii, t->mr) : ii;
-        body_add(body, loop);
-        body = &loop->body;
-    }
-    t->row_tile = part == 0 ? ii : s->tiles;
-    make_tile(t, &r, part == 0 ? t->mr : rest, s->nv, row, panel, col, s->tail, body);
+    body = open_rows(t, s, kind, mark, body, &mr, &row);
+    make_tile(t, &r, mr, s->nv, row, panel, col, s->tail, body);
+}
+
+/* Rows of the smaller tile behind whole ones: what is left if it is known, else what a whole batch leaves, if that is more than one. */
+static int rest_of_rows(const Tiling *t, const Affine *limit) {
+    int rest = t->row ? (int)(loop_turns(t->step, t->row) % t->mr) : 0;
+    return affine_is_constant(limit) || rest > 1 ? rest : 0;
+}
+
+/* How many whole tiles and smaller ones the rows make. */
+static void count_tiles(Tiling *t, Strip *s, Body *body) {
+    s->rest = rest_of_rows(t, s->limit);
+    s->tiles = affine_constant(t->arena, s->limit->constant / t->mr);
+    if (affine_is_constant(s->limit)) return;
+    s->tiles = tile_index(t, INDEX_DIV, "tiles", s->limit, t->mr, body);
+    if (!s->rest) return;
+    const Affine *left = affine_add(t->arena, s->limit, affine_scale(t->arena, s->tiles, -t->mr));
+    s->rests = tile_index(t, INDEX_DIV, "rests", left, s->rest, body);
 }
 
 static Strip new_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
     const Affine *limit = t->row ? t->row->limits[0] : affine_constant(t->arena, 1);
-    Strip s = {nv, first, last, tail, false, NULL, limit, affine_constant(t->arena, limit->constant / t->mr)};
-    if (!affine_is_constant(limit)) s.tiles = tile_index(t, INDEX_DIV, "tiles", limit, t->mr, body);
+    Strip s = {.nv = nv, .first = first, .last = last, .tail = tail, .limit = limit};
+    count_tiles(t, &s, body);
     return s;
 }
 
 void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
     Strip s = new_strip(t, nv, first, last, tail, body);
     Rewrite r = rewrite_new(t->arena, t->step);
-    for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, NULL, body);
+    for (Kind kind = WHOLE; kind < KINDS; kind++) make_rows(t, &s, &r, kind, NULL, body);
 }
 
 /* Can the first tile of rows read the columns where they lie, and pack them for the others in passing? Its loads and stores hide behind the multiply-adds. */
@@ -382,7 +424,7 @@ void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
         }
         s.col = affine_add(t->arena, first, at);
         begin_panel(t, &s, &r, behind ? p.columns : 0, turn);
-        for (int part = 0; part < 2; part++) make_rows(t, &s, &r, part, panel, turn);
+        for (Kind kind = WHOLE; kind < KINDS; kind++) make_rows(t, &s, &r, kind, panel, turn);
     }
 }
 
@@ -406,18 +448,17 @@ static void make_row_of_tiles(Tiling *t, const Rewrite *r, int mr, const Affine 
     }
 }
 
-/* Of a batch: whole tiles, then the rows that are left one by one. */
+/* Of a batch: whole tiles, smaller ones, then the rows that are left one by one. */
 static void make_tall_batch(Tiling *t, int64_t panels, int64_t rest, Body *body) {
+    const Affine *row;
+    int mr;
     Rewrite r = rewrite_new(t->arena, t->step);
-    const Affine *ii, *limit = t->row->limits[0], *whole = tile_index(t, INDEX_DIV, "tiles", limit, t->mr, body);
-    Stmt *loop = tile_loop(t, "ii", whole, MARK_PARALLEL, 0, &ii);
-    body_add(body, loop);
-    make_row_of_tiles(t, &r, t->mr, affine_scale(t->arena, ii, t->mr), panels, rest, &loop->body);
-    if (t->mr == 1) return;
-    loop = tile_loop(t, "ii", limit, MARK_PARALLEL, 0, &ii);
-    loop->lo = affine_scale(t->arena, whole, t->mr);
-    body_add(body, loop);
-    make_row_of_tiles(t, &r, 1, ii, panels, rest, &loop->body);
+    Strip s = new_strip(t, t->nv, 0, panels, false, body);
+    for (Kind kind = WHOLE; kind < KINDS; kind++) {
+        if (!any_rows(t, &s, kind)) continue;
+        Body *at = open_rows(t, &s, kind, MARK_PARALLEL, body, &mr, &row);
+        make_row_of_tiles(t, &r, mr, row, panels, rest, at);
+    }
 }
 
 void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body) {

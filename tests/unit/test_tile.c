@@ -297,6 +297,22 @@ START_TEST(short_batches) {
 }
 END_TEST
 
+/* A whole batch is no multiple of a tile: what it leaves is one smaller tile, and not a row at a time. */
+START_TEST(a_whole_batch_leaves_one_tile) {
+    Arena *a = arena_new();
+    const char *buffers = "  buffer %x: f32[B, 64]\n  buffer %w: f32[64, 64]\n  buffer %y: f32[B, 64]\n";
+    const char *kernel = "    for i in 0..B, j in 0..64 {\n      acc s: f32 = 0\n"
+                         "      for k in 0..64 { s = fma(%x[i, k], %w[k, j], s) }\n      %y[i, j] = s\n    }\n";
+    const char *text = step_text(a, buffers, kernel, 47);
+    compare(text, _i, TILED);
+    Text shown = {0};
+    LoopsProgram *p = marked(a, text);
+    loops_print(p, LOOPS_MARKED, NULL, &shown, a);
+    ck_assert_msg(strstr(text_str(a, &shown), "index rests = "), "%s", text_str(a, &shown));
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(weight_update_in_the_epilogue) {
     Arena *a = arena_new();
     const char *buffers = "  buffer %x: f32[B, 20]\n  buffer %d: f32[B, 33]\n  buffer %w: f32[20, 33]\n  buffer %v: f32[20, 33]\n"
@@ -771,6 +787,7 @@ Suite *tile_suite(void) {
     TCase *t = tcase_create("tile");
     tcase_add_loop_test(t, products, 0, 36);
     tcase_add_loop_test(t, short_batches, 1, 38);
+    tcase_add_loop_test(t, a_whole_batch_leaves_one_tile, 0, 48);
     tcase_add_test(t, few_columns_are_turned_around);
     tcase_add_test(t, near_columns_are_passed_row_by_row);
     tcase_add_test(t, lets_before_the_nest);
