@@ -218,33 +218,32 @@ void nn_threads_step(struct nn_team *team, const struct nn_call *call, int64_t t
     nn_team_do(team, threads, step_part, &s);
 }
 
-/* A period: TRIAL steps on many threads, TRIAL on one, the rest on what was faster. Periods grow, so that trials cost less and
- * less, to some thousands of steps, so that a machine that has become quiet is noticed. The first one begins with FIRST_MANY steps on
- * many threads: a run of few long steps, which lose little by waiting, is over before one thread is tried. */
-enum { TRIAL = 6, FIRST_MANY = 40, FIRST_PERIOD = 160, LAST_PERIOD = 4000 };
+/*
+ * A period: steps in the way that was faster, then a trial of the other. What the trial must beat is the mean of the whole period: a few steps that something disturbed are not taken for what the
+ * machine is like, neither here nor there. If the other way is faster it is taken, and tried soon again; else periods grow to some thousands of steps, so that trials cost little and a machine
+ * that has changed is noticed. A trial ends earlier where steps are long. The first period is short; a run of few steps is over before one thread is tried.
+ */
+enum { FIRST_PERIOD = 40, SECOND_PERIOD = 160, LAST_PERIOD = 4000, TRIAL = 6, LEAST_TRIAL = 3 };
+static const double LONG_TRIAL = 2e-3, FASTER = 1.05;
 
-/* Steps of this period before one thread is tried. */
-static int64_t many_before(const struct nn_pace *p) { return p->period <= FIRST_PERIOD ? FIRST_MANY : TRIAL; }
+static int64_t period_of(const struct nn_pace *p) { return p->period ? p->period : FIRST_PERIOD; }
 
 int64_t nn_pace_threads(const struct nn_pace *p, int64_t most) {
-    int64_t many = many_before(p);
-    if (p->calls < many) return most;
-    if (p->calls < many + TRIAL) return 1;
-    return p->seconds[1] <= p->seconds[0] ? most : 1;
+    bool trial = p->calls >= period_of(p);
+    return p->alone != trial ? 1 : most;
 }
 
 void nn_pace_note(struct nn_pace *p, double seconds) {
-    int64_t many = many_before(p);
-    bool first = p->calls == many - TRIAL || p->calls == many; /* wakes threads, warms caches: not counted */
-    if (first)
-        p->now = 0;
-    else
-        p->now += seconds;
+    int64_t period = period_of(p);
+    bool trial = p->calls >= period, first = p->calls == 0 || p->calls == period; /* wakes threads, warms caches: not counted */
     p->calls++;
-    if (p->calls == many) p->seconds[1] = p->now;
-    if (p->calls == many + TRIAL) p->seconds[0] = p->now;
-    if (p->period == 0) p->period = FIRST_PERIOD;
-    if (p->calls < p->period) return;
-    p->calls = 0;
-    if (p->period < LAST_PERIOD) p->period *= 2;
+    if (!first) {
+        p->seconds[trial] += seconds;
+        p->counted[trial]++;
+    }
+    int64_t tried = p->calls - period;
+    if (tried < TRIAL && (tried < LEAST_TRIAL || p->seconds[1] < LONG_TRIAL)) return;
+    bool faster = FASTER * p->seconds[1] / (double)p->counted[1] < p->seconds[0] / (double)p->counted[0];
+    int64_t longer = 2 * period < LAST_PERIOD ? 2 * period : LAST_PERIOD;
+    *p = (struct nn_pace){.alone = p->alone != faster, .period = faster || period < SECOND_PERIOD ? SECOND_PERIOD : longer};
 }

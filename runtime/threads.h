@@ -11,6 +11,7 @@
 #include "abi.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 
 /* What a thread has to do in a shared loop, and how much of that has been handed out: to itself, or to others that were done with theirs. */
 struct nn_share {
@@ -61,10 +62,11 @@ void nn_threads_step(struct nn_team *team, const struct nn_call *call, int64_t t
  * machine; where others want the cores, threads that wait for each other lose more than they gain. So both are timed now and
  * then, and the faster is used. The bits are the same. Zero at first. */
 struct nn_pace {
-    double seconds[2]; /* the last trial of one thread; of many */
-    double now;        /* the trial under way */
-    int64_t calls;     /* of the period at hand */
-    int64_t period;    /* calls until both are tried again */
+    bool alone;         /* steps are done on one thread, but for trials */
+    double seconds[2];  /* of steps in this period; of the trial at its end */
+    int64_t counted[2]; /* how many these were */
+    int64_t calls;      /* of the period */
+    int64_t period;     /* calls until the other way is tried */
 };
 
 /* The number of threads for the next step, of at most `most`; and what that step took. */

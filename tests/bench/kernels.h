@@ -42,7 +42,7 @@ typedef enum TextKind {
 /* Compiles the first step of a text and loads it. batch: B of the step. Ends the benchmark with a message where the text is wrong. */
 Compiled *compiled_new(const Setup *u, const char *name, const char *text, TextKind kind, int64_t batch);
 void compiled_free(Compiled *c);
-/* Runs the step once on as many threads as the setup allows and the step was planned for. */
+/* Runs the step once as a program does: on as many threads as the setup allows and the step was planned for, or on one where that turns out to be faster. */
 void compiled_call(void *compiled);
 /* Runs it on the calling thread, which may be any of a team. */
 void compiled_call_alone(const Compiled *c);

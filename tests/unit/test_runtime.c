@@ -653,6 +653,21 @@ START_TEST(test_pace) {
 }
 END_TEST
 
+/* One step in five that something disturbed does not change what is done; steps that are all slower do. */
+START_TEST(test_pace_of_disturbed_steps) {
+    for (int all = 0; all < 2; all++) {
+        struct nn_pace p = {0};
+        int64_t alone = 0;
+        for (int64_t i = 0; i < 4000; i++) {
+            int64_t threads = nn_pace_threads(&p, 2);
+            alone += threads == 1;
+            nn_pace_note(&p, threads == 1 ? 1.8e-4 : all || i % 40 > 31 ? 3e-4 : 1e-4);
+        }
+        ck_assert_msg(all ? alone > 3500 : alone < 100, "%d of 4000 steps on one thread", (int)alone);
+    }
+}
+END_TEST
+
 START_TEST(test_barrier) {
     for (int threads = 1; threads <= 7; threads += 3) {
         struct meeting m = {0};
@@ -797,6 +812,7 @@ Suite *runtime_suite(void) {
 #endif
     tcase_add_test(t, test_barrier);
     tcase_add_test(t, test_pace);
+    tcase_add_test(t, test_pace_of_disturbed_steps);
     tcase_add_test(t, test_turns);
     suite_add_tcase(s, t);
     return s;
