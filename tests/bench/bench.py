@@ -192,10 +192,10 @@ def built(folder, name, *flags):
     return program
 
 
-def machine(folder, threads):
-    """What machine.c says: gflops, triad_gbs, triad_stream_gbs, update_gbs."""
+def machine(folder, threads, *seconds):
+    """What machine.c says: gflops, triad_gbs, triad_stream_gbs, update_gbs; seconds: gflops alone, for so long."""
     program = built(folder, "machine", "-O3", "-march=native", "-ffp-contract=fast")
-    return json.loads(subprocess.run([program, str(threads)], capture_output=True, text=True, check=True).stdout)
+    return json.loads(subprocess.run([program, str(threads), *map(str, seconds)], capture_output=True, text=True, check=True).stdout)
 
 
 median = statistics.median

@@ -2,7 +2,8 @@
  * machine.c - what this machine can do, to be measured beside the steps: the fma peak, memory by the triad a = b + s c of McCalpin's
  * STREAM, and the update that update.nn makes, written in C. One line of JSON comes out.
  *
- *   machine THREADS        {"gflops": 206.1, "triad_gbs": 17.2, "triad_stream_gbs": 17.9, "update_gbs": 18.0}
+ *   machine THREADS           {"gflops": 206.1, "triad_gbs": 17.2, "triad_stream_gbs": 17.9, "update_gbs": 18.0}
+ *   machine THREADS SECONDS   {"gflops": 193.4}      what the cores give for so long together, and not at best
  *
  * Bytes are those that the loop names: 12 a number of the triad (reads b and c, writes a), 16 of the update (reads w and v, writes both).
  * What the memory moves is another matter: an ordinary store to a line that is not in a cache reads the line first (write-allocate), so the
@@ -65,6 +66,17 @@ static double peak(void) {
         if (flop / s > best) best = flop / s;
     }
     return sink == 12345 ? 0 : best;
+}
+
+/* Operations a second of all threads together, each of them busy for so many seconds. */
+static double sustained(double seconds) {
+    double flop = 0, sink = 0, start = omp_get_wtime();
+#pragma omp parallel reduction(+ : flop, sink)
+    while (omp_get_wtime() - start < seconds) {
+        sink += (double)fma_chains(TURNS / 10, 0.999999f, 1e-6f);
+        flop += 2.0 * CHAINS * LANES * (TURNS / 10);
+    }
+    return (sink == 12345 ? 0 : flop) / (omp_get_wtime() - start);
 }
 
 /* ---- memory: a, b, c of n numbers each (n a multiple of 64) ---- */
@@ -142,6 +154,7 @@ static float *array(int64_t n, int shift) {
 
 int main(int argc, char **argv) {
     omp_set_num_threads(argc > 1 && atoi(argv[1]) > 0 ? atoi(argv[1]) : 1);
+    if (argc > 2) return printf("{\"gflops\": %.1f}\n", sustained(atof(argv[2])) / 1e9) < 0;
     int64_t n = array_size();
     float *a = array(n, 0), *b = array(n, 21), *c = array(n, 42);
     if (!a || !b || !c) {
