@@ -405,8 +405,8 @@ void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **in
     body_add(&inner->body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
 }
 
-/* Are the packed rows of all tiles more than stays in the second cache? */
-static bool rows_are_far(const Tiling *t) { return t->row_panels && t->row_panel->bytes > t->machine->l2 / 2; }
+/* Are the packed rows of all tiles more than stays in the second cache? Not where a tile reads its rows as they lie. */
+static bool rows_are_far(const Tiling *t) { return t->row_panel && t->row_panels && t->row_panel->bytes > t->machine->l2 / 2; }
 
 /* Rows of a few tiles at a time, so that whole lines of memory are read: all that each k has of them, then the next k. */
 static void fill_rows_across(Tiling *t, int64_t tiles, Body *body) {

@@ -47,6 +47,16 @@ def test_graphs_round_trip(t):
     return each(t, programs.ROWS, judge, "ops printed and read back")
 
 
+def test_loops_at_full_size(t):
+    """Planned for narrow vectors and for wide ones: what is made of large pictures has tiles that small ones do not. Elsewhere programs learn at small sizes."""
+    def judge(row):
+        defines = row.defines() if row.variant else []
+        for cpu in ("x86-64-v3", "skylake-avx512"):
+            t.run(t.nnc, os.path.join(t.root, "samples", row.name + ".nn"), *defines, "--emit=loops", f"--cpu={cpu}", "-o", t.path("a.loops"))
+        return 2
+    return each(t, programs.ROWS, judge, "texts of loops")
+
+
 def test_the_sketches_of_the_design_round_trip(t):
     folder = os.path.join(os.path.dirname(t.root), DESIGN)
     if not os.path.isdir(folder): raise Skip("needs the sketches of the design")

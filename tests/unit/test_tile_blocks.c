@@ -69,6 +69,18 @@ START_TEST(pieces_with_short_batches) {
 }
 END_TEST
 
+/* Such rows a page apart, which meet in one set of the cache: those of whole tiles are packed, single ones are not. */
+START_TEST(pieces_with_rows_that_meet) {
+    Arena *a = arena_new();
+    const char *buffers = "  buffer %x: f32[B, 150] stride [1024, 1]\n  buffer %w: f32[150, 40]\n  buffer %p: f32[3, B, 40]\n";
+    const char *kernel = "    for piece in 0..3, n in 0..B, o in 0..40 {\n      acc s: f32 = 0\n"
+                         "      for k in 64*piece..min(150, 64*piece + 64) { s = fma(%x[n, k], %w[k, o], s) }\n"
+                         "      %p[piece, n, o] = s\n    }\n";
+    compare(step_text(a, buffers, kernel, 37), _i, TILED);
+    arena_free(a);
+}
+END_TEST
+
 /* Several axes are one chain, cut in the middle of rows: a weight gradient. */
 START_TEST(pieces_of_convolutions) {
     Arena *a = arena_new();
@@ -136,6 +148,7 @@ Suite *tile_blocks_suite(void) {
     tcase_add_loop_test(t, long_chains_in_blocks, 0, 6);
     tcase_add_loop_test(t, pieces_of_products, 0, 20);
     tcase_add_loop_test(t, pieces_with_short_batches, 1, 38);
+    tcase_add_loop_test(t, pieces_with_rows_that_meet, 1, 38);
     tcase_add_loop_test(t, pieces_of_convolutions, 1, 7);
     tcase_add_loop_test(t, pieces_of_fixed_length, 1, 7);
     tcase_add_test(t, trees_of_pieces);
