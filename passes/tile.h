@@ -1,6 +1,6 @@
 /*
  * tile.h - what the files of the pass `tile` share. tile.c reads a nest and chooses, tile_pack.c copies operands into panels, tile_make.c writes the
- * register tiles and the loops around them, tile_blocks.c those of long chains, tile_chain.c those of long chains over several axes, tile_few.c those of few rows.
+ * register tiles and the loops around them, tile_blocks.c those of long chains, tile_chain.c those of long chains over several axes, both by chunks (tile_chunk.c), tile_few.c those of few rows.
  */
 #ifndef NNC_PASSES_TILE_H
 #define NNC_PASSES_TILE_H
@@ -87,15 +87,8 @@ static inline int64_t tile_over(int64_t a, int64_t b) { return (a + b - 1) / b; 
 
 /* A serial or marked loop from 0 to limit over a new variable, *as. The caller adds it to a body. */
 Stmt *tile_loop(Tiling *t, const char *name, const Affine *limit, Mark mark, int width, const Affine **as);
-/* A loop over tiles or panels first..last-1 (first NULL: from the chunk's first one) of those that belong to chunk number `chunk` of `n` each. */
-Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const Affine *last, const Affine *chunk, int64_t n,
-                         Body *body, const Affine **as);
 /* x div n or x mod n, an index let of this name in the body. */
 const Affine *tile_index(Tiling *t, IndexKind kind, const char *name, const Affine *x, int64_t n, Body *body);
-/* How many chunks of so many rows the rows make, *tiles: how many whole tiles. What is known when it runs only is computed in the body. */
-const Affine *tile_count_chunks(Tiling *t, int64_t rows, const Affine **tiles, Body *body);
-/* The loops over chunks of rows and, if there are several, of columns, shared out among threads; *ic, *jc: the chunk. */
-Body *tile_open_chunks(Tiling *t, const Affine *rows, int64_t columns, const Affine **ic, const Affine **jc, Body *body);
 /* A buffer %KERNEL.what of which each thread has its own. */
 Buffer *tile_own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const Dim *dims);
 /* Adds a new loop like `old` to the body; returns its body, *as: its variable, which r puts in place of the old one from now on. */
@@ -163,6 +156,36 @@ void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body);
 
 /* `if` around what is done in turns 0..tiles-1 of ii, or behind them. */
 Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body);
+
+/* ---- tile_chunk.c: what a thread keeps the sums of ---- */
+
+/* The caller sets the numbers, tile_open_chunks the rest. */
+typedef struct TileChunk {
+    int64_t tiles, panels; /* of rows, of columns in a chunk */
+    int64_t whole, rest;   /* all panels of full width; columns beyond them */
+    int64_t column_chunks;
+    const Affine *m, *whole_tiles; /* rows, and how many tiles they fill */
+    const Affine *ic, *jc;         /* the chunk */
+} TileChunk;
+
+/* One tile of those that belong to a chunk. */
+typedef struct ChunkTile {
+    int mr, nv;
+    const Affine *row, *panel, *col; /* the panel counted from the first of the chunk */
+    const Affine *number, *first;    /* of the tile of rows, counted likewise; its first row in that */
+    bool single, tail;               /* it is a row of a short batch; the last columns are not a whole vector */
+} ChunkTile;
+
+/* The loops over the outer variables beside row, column and those inside a chunk, over chunks of rows and, if there are several, of columns: all shared out among threads. */
+Body *tile_open_chunks(Tiling *t, TileChunk *c, const Stmt *const *inside, int n_inside, Rewrite *r, Body *body);
+/* Are there rows, columns: whole tiles and panels in part 0, in part 1 what is left behind them? */
+bool tile_any_rows(const Tiling *t, const TileChunk *c, int part);
+bool tile_any_columns(const TileChunk *c, int part);
+/* The loop over the tiles of rows, over the panels of a part around the body that is returned; sets what the tile has of it. */
+Body *tile_open_rows(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body);
+Body *tile_open_columns(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body);
+/* Loops over all numbers of a tile around the body that is returned, at[0] and at[1]: row and column in it. */
+Body *tile_open_numbers(Tiling *t, const ChunkTile *tile, Body *body, const Affine **at);
 
 /* ---- tile_few.c: few rows ---- */
 

@@ -42,14 +42,9 @@ bool tile_blocks_fit(const Tiling *t) {
 /* ---- sizes ---- */
 
 typedef struct Blocks {
-    int64_t depth;       /* of the chain at a time: a panel of columns fills three quarters of the first cache */
-    int64_t tiles;       /* of rows in a chunk: they fill a quarter of the second cache */
-    int64_t panels;      /* of columns in a chunk: they fill half of the second cache */
-    int64_t whole, rest; /* all panels of full width; columns beyond them */
-    int64_t column_chunks;
-    const Affine *m, *whole_tiles; /* rows, and how many tiles they fill */
-    const Affine *ic, *jc;         /* the chunk */
-    Buffer *sums;                  /* [jj, ii, row of the tile, column], counted from the first of the chunk */
+    int64_t depth;   /* of the chain at a time: a panel of columns fills three quarters of the first cache */
+    TileChunk chunk; /* its rows fill a quarter of the second cache, its panels half */
+    Buffer *sums;    /* [jj, ii, row of the tile, column], counted from the first of the chunk */
 } Blocks;
 
 static int64_t at_least(int64_t x, int64_t least) { return x > least ? x : least; }
@@ -58,129 +53,59 @@ static Blocks choose_blocks(const Tiling *t) {
     Blocks b = {0};
     int64_t size = elem_size(t->product.acc->temp->elem), width = (int64_t)t->nv * t->lanes, l2 = t->machine->l2,
             n = t->col->limits[0]->constant, longest = loop_turns(t->step, t->product.reduce[0]);
-    b.whole = n / width;
-    b.rest = n % width;
-    int64_t all = b.whole + (b.rest > 0), most = t->machine->l1 * 3 / 4 / (width * size);
+    b.chunk.whole = n / width;
+    b.chunk.rest = n % width;
+    int64_t all = b.chunk.whole + (b.chunk.rest > 0), most = t->machine->l1 * 3 / 4 / (width * size);
     b.depth = TILE_DEPTH;
     while (b.depth > LEAST_DEPTH && (b.depth > most || all * width * b.depth * size > l2 / 2)) b.depth /= 2;
     if (b.depth > longest) b.depth = longest;
-    b.column_chunks = tile_over(all, at_least(l2 / 2 / (b.depth * width * size), 1));
-    b.panels = tile_over(all, b.column_chunks);
-    int64_t rows = l2 / 4 / (b.depth * size), sums = 2 * l2 / (b.panels * width * size),
+    b.chunk.column_chunks = tile_over(all, at_least(l2 / 2 / (b.depth * width * size), 1));
+    b.chunk.panels = tile_over(all, b.chunk.column_chunks);
+    int64_t rows = l2 / 4 / (b.depth * size), sums = 2 * l2 / (b.chunk.panels * width * size),
             tiles = tile_over(loop_turns(t->step, t->row), t->mr);
-    b.tiles = at_least((rows < sums ? rows : sums) / t->mr, 1);
-    while (b.tiles * t->mr >= 2 * LEAST_ROWS && tile_over(tiles, b.tiles) * b.column_chunks < CHUNKS) b.tiles /= 2;
-    b.tiles = tile_over(tiles, tile_over(tiles, b.tiles));
+    b.chunk.tiles = at_least((rows < sums ? rows : sums) / t->mr, 1);
+    while (b.chunk.tiles * t->mr >= 2 * LEAST_ROWS && tile_over(tiles, b.chunk.tiles) * b.chunk.column_chunks < CHUNKS)
+        b.chunk.tiles /= 2;
+    b.chunk.tiles = tile_over(tiles, tile_over(tiles, b.chunk.tiles));
     return b;
 }
 
 /* ---- the nest ---- */
 
-/* Number of the panel, of the tile of rows in its chunk. */
-static const Affine *panel_in_chunk(Tiling *t, const Blocks *b, const Affine *jj) {
-    return affine_add(t->arena, jj, affine_scale(t->arena, b->jc, -b->panels));
-}
-
-static const Affine *tile_in_chunk(Tiling *t, const Blocks *b, const Affine *ii) {
-    return affine_add(t->arena, ii, affine_scale(t->arena, b->ic, -b->tiles));
-}
-
-/* One tile of those that belong to a chunk. */
-typedef struct Tile {
-    int mr, nv;
-    const Affine *row, *col;
-    const Affine *number, *first; /* of the tile of rows in its chunk; its first row in that */
-    const Affine *panel;          /* counted from the first of the chunk */
-    bool packed, tail;            /* its rows are packed; its last columns are not a whole vector */
-} Tile;
-
-typedef void Make(Tiling *t, const Blocks *b, const Rewrite *r, const Tile *tile, Body *body);
-
-/* Rows behind whole tiles, if there are any: a smaller tile, or as many of one row as there are in a short batch. */
-static int rows_left(const Tiling *t, const Blocks *b) {
-    return affine_is_constant(b->m) ? (int)(b->m->constant % t->mr) : t->mr > 1;
-}
-
-/* Are there any rows, any columns in part 0, whole tiles and panels, and in part 1, what is left behind them? */
-static bool any_rows(const Tiling *t, const Blocks *b, int part) {
-    return part ? rows_left(t, b) > 0 : !affine_is_constant(b->m) || b->whole_tiles->constant > 0;
-}
-
-static bool any_columns(const Blocks *b, int part) { return part ? b->rest > 0 : b->whole > 0; }
-
-/* A loop over the tiles of rows of a part. */
-static Body *open_rows(Tiling *t, const Blocks *b, int part, Tile *tile, Body *body) {
-    bool fixed = affine_is_constant(b->m);
-    const Affine *ii, *whole = b->whole_tiles;
-    tile->mr = part ? rows_left(t, b) : t->mr;
-    tile->packed = t->row_panel && (part == 0 || fixed);
-    tile->first = affine_constant(t->arena, 0);
-    if (part == 0 || fixed) {
-        body = tile_loop_in_chunk(t, "ii", part ? whole : NULL, affine_add_constant(t->arena, whole, part), b->ic, b->tiles, body,
-                                  &ii);
-        tile->row = affine_scale(t->arena, ii, t->mr);
-        tile->number = tile_in_chunk(t, b, ii);
-    } else {
-        const Affine *behind = affine_scale(t->arena, whole, t->mr);
-        body = tile_loop_in_chunk(t, "ii", behind, b->m, b->ic, b->tiles * t->mr, body, &tile->row);
-        tile->number = tile_in_chunk(t, b, whole);
-        tile->first = affine_add(t->arena, tile->row, affine_scale(t->arena, behind, -1));
-    }
-    return body;
-}
-
-/* A loop over the panels of a part. */
-static Body *open_columns(Tiling *t, const Blocks *b, int part, Tile *tile, Body *body) {
-    const Affine *jj, *whole = affine_constant(t->arena, b->whole);
-    body =
-        tile_loop_in_chunk(t, "jj", part ? whole : NULL, affine_add_constant(t->arena, whole, part), b->jc, b->panels, body, &jj);
-    tile->nv = part ? (int)tile_over(b->rest, t->lanes) : t->nv;
-    tile->tail = part && b->rest % t->lanes;
-    tile->panel = panel_in_chunk(t, b, jj);
-    tile->col = affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
-    return body;
-}
+typedef void Make(Tiling *t, const Blocks *b, const Rewrite *r, const ChunkTile *tile, Body *body);
 
 /* All tiles of the chunk, those of a panel one behind the other, or, along: those of a row. */
 static void each_tile(Tiling *t, const Blocks *b, const Rewrite *r, bool along, Make *make, Body *body) {
     for (int outer = 0; outer < 2; outer++)
         for (int inner = 0; inner < 2; inner++) {
-            Tile tile;
+            ChunkTile tile;
             int rows = along ? outer : inner, columns = along ? inner : outer;
-            if (!any_rows(t, b, rows) || !any_columns(b, columns)) continue;
-            Body *at = along ? open_rows(t, b, rows, &tile, body) : open_columns(t, b, columns, &tile, body);
-            at = along ? open_columns(t, b, columns, &tile, at) : open_rows(t, b, rows, &tile, at);
+            if (!tile_any_rows(t, &b->chunk, rows) || !tile_any_columns(&b->chunk, columns)) continue;
+            Body *at =
+                along ? tile_open_rows(t, &b->chunk, rows, &tile, body) : tile_open_columns(t, &b->chunk, columns, &tile, body);
+            at = along ? tile_open_columns(t, &b->chunk, columns, &tile, at) : tile_open_rows(t, &b->chunk, rows, &tile, at);
             make(t, b, r, &tile, at);
         }
 }
 
 /* Loops over all numbers of a tile around the body that is returned, at[0] and at[1]: row and column. place: where in %sums. */
-static Body *open_numbers(Tiling *t, const Tile *tile, Body *body, const Affine **at, const Affine **place) {
-    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, tile->mr), MARK_UNROLL, 0, &at[0]);
-    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)tile->nv * t->lanes), MARK_VECTOR, t->lanes, &at[1]);
-    body_add(body, rows);
-    body_add(&rows->body, cols);
+static Body *open_numbers(Tiling *t, const ChunkTile *tile, Body *body, const Affine **at, const Affine **place) {
+    Body *element = tile_open_numbers(t, tile, body, at);
     place[0] = tile->panel;
     place[1] = tile->number;
     place[2] = affine_add(t->arena, tile->first, at[0]);
     place[3] = at[1];
-    return &cols->body;
+    return element;
 }
 
-static void store_sum(Tiling *t, const Blocks *b, const Affine **place, Expr *value, Body *body) {
-    const Affine **index = arena_make_n(t->arena, const Affine *, 4);
-    for (int i = 0; i < 4; i++) index[i] = place[i];
-    body_add(body, stmt_store(t->arena, b->sums, index, value));
-}
-
-static void clear(Tiling *t, const Blocks *b, const Rewrite *r, const Tile *tile, Body *body) {
+static void clear(Tiling *t, const Blocks *b, const Rewrite *r, const ChunkTile *tile, Body *body) {
     const Affine *at[2], *place[4];
     (void)r;
     Body *element = open_numbers(t, tile, body, at, place);
-    store_sum(t, b, place, expr_const(t->arena, b->sums->elem, 0), element);
+    body_add(element, stmt_store(t->arena, b->sums, place, expr_const(t->arena, b->sums->elem, 0)));
 }
 
-static Temp *load_sums(Tiling *t, const Blocks *b, const Tile *tile, Body *body) {
+static Temp *load_sums(Tiling *t, const Blocks *b, const ChunkTile *tile, Body *body) {
     const Affine *at[2], *place[4];
     Temp *acc = step_temp(t->arena, t->step, "t", b->sums->elem, true, 2, (int64_t[]){tile->mr, (int64_t)tile->nv * t->lanes});
     body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, acc->elem, 0)));
@@ -190,21 +115,21 @@ static Temp *load_sums(Tiling *t, const Blocks *b, const Tile *tile, Body *body)
 }
 
 /* A tile goes on from what is stored, for one block of the chain. */
-static void go_on(Tiling *t, const Blocks *b, const Rewrite *outer, const Tile *tile, Body *body) {
+static void go_on(Tiling *t, const Blocks *b, const Rewrite *outer, const ChunkTile *tile, Body *body) {
     const Affine *at[2], *place[4];
     Temp *acc = load_sums(t, b, tile, body);
     Rewrite r = *outer;
     Buffer *packed = t->row_panel;
     Body *inside = tile_reduction(t, &r, 0, body);
-    if (!tile->packed) t->row_panel = NULL;
+    if (tile->single) t->row_panel = NULL;
     t->row_tile = tile->number;
     tile_multiply_add(t, &r, acc, tile->mr, tile->row, tile->panel, tile->col, false, inside);
     t->row_panel = packed;
     Body *element = open_numbers(t, tile, body, at, place);
-    store_sum(t, b, place, expr_temp(t->arena, acc, at), element);
+    body_add(element, stmt_store(t->arena, b->sums, place, expr_temp(t->arena, acc, at)));
 }
 
-static void finish(Tiling *t, const Blocks *b, const Rewrite *outer, const Tile *tile, Body *body) {
+static void finish(Tiling *t, const Blocks *b, const Rewrite *outer, const ChunkTile *tile, Body *body) {
     Temp *acc = load_sums(t, b, tile, body);
     tile_store(t, outer, acc, tile->mr, tile->nv, tile->row, tile->col, tile->tail, body);
 }
@@ -243,11 +168,11 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *r, Body *body
     Stmt *loop = tile_loop(t, "k", len, MARK_SERIAL, 0, &k);
     body_add(body, loop);
     for (int part = 0; part < 2; part++) {
-        Tile tile;
-        if (!any_columns(b, part)) continue;
-        Body *at = open_columns(t, b, part, &tile, &loop->body);
+        ChunkTile tile;
+        if (!tile_any_columns(&b->chunk, part)) continue;
+        Body *at = tile_open_columns(t, &b->chunk, part, &tile, &loop->body);
         index[0] = tile.panel;
-        tile_fill_row(t, r, index, 1, k, tile.col, part ? b->rest : 0, at);
+        tile_fill_row(t, r, index, 1, k, tile.col, part ? b->chunk.rest : 0, at);
     }
 }
 
@@ -255,10 +180,10 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *r, Body *body
 static void fill_panels_across(Tiling *t, const Blocks *b, const Rewrite *r, Body *body) {
     const Affine *k, *kb, *index[3], *len = t->product.reduce[0]->limits[0];
     for (int part = 0; part < 2; part++) {
-        Tile tile;
-        if (!any_columns(b, part)) continue;
-        Body *at = open_columns(t, b, part, &tile, body);
-        int64_t rest = part ? b->rest : 0;
+        ChunkTile tile;
+        if (!tile_any_columns(&b->chunk, part)) continue;
+        Body *at = tile_open_columns(t, &b->chunk, part, &tile, body);
+        int64_t rest = part ? b->chunk.rest : 0;
         const Affine *first = affine_constant(t->arena, 0);
         index[0] = tile.panel;
         if (rest % t->lanes == 0) {
@@ -286,14 +211,14 @@ static void fill_rows(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bo
     bool neighbours = tile_adjacent(t->rows, t->row->var);
     if (neighbours) {
         body = tile_loop_like(t, &r, t->product.reduce[0], MARK_SERIAL, body, &index[1]);
-        int64_t rows = b->tiles * t->mr;
-        tile_prefetch_rows(t, &r, index[1], affine_scale(t->arena, b->ic, rows), rows, body);
+        int64_t rows = b->chunk.tiles * t->mr;
+        tile_prefetch_rows(t, &r, index[1], affine_scale(t->arena, b->chunk.ic, rows), rows, body);
     }
     for (int part = 0; part < 2; part++) {
-        Tile tile;
-        if (!any_rows(t, b, part) || (part && !affine_is_constant(b->m)))
-            continue; /* rows of a short batch are read where they lie */
-        Body *at = open_rows(t, b, part, &tile, body);
+        ChunkTile tile;
+        bool single = part && !affine_is_constant(b->chunk.m); /* rows of a short batch are read where they lie */
+        if (!tile_any_rows(t, &b->chunk, part) || single) continue;
+        Body *at = tile_open_rows(t, &b->chunk, part, &tile, body);
         index[0] = tile.number;
         if (neighbours)
             tile_fill_rows_at(t, &r, 2, index, tile.mr, tile.row, at);
@@ -308,24 +233,12 @@ static bool pack_rows(const Tiling *t) {
     return t->rows->kind == EXPR_LOAD && tile_rows_meet(t);
 }
 
-/* The outer loops and those over chunks, all shared out among threads. */
-static Body *open_chunks(Tiling *t, Blocks *b, Rewrite *r, Body *body) {
-    const Product *p = &t->product;
-    int64_t rows = b->tiles * t->mr;
-    const Affine *as;
-    b->m = t->row->limits[0];
-    const Affine *chunks = tile_count_chunks(t, rows, &b->whole_tiles, body);
-    for (int i = 0; i < p->n_outer; i++)
-        if (p->outer[i] != t->row && p->outer[i] != t->col) body = tile_loop_like(t, r, p->outer[i], MARK_PARALLEL, body, &as);
-    return tile_open_chunks(t, chunks, b->column_chunks, &b->ic, &b->jc, body);
-}
-
 /* What is packed begins a line further on in each panel: a place of the chain of all panels would else lie in one set of the cache. */
 static void make_buffers(Tiling *t, Blocks *b, const StepNode *kernel) {
     int64_t size = elem_size(t->product.acc->temp->elem), width = (int64_t)t->nv * t->lanes;
-    Dim sums[4] = {{.n = b->panels}, {.n = b->tiles}, {.n = t->mr}, {.n = width}};
-    Dim panel[3] = {{.n = b->panels}, {.n = b->depth + tile_over(CACHE_LINE, width * size)}, {.n = width}};
-    Dim rows[3] = {{.n = b->tiles}, {.n = b->depth + tile_over(CACHE_LINE, t->mr * size)}, {.n = t->mr}};
+    Dim sums[4] = {{.n = b->chunk.panels}, {.n = b->chunk.tiles}, {.n = t->mr}, {.n = width}};
+    Dim panel[3] = {{.n = b->chunk.panels}, {.n = b->depth + tile_over(CACHE_LINE, width * size)}, {.n = width}};
+    Dim rows[3] = {{.n = b->chunk.tiles}, {.n = b->depth + tile_over(CACHE_LINE, t->mr * size)}, {.n = t->mr}};
     b->sums = tile_own_buffer(t, kernel, "sums", 4, sums);
     t->panel = tile_own_buffer(t, kernel, "panel", 3, panel);
     t->panel_reach = t->panel->stride[0] * size;
@@ -337,7 +250,7 @@ void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body) {
     Blocks b = choose_blocks(t);
     Rewrite r = rewrite_new(t->arena, t->step);
     make_buffers(t, &b, kernel);
-    body = open_chunks(t, &b, &r, body);
+    body = tile_open_chunks(t, &b.chunk, NULL, 0, &r, body);
     each_tile(t, &b, &r, false, clear, body);
     Body *block = open_block(t, &b, &r, body);
     if (tile_transposed(t))

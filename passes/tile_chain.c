@@ -44,13 +44,9 @@ typedef struct Chain {
     const Stmt *inside[NEST_MAX]; /* outer loops whose turns all belong to a chunk */
     const Affine *at[NEST_MAX];   /* their variables */
     int n_inside;
-    int64_t tiles, panels; /* of rows, of columns in a chunk */
-    int64_t whole, rest;   /* all panels of full width; columns beyond them */
-    int64_t column_chunks;
-    const Affine *m, *whole_tiles; /* rows, and how many tiles they fill */
-    const Affine *ic, *jc;         /* the chunk */
-    Buffer *sums;                  /* [ii, jj, inside..., row of the tile, column] */
-    Expr *rows;                    /* the factor that has the rows, as it was */
+    TileChunk chunk;
+    Buffer *sums; /* [ii, jj, inside..., row of the tile, column] */
+    Expr *rows;   /* the factor that has the rows, as it was */
     Buffer *
         window; /* what a tile of rows reads of it in a block, for all columns and all that is inside; NULL: it is read where it lies */
 } Chain;
@@ -109,8 +105,8 @@ static void choose_chunk(Chain *c) {
     int64_t width = (int64_t)t->nv * t->lanes, n = t->col->limits[0]->constant, size = elem_size(p->acc->temp->elem);
     int64_t budget = t->machine->l2 / 2 / size, rows = t->mr, chunks = 1;
     const Stmt *inside[NEST_MAX];
-    c->whole = n / width;
-    c->rest = n % width;
+    c->chunk.whole = n / width;
+    c->chunk.rest = n % width;
     for (int i = p->n_outer - 1; i >= 0; i--) {
         const Stmt *loop = p->outer[i];
         int64_t turns = loop_turns(t->step, loop);
@@ -131,21 +127,21 @@ static void choose_chunk(Chain *c) {
     }
     if (folded) c->inside[c->n_inside - 1] = t->fold;
     if (!folded) c->t->fold = NULL; /* its sums do not fit */
-    int64_t tiles = tile_over(loop_turns(t->step, t->row), t->mr), panels = c->whole + (c->rest > 0),
+    int64_t tiles = tile_over(loop_turns(t->step, t->row), t->mr), panels = c->chunk.whole + (c->chunk.rest > 0),
             most = tile_over(CHUNK_ROWS, rows);
     while (most > 1 && rows * most * width > budget) most--;
     int64_t fit = budget / (rows * most * width);
-    c->column_chunks = tile_over(panels, fit > 1 ? fit : 1);
-    chunks *= c->column_chunks;
+    c->chunk.column_chunks = tile_over(panels, fit > 1 ? fit : 1);
+    chunks *= c->chunk.column_chunks;
     while (most > 1 && chunks * tile_over(tiles, most) < CHUNKS) most--;
-    c->tiles = tile_over(tiles, tile_over(tiles, most));
-    c->panels = tile_over(panels, c->column_chunks);
+    c->chunk.tiles = tile_over(tiles, tile_over(tiles, most));
+    c->chunk.panels = tile_over(panels, c->chunk.column_chunks);
 }
 
 /* Do the columns of the only panel lie as in one, each place behind the other? */
 static bool like_panel(const Chain *c) {
     const Tiling *t = c->t;
-    return tile_adjacent(t->cols, t->col->var) && c->whole + (c->rest > 0) == 1 &&
+    return tile_adjacent(t->cols, t->col->var) && c->chunk.whole + (c->chunk.rest > 0) == 1 &&
            access_stride(t->cols->buffer, t->cols->n_index, t->cols->index, tile_last_reduced(t)->var) <=
                (int64_t)t->nv * t->lanes;
 }
@@ -195,7 +191,7 @@ static bool window_fits(const Chain *c) {
 static void make_buffers(Chain *c, const StepNode *kernel) {
     Tiling *t = c->t;
     const Product *p = &t->product;
-    Dim dims[MAX_RANK + 2] = {{.n = c->tiles}, {.n = c->panels}};
+    Dim dims[MAX_RANK + 2] = {{.n = c->chunk.tiles}, {.n = c->chunk.panels}};
     int n = 2;
     for (int i = 0; i < c->n_inside; i++) dims[n++] = (Dim){.n = c->inside[i]->limits[0]->constant};
     dims[n++] = (Dim){.n = t->mr};
@@ -208,39 +204,15 @@ static void make_buffers(Chain *c, const StepNode *kernel) {
     }
     if (t->panel || like_panel(c)) return;
     n = 0;
-    dims[n++] = (Dim){.n = c->panels};
+    dims[n++] = (Dim){.n = c->chunk.panels};
     dims[n++] = (Dim){.n = c->turns};
     for (int i = c->level + 1; i < p->n_reduce; i++) dims[n++] = (Dim){.n = tile_extent(p->reduce[i])->constant};
     dims[n++] = (Dim){.n = (int64_t)t->nv * t->lanes};
     t->panel = tile_own_buffer(t, kernel, "panel", n, dims);
 }
 
-/* The outer loops that are not inside a chunk and those over chunks, all shared out among threads. */
-static Body *open_chunks(Chain *c, Rewrite *r, Body *body) {
-    Tiling *t = c->t;
-    const Product *p = &t->product;
-    int64_t rows = c->tiles * t->mr;
-    const Affine *as;
-    c->m = t->row->limits[0];
-    const Affine *chunks = tile_count_chunks(t, rows, &c->whole_tiles, body);
-    for (int i = 0; i < p->n_outer; i++) {
-        bool inside = p->outer[i] == t->row || p->outer[i] == t->col;
-        for (int k = 0; k < c->n_inside; k++) inside |= p->outer[i] == c->inside[k];
-        if (!inside) body = tile_loop_like(t, r, p->outer[i], MARK_PARALLEL, body, &as);
-    }
-    return tile_open_chunks(t, chunks, c->column_chunks, &c->ic, &c->jc, body);
-}
-
-/* One tile of those that belong to a chunk. */
-typedef struct Tile {
-    int mr, nv;
-    const Affine *row, *panel, *col; /* the panel counted from the first of the chunk */
-    const Affine *number, *first;    /* of the tile of rows, counted likewise; its first row in that */
-    bool tail;                       /* the last columns are not a whole vector */
-} Tile;
-
 /* %sums[...] at row i and column j of the tile. */
-static const Affine **sum_index(const Chain *c, const Tile *tile, const Affine *i, const Affine *j) {
+static const Affine **sum_index(const Chain *c, const ChunkTile *tile, const Affine *i, const Affine *j) {
     Tiling *t = c->t;
     const Affine **index = arena_make_n(t->arena, const Affine *, (size_t)c->sums->rank);
     int n = 0;
@@ -253,7 +225,7 @@ static const Affine **sum_index(const Chain *c, const Tile *tile, const Affine *
 }
 
 /* Loops over all numbers of a tile around the body that is returned, at[0] and at[1]: row and column; *acc: the row among the accumulators. fold: over the turns of t->fold, too. */
-static Body *open_numbers(Chain *c, const Tile *tile, bool fold, Body *body, const Affine **at, const Affine **acc) {
+static Body *open_numbers(Chain *c, const ChunkTile *tile, bool fold, Body *body, const Affine **at, const Affine **acc) {
     Tiling *t = c->t;
     const Affine *f = NULL;
     if (fold) {
@@ -262,15 +234,12 @@ static Body *open_numbers(Chain *c, const Tile *tile, bool fold, Body *body, con
         body = &loop->body;
         c->at[c->n_inside - 1] = f;
     }
-    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, tile->mr), MARK_UNROLL, 0, &at[0]);
-    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)tile->nv * t->lanes), MARK_VECTOR, t->lanes, &at[1]);
-    body_add(body, rows);
-    body_add(&rows->body, cols);
+    Body *element = tile_open_numbers(t, tile, body, at);
     *acc = f ? affine_add(t->arena, affine_scale(t->arena, f, tile->mr), at[0]) : at[0];
-    return &cols->body;
+    return element;
 }
 
-static void clear(Chain *c, const Rewrite *r, const Tile *tile, Body *body) {
+static void clear(Chain *c, const Rewrite *r, const ChunkTile *tile, Body *body) {
     const Affine *at[2], *acc;
     (void)r;
     Body *element = open_numbers(c, tile, false, body, at, &acc);
@@ -278,7 +247,7 @@ static void clear(Chain *c, const Rewrite *r, const Tile *tile, Body *body) {
     body_add(element, stmt_store(c->t->arena, c->sums, sum_index(c, tile, at[0], at[1]), zero));
 }
 
-static Temp *load_sums(Chain *c, const Tile *tile, bool fold, Body *body) {
+static Temp *load_sums(Chain *c, const ChunkTile *tile, bool fold, Body *body) {
     Tiling *t = c->t;
     const Affine *at[2], *row;
     int64_t dims[2] = {tile->mr * (fold ? t->fold->limits[0]->constant : 1), (int64_t)tile->nv * t->lanes};
@@ -291,14 +260,14 @@ static Temp *load_sums(Chain *c, const Tile *tile, bool fold, Body *body) {
 }
 
 /* A tile goes on from what is stored, for one block of the chain. */
-static void go_on(Chain *c, const Rewrite *outer, const Tile *tile, Body *body) {
+static void go_on(Chain *c, const Rewrite *outer, const ChunkTile *tile, Body *body) {
     Tiling *t = c->t;
     const Affine *at[2], *row, *f, *panel = tile->panel;
     Temp *acc = load_sums(c, tile, t->fold != NULL, body);
     Rewrite r = *outer;
     Body *inside = tile_reduction(t, &r, 0, body);
     if (t->panel && t->panel->place != PLACE_THREAD)
-        panel = affine_add(t->arena, panel, affine_scale(t->arena, c->jc, c->panels));
+        panel = affine_add(t->arena, panel, affine_scale(t->arena, c->chunk.jc, c->chunk.panels));
     if (t->fold) {
         Stmt *loop = tile_loop(t, t->fold->var->name, t->fold->limits[0], MARK_UNROLL, 0, &f);
         body_add(inside, loop);
@@ -313,13 +282,13 @@ static void go_on(Chain *c, const Rewrite *outer, const Tile *tile, Body *body) 
     body_add(element, stmt_store(t->arena, c->sums, sum_index(c, tile, at[0], at[1]), sum));
 }
 
-static void finish(Chain *c, const Rewrite *outer, const Tile *tile, Body *body) {
+static void finish(Chain *c, const Rewrite *outer, const ChunkTile *tile, Body *body) {
     Temp *acc = load_sums(c, tile, false, body);
     tile_store(c->t, outer, acc, tile->mr, tile->nv, tile->row, tile->col, tile->tail, body);
 }
 
 /* Copies the window of a tile of rows, whose places in the block are counted from `from`, and lets the product read that. */
-static void fill_window(Chain *c, const Rewrite *outer, const Tile *tile, const Affine *from, Body *body) {
+static void fill_window(Chain *c, const Rewrite *outer, const ChunkTile *tile, const Affine *from, Body *body) {
     Tiling *t = c->t;
     const Affine *at[MAX_RANK], *in[MAX_RANK], *place[MAX_RANK], *zero = affine_constant(t->arena, 0);
     for (int d = 0; d < c->rows->n_index; d++) {
@@ -352,20 +321,14 @@ static void fill_window(Chain *c, const Rewrite *outer, const Tile *tile, const 
     t->rows = expr_load(t->arena, c->window, in);
 }
 
-typedef void Make(Chain *c, const Rewrite *outer, const Tile *tile, Body *body);
+typedef void Make(Chain *c, const Rewrite *outer, const ChunkTile *tile, Body *body);
 
 /* All columns beside a tile of rows. */
-static void each_column(Chain *c, const Rewrite *outer, Tile *tile, Make *make, Body *body) {
+static void each_column(Chain *c, const Rewrite *outer, ChunkTile *tile, Make *make, Body *body) {
     Tiling *t = c->t;
-    for (int tail = 0; tail < 2; tail++) {
-        if (tail ? c->rest == 0 : c->whole == 0) continue;
-        const Affine *jj, *whole = affine_constant(t->arena, c->whole);
-        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), c->jc, c->panels,
-                                      body, &jj);
-        tile->nv = tail ? (int)tile_over(c->rest, t->lanes) : t->nv;
-        tile->tail = tail && c->rest % t->lanes;
-        tile->panel = affine_add(t->arena, jj, affine_scale(t->arena, c->jc, -c->panels));
-        tile->col = affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
+    for (int part = 0; part < 2; part++) {
+        if (!tile_any_columns(&c->chunk, part)) continue;
+        Body *at = tile_open_columns(t, &c->chunk, part, tile, body);
         Rewrite r = *outer;
         for (int i = 0; i < c->n_inside - (t->fold && make == go_on); i++)
             at = tile_loop_like(t, &r, c->inside[i], MARK_SERIAL, at, &c->at[i]);
@@ -373,27 +336,12 @@ static void each_column(Chain *c, const Rewrite *outer, Tile *tile, Make *make, 
     }
 }
 
-/* Whole tiles of rows, then what rows are left behind them: a smaller tile, or as many of one row as there are in a short batch. from: where the block begins whose window is wanted; NULL: none. */
+/* All tiles of the chunk. from: where the block begins whose window is wanted; NULL: none. */
 static void each_tile(Chain *c, const Rewrite *outer, Make *make, const Affine *from, Body *body) {
-    Tiling *t = c->t;
-    bool fixed = affine_is_constant(c->m);
-    const Affine *before = affine_scale(t->arena, c->ic, -c->tiles), *ii;
     for (int part = 0; part < 2; part++) {
-        int rest = fixed ? (int)(c->m->constant % t->mr) : t->mr > 1;
-        if (part == 0 ? fixed && c->whole_tiles->constant == 0 : rest == 0) continue;
-        Tile tile = {.mr = part == 0 ? t->mr : rest, .first = affine_constant(t->arena, 0)};
-        Body *at;
-        if (part == 0 || fixed) {
-            at = tile_loop_in_chunk(t, "ii", part ? c->whole_tiles : NULL, affine_add_constant(t->arena, c->whole_tiles, part),
-                                    c->ic, c->tiles, body, &ii);
-            tile.row = affine_scale(t->arena, ii, t->mr);
-            tile.number = affine_add(t->arena, ii, before);
-        } else {
-            const Affine *whole = affine_scale(t->arena, c->whole_tiles, t->mr);
-            at = tile_loop_in_chunk(t, "ii", whole, c->m, c->ic, c->tiles * t->mr, body, &tile.row);
-            tile.number = affine_add(t->arena, c->whole_tiles, before);
-            tile.first = affine_add(t->arena, tile.row, affine_scale(t->arena, whole, -1));
-        }
+        ChunkTile tile;
+        if (!tile_any_rows(c->t, &c->chunk, part)) continue;
+        Body *at = tile_open_rows(c->t, &c->chunk, part, &tile, body);
         if (from && c->window) fill_window(c, outer, &tile, from, at);
         each_column(c, outer, &tile, make, at);
     }
@@ -431,20 +379,19 @@ static Body *open_block(Chain *c, Rewrite *r, Body *body, const Affine **from) {
 static void fill_panels(Chain *c, const Rewrite *outer, Body *body) {
     Tiling *t = c->t;
     const Product *p = &t->product;
-    int64_t width = (int64_t)t->nv * t->lanes;
-    for (int tail = 0; tail < 2; tail++) {
-        if (tail ? c->rest == 0 : c->whole == 0) continue;
-        const Affine *jj, *k, *index[MAX_RANK + 2], *whole = affine_constant(t->arena, c->whole);
-        Body *at = tile_loop_in_chunk(t, "jj", tail ? whole : NULL, affine_add_constant(t->arena, whole, tail), c->jc, c->panels,
-                                      body, &jj);
-        index[0] = affine_add(t->arena, jj, affine_scale(t->arena, c->jc, -c->panels));
+    for (int part = 0; part < 2; part++) {
+        const Affine *k, *index[MAX_RANK + 2];
+        ChunkTile tile;
+        if (!tile_any_columns(&c->chunk, part)) continue;
+        Body *at = tile_open_columns(t, &c->chunk, part, &tile, body);
+        index[0] = tile.panel;
         Rewrite r = *outer;
         for (int i = 0; i < p->n_reduce; i++) {
             for (size_t b = 0; b < p->bounds[i].n; b++) body_add(at, rewrite_stmt(&r, p->bounds[i].at[b]));
             at = tile_loop_like(t, &r, p->reduce[i], MARK_SERIAL, at, &k);
             index[1 + i] = i ? k : affine_add(t->arena, k, affine_scale(t->arena, t->panel_from, -1));
         }
-        tile_fill_row(t, &r, index, p->n_reduce, k, affine_scale(t->arena, jj, width), tail ? c->rest : 0, at);
+        tile_fill_row(t, &r, index, p->n_reduce, k, tile.col, part ? c->chunk.rest : 0, at);
     }
 }
 
@@ -454,7 +401,7 @@ void tile_make_chain(Tiling *t, const StepNode *kernel, Body *body) {
     choose_chunk(c);
     make_buffers(c, kernel);
     Rewrite r = rewrite_new(t->arena, t->step);
-    body = open_chunks(c, &r, body);
+    body = tile_open_chunks(t, &c->chunk, c->inside, c->n_inside, &r, body);
     tile_add_bounds(t, &r, body);
     each_tile(c, &r, clear, NULL, body);
     Rewrite outer = rewrite_new(t->arena, t->step);

@@ -37,41 +37,10 @@ Body *tile_loop_like(Tiling *t, Rewrite *r, const Stmt *old, Mark mark, Body *bo
     return &loop->body;
 }
 
-Body *tile_loop_in_chunk(Tiling *t, const char *name, const Affine *first, const Affine *last, const Affine *chunk, int64_t n,
-                         Body *body, const Affine **as) {
-    const Affine *begin = affine_scale(t->arena, chunk, n), *end = affine_add_constant(t->arena, begin, n);
-    bool fixed = affine_is_constant(end) && affine_is_constant(last);
-    Stmt *loop = tile_loop(t, name, fixed && end->constant < last->constant ? end : last, MARK_SERIAL, 0, as);
-    loop->lo = first ? first : begin;
-    if (!fixed) stmt_add_limit(t->arena, loop, end);
-    body_add(body, loop);
-    return &loop->body;
-}
-
 const Affine *tile_index(Tiling *t, IndexKind kind, const char *name, const Affine *x, int64_t n, Body *body) {
     Var *v = step_var(t->arena, t->step, VAR_INDEX, name);
     body_add(body, stmt_index(t->arena, v, kind, x, n, NULL));
     return affine_var(t->arena, v);
-}
-
-const Affine *tile_count_chunks(Tiling *t, int64_t rows, const Affine **tiles, Body *body) {
-    const Affine *m = t->row->limits[0];
-    if (affine_is_constant(m)) {
-        *tiles = affine_constant(t->arena, m->constant / t->mr);
-        return affine_constant(t->arena, (m->constant + rows - 1) / rows);
-    }
-    *tiles = tile_index(t, INDEX_DIV, "tiles", m, t->mr, body);
-    return tile_index(t, INDEX_DIV, "chunks", affine_add_constant(t->arena, m, rows - 1), rows, body);
-}
-
-Body *tile_open_chunks(Tiling *t, const Affine *rows, int64_t columns, const Affine **ic, const Affine **jc, Body *body) {
-    Stmt *loop = tile_loop(t, "ic", rows, MARK_PARALLEL, 0, ic);
-    body_add(body, loop);
-    *jc = affine_constant(t->arena, 0);
-    if (columns == 1) return &loop->body;
-    Stmt *inner = tile_loop(t, "jc", affine_constant(t->arena, columns), MARK_PARALLEL, 0, jc);
-    body_add(&loop->body, inner);
-    return &inner->body;
 }
 
 Buffer *tile_own_buffer(Tiling *t, const StepNode *kernel, const char *what, int n, const Dim *dims) {
