@@ -154,12 +154,16 @@ static void wait_for_rest(const Setup *u) {
  * two threads are as slow as one. */
 static const double WAKING = 0.03;
 
+static void wake(const Setup *u, const Timed *t) {
+    double start = now(u);
+    while (u->threads > 1 && now(u) - start < WAKING) t->call(t->arg);
+}
+
 static double time_once(const Setup *u, const Timed *t) {
     wait_for_rest(u);
     if (t->ask) return t->ask(t->arg);
+    wake(u, t);
     double start = now(u);
-    while (u->threads > 1 && now(u) - start < WAKING) t->call(t->arg);
-    start = now(u);
     for (int i = 0; i < t->repeats; i++) t->call(t->arg);
     return (now(u) - start) / t->repeats;
 }

@@ -62,6 +62,13 @@ static inline LoopsProgram *marked(Arena *a, const char *text) {
     return p;
 }
 
+/* ... printed. */
+static inline const char *marked_text(Arena *a, const char *text) {
+    Text shown = {0};
+    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
+    return text_str(a, &shown);
+}
+
 static inline Body *find_kernel(LoopsProgram *p) { return &p->steps.at[0]->nodes.at[0]->body; }
 
 /* A step of one kernel. */

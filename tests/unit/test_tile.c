@@ -31,10 +31,8 @@ START_TEST(few_columns_are_turned_around) {
     const char *buffers = "  buffer %x: f32[B, 205]\n  buffer %w: f32[B, 10]\n  buffer %y: f32[205, 10]\n";
     const char *text = step_text(a, buffers, product_text(a, 205, 10, "B", "k, i", "k, j", "sub(%y[i, j], s)"), 130);
     compare(text, 129, TILED_VECTORS);
-    Text shown = {0};
-    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
-    ck_assert_msg(strstr(text_str(a, &shown), "%w[k, 5*ii + i], %x[k, 80*jj + j]"), "not turned around:\n%s",
-                  text_str(a, &shown));
+    const char *shown = marked_text(a, text);
+    ck_assert_msg(strstr(shown, "%w[k, 5*ii + i], %x[k, 80*jj + j]"), "not turned around:\n%s", shown);
     /* lets that hang on what was the column, on what has become it, and on both */
     const char *more = "  buffer %x: f32[B, 205]\n  buffer %w: f32[B, 10]\n  buffer %q: f32[205]\n  buffer %r: f32[10]\n"
                        "  buffer %y: f32[205, 10]\n";
@@ -118,9 +116,8 @@ START_TEST(far_rows_for_two_panels) {
     const char *buffers = "  buffer %x: f32[B, 60]\n  buffer %w: f32[B, 100]\n  buffer %y: f32[60, 100]\n";
     const char *text = step_text(a, buffers, product_text(a, 60, 100, "B", "k, i", "k, j", "s"), 2300);
     for (int batch = 200; batch > 0; batch -= 199) compare(text, batch, TILED);
-    Text shown = {0};
-    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
-    ck_assert_msg(strstr(text_str(a, &shown), "kernel @k.pack_rows"), "%s", text_str(a, &shown));
+    const char *shown = marked_text(a, text);
+    ck_assert_msg(strstr(shown, "kernel @k.pack_rows"), "%s", shown);
     arena_free(a);
 }
 END_TEST
@@ -185,12 +182,11 @@ START_TEST(panels_are_shared_evenly) {
                                       n);
     const char *text = step_text(a, buffers, kernel, 32);
     for (int batch = 5; batch <= 32; batch += 27) compare(text, batch, TILED);
-    Text shown = {0};
-    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
-    const char *group = strstr(text_str(a, &shown), "index group = (jj) / ");
-    ck_assert_msg((group != NULL) == (cases[_i].groups > 0), "%d columns:\n%s", n, text_str(a, &shown));
+    const char *shown = marked_text(a, text);
+    const char *group = strstr(shown, "index group = (jj) / ");
+    ck_assert_msg((group != NULL) == (cases[_i].groups > 0), "%d columns:\n%s", n, shown);
     if (group) {
-        long turns = strtol(strstr(text_str(a, &shown), "for jj in 0..") + 13, NULL, 10), each = strtol(group + 21, NULL, 10);
+        long turns = strtol(strstr(shown, "for jj in 0..") + 13, NULL, 10), each = strtol(group + 21, NULL, 10);
         ck_assert_int_eq(turns, each * cases[_i].groups);
     }
     arena_free(a);
@@ -305,10 +301,8 @@ START_TEST(a_whole_batch_leaves_one_tile) {
                          "      for k in 0..64 { s = fma(%x[i, k], %w[k, j], s) }\n      %y[i, j] = s\n    }\n";
     const char *text = step_text(a, buffers, kernel, 47);
     compare(text, _i, TILED);
-    Text shown = {0};
-    LoopsProgram *p = marked(a, text);
-    loops_print(p, LOOPS_MARKED, NULL, &shown, a);
-    ck_assert_msg(strstr(text_str(a, &shown), "index rests = "), "%s", text_str(a, &shown));
+    const char *shown = marked_text(a, text);
+    ck_assert_msg(strstr(shown, "index rests = "), "%s", shown);
     arena_free(a);
 }
 END_TEST
@@ -707,11 +701,9 @@ START_TEST(rows_that_meet_are_fetched_later) {
     int n = cases[_i].columns;
     const char *buffers =
         arena_printf(a, "  buffer %%x: f32[70, 200]\n  buffer %%w: f32[200, %d]\n  buffer %%y: f32[70, %d]\n", n, n);
-    Text shown = {0};
-    loops_print(marked(a, step_text(a, buffers, product_text(a, 70, n, "200", "i, k", "k, j", "s"), 0)), LOOPS_MARKED, NULL,
-                &shown, a);
+    const char *shown = marked_text(a, step_text(a, buffers, product_text(a, 70, n, "200", "i, k", "k, j", "s"), 0));
     const char *want = arena_printf(a, "prefetch %%w[k + %d,", cases[_i].ahead);
-    ck_assert_msg(strstr(text_str(a, &shown), want), "no %s:\n%s", want, text_str(a, &shown));
+    ck_assert_msg(strstr(shown, want), "no %s:\n%s", want, shown);
     arena_free(a);
 }
 END_TEST

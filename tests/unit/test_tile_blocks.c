@@ -23,10 +23,9 @@ START_TEST(long_chains_in_blocks) {
     static const int batches[] = {1, 64, 257, 511};
     compare(text, k, TILED);
     compare(text, batches[_i % 4], TILED);
-    Text shown = {0};
-    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
-    bool blocks = strstr(text_str(a, &shown), "buffer %k.sums") != NULL;
-    ck_assert_msg(blocks == ((int64_t)m * k * 4 > machines[0].l2 / 2), "%s", text_str(a, &shown));
+    const char *shown = marked_text(a, text);
+    bool blocks = strstr(shown, "buffer %k.sums") != NULL;
+    ck_assert_msg(blocks == ((int64_t)m * k * 4 > machines[0].l2 / 2), "%s", shown);
     arena_free(a);
 }
 END_TEST
