@@ -57,27 +57,23 @@ START_TEST(pieces_of_products) {
 END_TEST
 
 /* Rows are the batch: as many as there are; the chain has a fixed length. */
-START_TEST(pieces_with_short_batches) {
+static void compare_rows_of_batch(const char *x, const char *factor, int batch) {
     Arena *a = arena_new();
-    const char *buffers = "  buffer %x: u8[B, 150]\n  buffer %w: f32[150, 40]\n  buffer %p: f32[3, B, 40]\n";
-    const char *kernel = "    for piece in 0..3, n in 0..B, o in 0..40 {\n      acc s: f32 = 0\n"
-                         "      for k in 64*piece..min(150, 64*piece + 64) { s = fma(div(f32 convert(%x[n, k]), 255), %w[k, o], "
-                         "s) }\n      %p[piece, n, o] = s\n    }\n";
-    compare(step_text(a, buffers, kernel, 37), _i, TILED);
+    const char *buffers = arena_printf(a, "  buffer %%x: %s\n  buffer %%w: f32[150, 40]\n  buffer %%p: f32[3, B, 40]\n", x);
+    const char *kernel = arena_printf(a,
+                                      "    for piece in 0..3, n in 0..B, o in 0..40 {\n      acc s: f32 = 0\n"
+                                      "      for k in 64*piece..min(150, 64*piece + 64) { s = fma(%s, %%w[k, o], s) }\n"
+                                      "      %%p[piece, n, o] = s\n    }\n",
+                                      factor);
+    compare(step_text(a, buffers, kernel, 37), batch, TILED);
     arena_free(a);
 }
+
+START_TEST(pieces_with_short_batches) { compare_rows_of_batch("u8[B, 150]", "div(f32 convert(%x[n, k]), 255)", _i); }
 END_TEST
 
-/* Such rows a page apart, which meet in one set of the cache: those of whole tiles are packed, single ones are not. */
-START_TEST(pieces_with_rows_that_meet) {
-    Arena *a = arena_new();
-    const char *buffers = "  buffer %x: f32[B, 150] stride [1024, 1]\n  buffer %w: f32[150, 40]\n  buffer %p: f32[3, B, 40]\n";
-    const char *kernel = "    for piece in 0..3, n in 0..B, o in 0..40 {\n      acc s: f32 = 0\n"
-                         "      for k in 64*piece..min(150, 64*piece + 64) { s = fma(%x[n, k], %w[k, o], s) }\n"
-                         "      %p[piece, n, o] = s\n    }\n";
-    compare(step_text(a, buffers, kernel, 37), _i, TILED);
-    arena_free(a);
-}
+/* A page apart, so that they meet in one set of the cache: rows of whole tiles are packed, single ones are not. */
+START_TEST(pieces_with_rows_that_meet) { compare_rows_of_batch("f32[B, 150] stride [1024, 1]", "%x[n, k]", _i); }
 END_TEST
 
 /* Several axes are one chain, cut in the middle of rows: a weight gradient. */
