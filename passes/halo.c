@@ -7,7 +7,7 @@
  *   s = fma(%max[n, x + v - 1, y + u - 1, c] else 0, %w[v, u, c, d], s)
  *   =>
  *   buffer %max: f32[B, 34, 34, 16]
- *   kernel @max.halo: %max[n, 0, y, c] = 0 ; %max[n, 33, y, c] = 0 ; %max[n, x, 0, c] = 0 ; %max[n, x, 33, c] = 0
+ *   kernel @max.halo: %max[n, 0, y, c] = 0 ; %max[n, 33, y, c] = 0 ; %max[n, x, 0, c] = 0 ; %max[n, x, 33, c] = 0     (0 < x < 33)
  *   s = fma(%max[n, x + v, y + u, c], %w[v, u, c, d], s)                                (and who writes %max[n, x, y, c] writes %max[n, x + 1, y + 1, c])
  *
  * A test or an address to choose for each number that a register tile reads costs more than its multiply-add. The border is written once a step, in front of all that
@@ -254,14 +254,21 @@ static void move_nodes(Halo *h, StepNode *const *nodes, size_t n) {
 
 /* ---- the zeros ---- */
 
-/* b[...] = 0 for all places whose index along axis `at` is in begin..end. */
-static void fill(Halo *h, Buffer *b, int at, int64_t begin, int64_t end, Body *body) {
+/* b[...] = 0 for all places whose index along axis `at` is in begin..end, but for those that sides along earlier axes have: so no two sides meet, and threads
+ * share them. */
+static void fill(Halo *h, Buffer *b, const Border *x, int at, int64_t begin, int64_t end, Body *body) {
     const Affine *index[MAX_RANK];
     for (int i = 0; i < b->rank; i++) {
         Var *v = step_var(h->arena, h->step, VAR_LOOP, intern_printf("i%d", i));
+        int64_t lo = i == at  ? begin
+                     : i < at ? x->low[i]
+                              : 0,
+                hi = i == at  ? end
+                     : i < at ? b->dim[i].n - x->high[i]
+                              : b->dim[i].n;
         const Affine *limit = b->dim[i].batch ? affine_scale(h->arena, affine_var(h->arena, h->step->batch), b->dim[i].n)
-                                              : affine_constant(h->arena, i == at ? end : b->dim[i].n);
-        Stmt *loop = stmt_for(h->arena, v, affine_constant(h->arena, i == at ? begin : 0), limit, 1, MARK_SERIAL, 0);
+                                              : affine_constant(h->arena, hi);
+        Stmt *loop = stmt_for(h->arena, v, affine_constant(h->arena, lo), limit, 1, MARK_SERIAL, 0);
         body_add(body, loop);
         body = &loop->body;
         index[i] = affine_var(h->arena, v);
@@ -290,8 +297,8 @@ static StepNode *border_kernel(Halo *h, Buffer *b) {
     Buffer *to = x->copy ? x->copy : b;
     StepNode *node = step_kernel(h->arena, x->copy ? to->name : intern_printf("%s.halo", b->name), b->loc);
     for (int i = 0; i < b->rank; i++) {
-        if (x->low[i]) fill(h, to, i, 0, x->low[i], &node->body);
-        if (x->high[i]) fill(h, to, i, to->dim[i].n - x->high[i], to->dim[i].n, &node->body);
+        if (x->low[i]) fill(h, to, x, i, 0, x->low[i], &node->body);
+        if (x->high[i]) fill(h, to, x, i, to->dim[i].n - x->high[i], to->dim[i].n, &node->body);
     }
     if (x->copy) copy(h, b, to, &node->body);
     return node;

@@ -10,6 +10,7 @@
  * barrier costs some thousand cycles) is planned for one thread, and its marks are taken back. No step is planned for more threads than its loops can
  * keep busy.
  */
+#include "passes/apart.h"
 #include "passes/machine.h"
 #include "passes/nest.h"
 #include "passes/pipeline.h"
@@ -129,131 +130,7 @@ static int64_t useful_threads(Arena *a, const Step *step, int64_t most) {
     return n;
 }
 
-/* ---- may the turns of a loop be shared? ---- */
-
-typedef struct Turns {
-    Arena *arena;
-    Vec(Access) accesses;
-    Vec(const Temp *) declared;
-    bool outside; /* an acc from outside is assigned */
-} Turns;
-
-static void add_loads(Turns *t, const Expr *e) {
-    if (!e) return;
-    if (e->kind == EXPR_LOAD) vec_push(t->arena, &t->accesses, ((Access){e->buffer, e->n_index, e->index, false}));
-    for (int i = 0; i < e->n_args; i++) add_loads(t, e->args[i]);
-}
-
-static void add_stmts(Turns *t, const Body *body) {
-    for (const Stmt *s = body->first; s; s = s->next) {
-        add_loads(t, s->value);
-        if (s->kind == STMT_STORE) vec_push(t->arena, &t->accesses, ((Access){s->buffer, s->n_index, s->index, true}));
-        if (s->kind == STMT_ACC || s->kind == STMT_LET) vec_push(t->arena, &t->declared, s->temp);
-        if (s->kind == STMT_ASSIGN) {
-            bool inside = false;
-            for (size_t i = 0; i < t->declared.n; i++) inside |= t->declared.at[i] == s->temp;
-            t->outside |= !inside;
-        }
-        add_stmts(t, &s->body);
-    }
-}
-
-/* What turn t of a loop touches along an axis: factor * t + first .. factor * t + last. */
-typedef struct Range {
-    int64_t factor, first, last;
-} Range;
-
-static const Stmt *inner_loop(const Body *body, const Var *v) { /* the loop over v in the body */
-    for (const Stmt *s = body->first; s; s = s->next) {
-        if (s->kind != STMT_FOR && s->kind != STMT_IF) continue;
-        const Stmt *found = s->kind == STMT_FOR && s->var == v ? s : inner_loop(&s->body, v);
-        if (found) return found;
-    }
-    return NULL;
-}
-
-/* Plain cases only: the other variables of the index are loops inside, from 0 on. */
-static bool range_of(const Step *step, const Stmt *loop, const Affine *index, Range *r) {
-    *r = (Range){affine_factor(index, loop->var) * loop->step, index->constant, index->constant};
-    if (r->factor <= 0) return false;
-    for (int k = 0; k < index->n; k++) {
-        const Term *t = &index->term[k];
-        if (t->var == loop->var) continue;
-        const Stmt *inner = inner_loop(&loop->body, t->var);
-        if (!inner || t->factor < 0 || !affine_is_constant(inner->lo) || inner->lo->constant) return false;
-        r->last += t->factor * (loop_turns(step, inner) - 1);
-    }
-    return true;
-}
-
-/* Whether along this axis every access to the memory of x stays within a range of its own turn. */
-static bool apart_along(const Step *step, const Stmt *loop, const Turns *t, const Access *x, int axis) {
-    Range all;
-    if (!range_of(step, loop, x->index[axis], &all)) return false;
-    for (size_t k = 0; k < t->accesses.n; k++) {
-        const Access *y = &t->accesses.at[k];
-        if (buffer_memory(y->buffer) != buffer_memory(x->buffer)) continue;
-        if (y->buffer->rank != x->buffer->rank) return false;
-        for (int d = 0; d < x->buffer->rank; d++)
-            if (y->buffer->stride[d] != x->buffer->stride[d]) return false;
-        Range r;
-        if (!range_of(step, loop, y->index[axis], &r) || r.factor != all.factor) return false;
-        if (r.first < all.first) all.first = r.first;
-        if (r.last > all.last) all.last = r.last;
-    }
-    return all.last - all.first < all.factor;
-}
-
-/* Each memory that is stored to is touched, in each of its places, by one turn only. */
-static bool turns_apart(Arena *a, const Step *step, const Stmt *loop) {
-    Turns t = {.arena = a};
-    add_stmts(&t, &loop->body);
-    if (t.outside) return false;
-    for (size_t i = 0; i < t.accesses.n; i++) {
-        const Access *x = &t.accesses.at[i];
-        if (!x->store || x->buffer->place == PLACE_THREAD) continue;
-        bool apart = false;
-        for (int axis = 0; axis < x->n_index && !apart; axis++) apart = apart_along(step, loop, &t, x, axis);
-        if (!apart) return false;
-    }
-    return true;
-}
-
 /* ---- marking ---- */
-
-static bool touches(const Body *body, const Buffer *memory, bool stores_only) {
-    Turns t = {.arena = arena_new()};
-    add_stmts(&t, body);
-    bool found = false;
-    for (size_t i = 0; i < t.accesses.n; i++)
-        if ((!stores_only || t.accesses.at[i].store) && buffer_memory(t.accesses.at[i].buffer) == memory) found = true;
-    arena_free(t.arena);
-    return found;
-}
-
-/* Whether all that stands at the top are lets and loops that do not depend on one another. */
-static bool loops_independent(Arena *a, const Body *body) {
-    for (const Stmt *s = body->first; s; s = s->next) {
-        if (s->kind == STMT_LET || s->kind == STMT_INDEX || s->kind == STMT_CHECK) continue;
-        if (s->kind != STMT_FOR) return false;
-        Turns t = {.arena = a};
-        add_stmts(&t, &s->body);
-        for (size_t i = 0; i < t.accesses.n; i++) {
-            if (!t.accesses.at[i].store) continue;
-            const Buffer *memory = buffer_memory(t.accesses.at[i].buffer);
-            for (const Stmt *other = body->first; other; other = other->next)
-                if (other != s && other->kind == STMT_FOR && touches(&other->body, memory, false)) return false;
-            for (const Stmt *let = body->first; let; let = let->next) { /* lets are computed by every thread, at its own time */
-                if (let->kind == STMT_FOR || !let->value) continue;
-                Turns l = {.arena = a};
-                add_loads(&l, let->value);
-                for (size_t k = 0; k < l.accesses.n; k++)
-                    if (buffer_memory(l.accesses.at[k].buffer) == memory) return false;
-            }
-        }
-    }
-    return true;
-}
 
 /* for j in 0..N vector 16  =>  for jb parallel { for j in STRIP * jb .. vector 16 }; strips are shorter where a turn costs much. */
 static void strip(Arena *a, Step *step, Body *body, Stmt *loop) {
@@ -277,20 +154,21 @@ static void strip(Arena *a, Step *step, Body *body, Stmt *loop) {
     body_add(&outer->body, loop);
 }
 
-static bool can_share(PassCtx *c, Step *step, const Stmt *loop) {
-    return loop->kind == STMT_FOR && (loop->mark == MARK_SERIAL || loop->mark == MARK_VECTOR) &&
-           turns_apart(c->arena, step, loop);
+static bool can_share(const Step *step, const Stmt *loop) {
+    return loop->kind == STMT_FOR && (loop->mark == MARK_SERIAL || loop->mark == MARK_VECTOR) && turns_apart(step, loop);
 }
 
+/* All loops, or none: tiles are marked already, and what stands beside them (a value of another kernel made again, fuse_again.c) goes with them. */
 static void share_kernel(PassCtx *c, Step *step, StepNode *kernel) {
+    bool tiles = false;
+    for (const Stmt *s = kernel->body.first; s; s = s->next) tiles |= stmt_has_mark(s, MARK_PARALLEL);
+    if (!tiles && body_cost(step, &kernel->body) < KERNEL_WORTH) return;
+    if (!nests_apart(step, &kernel->body)) return;
     for (const Stmt *s = kernel->body.first; s; s = s->next)
-        if (stmt_has_mark(s, MARK_PARALLEL)) return; /* tiles are marked already */
-    if (body_cost(step, &kernel->body) < KERNEL_WORTH || !loops_independent(c->arena, &kernel->body)) return;
-    for (const Stmt *s = kernel->body.first; s; s = s->next)
-        if (s->kind == STMT_FOR && !can_share(c, step, s)) return;
+        if (s->kind == STMT_FOR && !stmt_has_mark(s, MARK_PARALLEL) && !can_share(step, s)) return;
     for (Stmt *s = kernel->body.first, *next; s; s = next) {
         next = s->next;
-        if (s->kind != STMT_FOR) continue;
+        if (s->kind != STMT_FOR || stmt_has_mark(s, MARK_PARALLEL)) continue;
         if (s->mark == MARK_VECTOR)
             strip(c->arena, step, &kernel->body, s);
         else

@@ -27,6 +27,7 @@
  * column, such as a vector times a matrix from the right of which the columns are far apart.
  */
 #include "passes/tile.h"
+#include "passes/apart.h"
 
 enum { OWN_PANELS = 8 }; /* with so many panels threads share panels and pack their own; with fewer they share tiles */
 
@@ -572,13 +573,15 @@ static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {
 
 static void tile_kernel(PassCtx *c, Step *step, StepNode *kernel, Stageds *staged, const Around *around, StepNodes *out) {
     int nests = 0;
+    bool apart = nests_apart(step, &kernel->body);
     for (Stmt *s = kernel->body.first, *next; s; s = next) {
         next = s->next;
         Tiling t = {.arena = c->arena, .machine = c->machine, .step = step, .staged = staged, .around = around};
         nests += s->kind == STMT_FOR;
         if (s->kind == STMT_FOR && plan_tiling(&t, kernel, s)) tile_nest(&t, kernel, s, out);
     }
-    if (nests < 2) return; /* the parts of one nest are shared freely; nests beside each other may depend on one another */
+    if (nests < 2 || apart)
+        return; /* the parts of one nest are shared freely; of nests beside each other one may depend on another */
     for (Stmt *s = kernel->body.first; s; s = s->next) stmt_unshare(s);
 }
 

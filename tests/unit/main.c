@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define SUITES(X)                                                                                                                \
+    X(apart)                                                                                                                     \
     X(autodiff)                                                                                                                  \
     X(barriers)                                                                                                                  \
     X(collapse)                                                                                                                  \
