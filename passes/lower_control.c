@@ -89,7 +89,17 @@ static int64_t find_yield(const Scan *s, int i, int64_t from, bool *after) {
     return -1;
 }
 
-/* A stack with one place more than there are turns; yields that it holds lie in it. */
+/* A stack of turns along `axis` of the buffer, which are axis `turns` of the value. */
+static Home *turned_home(Lower *l, Buffer *stack, int64_t axis, int64_t turns) {
+    Home *h = home_plain(l, stack);
+    for (int k = 0; k < stack->rank; k++) {
+        int of_turn = k - (k > axis); /* axis of the value of one turn */
+        h->axis[k] = k == axis ? (int)turns : of_turn + (of_turn >= turns);
+    }
+    return h;
+}
+
+/* A stack with one place more than there are turns; yields that it holds lie in it, whichever axis of theirs the turns are. */
 static Carried carried_in_stack(Lower *l, Scan *s, int i, int64_t yield) {
     const Value *v = s->op->in[i];
     int64_t axis = s->yaxes[yield];
@@ -100,8 +110,8 @@ static Carried carried_in_stack(Lower *l, Scan *s, int i, int64_t yield) {
                             dims, s->op->loc);
     Home *stack = home_plain(l, b);
     for (int64_t j = find_yield(s, i, yield, &after); j >= 0; j = find_yield(s, i, j + 1, &after)) {
-        if (s->yaxes[j] != axis || l->home[s->op->out[s->carry + j]->id]) continue;
-        Home *h = home_plain(l, b);
+        if (l->home[s->op->out[s->carry + j]->id]) continue;
+        Home *h = turned_home(l, b, axis, s->yaxes[j]);
         h->offset[axis] = after != s->reverse;
         l->home[s->op->out[s->carry + j]->id] = h;
     }

@@ -154,6 +154,53 @@ START_TEST(a_while_stops) {
 }
 END_TEST
 
+/* The kernels in the loops of a step. */
+static int kernels_in_loops(StepNode *const *nodes, size_t n, bool inside) {
+    int sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += inside && nodes[i]->kind == STEP_KERNEL;
+        sum += kernels_in_loops(nodes[i]->nodes.at, nodes[i]->nodes.n, true);
+    }
+    return sum;
+}
+
+static int kernels_of_turns(const char *text) {
+    TestGraph g = test_read(text);
+    ck_assert(pass_fuse(&g.c, g.m));
+    const Step *s = pass_lower(&g.c, g.m)->steps.at[0];
+    int n = kernels_in_loops(s->nodes.at, s->nodes.n, false);
+    arena_free(g.a);
+    return n;
+}
+
+/* What a carried value begins and ends its turns with, yielded with the turns along different axes: one stack holds them all, and nothing is copied. */
+START_TEST(one_stack_whatever_axis_turns_are) {
+    for (int reverse = 0; reverse < 2; reverse++) {
+        char text[2000];
+        snprintf(text, sizeof text,
+                 "graph expanded\nfield %%x: f32[B<=5, 6, 3] of @c\nparam %%h: f32[3] = 0\nvar %%p: f32[6, 3, 5] of @c\nvar %%q: "
+                 "f32[3, 5] of @c\ncommand @c() {\n}\n"
+                 "func @f(%%x: f32[B<=5, 6, 3], %%h: f32[3]) -> (%%p: f32[6, 3, 5], %%q: f32[3, 5]) {\n"
+                 "  %%c = broadcast %%h, axes=[1] : f32[B, 3]\n"
+                 "  %%r, %%v, %%y, %%z = scan %%c, %%x, carry=1, axes=[1], yaxes=[1, 0, 2], reverse=%s, trip=6 : f32[B, 3], "
+                 "f32[B, 6, 3], "
+                 "f32[6, B, 3], f32[B, 3, 6] {\n"
+                 "    block (%%i: i32, %%b: f32[B, 3], %%e: f32[B, 3])\n    %%n = fma %%b, %%e, %%e : f32[B, 3]\n    yield %%n, "
+                 "%%n, %%b, %%n\n  }\n"
+                 "  %%s = transpose %%y, perm=[1, 0, 2] : f32[B, 6, 3]\n  %%t = mul %%s, %%v : f32[B, 6, 3]\n"
+                 "  %%u = transpose %%z, perm=[0, 2, 1] : f32[B, 6, 3]\n  %%w = sub %%t, %%u : f32[B, 6, 3]\n"
+                 "  %%g = contract \"btk,tbn->tkn\" %%w, %%y : f32[6, 3, 3]\n"
+                 "  %%five = constant 0 : f32\n  %%o = pad %%g, %%five, low=[0, 0, 1], high=[0, 0, 1], interior=[0, 0, 0] : "
+                 "f32[6, 3, 5]\n"
+                 "  %%k = contract \"bk,bkt->kt\" %%r, %%z : f32[3, 6]\n"
+                 "  %%l = slice %%k, start=[0, 1], limit=[3, 6], step=[1, 1] : f32[3, 5]\n  return %%o, %%l\n}\n",
+                 reverse ? "true" : "false");
+        check_text(text);
+        ck_assert_int_eq(kernels_of_turns(text), 1);
+    }
+}
+END_TEST
+
 /* A stack has one place more than the values that a scan yields: what the first turn begins with (forwards), what the last one ends with (backwards). Windows
  * that reach beyond the yielded values must not find it. */
 START_TEST(windows_do_not_reach_beyond_what_is_yielded) {
@@ -314,6 +361,7 @@ Suite *lower_suite(void) {
     tcase_add_test(t, a_matrix_becomes_its_own_reverse);
     tcase_add_test(t, one_value_goes_to_two_slots);
     tcase_add_test(t, a_scan_runs_both_ways);
+    tcase_add_test(t, one_stack_whatever_axis_turns_are);
     tcase_add_test(t, windows_do_not_reach_beyond_what_is_yielded);
     tcase_add_test(t, a_while_stops);
     tcase_add_test(t, chains_are_cut_into_pieces);
