@@ -44,23 +44,31 @@ typedef struct Range {
     int64_t factor, first, last;
 } Range;
 
-static const Stmt *inner_loop(const Body *body, const Var *v) { /* the loop over v in the body */
-    for (const Stmt *s = body->first; s; s = s->next) {
-        if (s->kind != STMT_FOR && s->kind != STMT_IF) continue;
-        const Stmt *found = s->kind == STMT_FOR && s->var == v ? s : inner_loop(&s->body, v);
-        if (found) return found;
+/* Where loops over v, of which there may be several, begin and end. */
+typedef struct Bounds {
+    const Step *step;
+    const Var *v;
+    bool any, unknown; /* unknown: it hangs on other variables than B */
+    int64_t first, last;
+} Bounds;
+
+static void add_bounds(Bounds *b, const Stmt *s) {
+    if (s->kind == STMT_FOR && s->var == b->v) {
+        bool known = false;
+        for (int i = 0; i < s->n_limits; i++) known |= affine_is_known(s->limits[i]);
+        b->unknown |= !known || !affine_is_constant(s->lo);
+        int64_t first = s->lo->constant, last = first + (loop_turns(b->step, s) - 1) * s->step;
+        b->first = b->any && b->first < first ? b->first : first;
+        b->last = b->any && b->last > last ? b->last : last;
+        b->any = true;
     }
-    return NULL;
+    for (const Stmt *inner = s->body.first; inner; inner = inner->next) add_bounds(b, inner);
 }
 
-/* From where to where the variable of a loop runs; false: that hangs on other variables. */
-static bool loop_bounds(const Step *step, const Stmt *loop, int64_t *first, int64_t *last) {
-    bool known = false;
-    for (int i = 0; i < loop->n_limits; i++) known |= affine_is_known(loop->limits[i]);
-    if (!known || !affine_is_constant(loop->lo)) return false;
-    *first = loop->lo->constant;
-    *last = *first + (loop_turns(step, loop) - 1) * loop->step;
-    return true;
+static Bounds bounds_in(const Step *step, const Stmt *s, const Var *v) {
+    Bounds b = {.step = step, .v = v};
+    add_bounds(&b, s);
+    return b;
 }
 
 /* Plain cases only: the other variables of the index are loops inside. */
@@ -70,11 +78,10 @@ static bool range_of(const Step *step, const Stmt *loop, const Affine *index, Ra
     for (int k = 0; k < index->n; k++) {
         const Term *t = &index->term[k];
         if (t->var == loop->var) continue;
-        const Stmt *inner = inner_loop(&loop->body, t->var);
-        int64_t first, last;
-        if (!inner || !loop_bounds(step, inner, &first, &last)) return false;
-        r->first += t->factor * (t->factor > 0 ? first : last);
-        r->last += t->factor * (t->factor > 0 ? last : first);
+        Bounds b = bounds_in(step, loop, t->var);
+        if (!b.any || b.unknown) return false;
+        r->first += t->factor * (t->factor > 0 ? b.first : b.last);
+        r->last += t->factor * (t->factor > 0 ? b.last : b.first);
     }
     return true;
 }
@@ -103,7 +110,7 @@ static bool apart_along(const Step *step, const Stmt *loop, const Turns *t, cons
     return all.last - all.first < llabs(all.factor);
 }
 
-static bool all_apart(Arena *a, const Step *step, const Stmt *loop) {
+static bool turns_of_apart(Arena *a, const Step *step, const Stmt *loop) {
     Turns t = {.arena = a};
     for (const Stmt *b = loop->body.first; b; b = b->next) add_stmt(&t, b);
     if (t.outside) return false;
@@ -119,74 +126,77 @@ static bool all_apart(Arena *a, const Step *step, const Stmt *loop) {
 
 bool turns_apart(const Step *step, const Stmt *loop) {
     Arena *scratch = arena_new();
-    bool apart = all_apart(scratch, step, loop);
+    bool apart = turns_of_apart(scratch, step, loop);
     arena_free(scratch);
     return apart;
 }
 
 /* ---- loops of a kernel ---- */
 
-/* Between which values an index stays in all turns of the kernel's loops; false: it hangs on more than them. */
-static bool index_bounds(const Step *step, const Body *kernel, const Affine *x, int64_t *lo, int64_t *hi) {
+/* Between which values the part of an index stays that hangs on loops of s; false: it cannot be seen. What hangs on loops around goes to *around. */
+static bool index_bounds(Arena *a, const Step *step, const Stmt *s, const Affine *x, int64_t *lo, int64_t *hi,
+                         const Affine **around) {
     *lo = *hi = x->constant;
+    *around = affine_constant(a, 0);
     for (int k = 0; k < x->n; k++) {
-        const Stmt *loop = inner_loop(kernel, x->term[k].var);
-        int64_t first, last, factor = x->term[k].factor;
-        if (!loop || !loop_bounds(step, loop, &first, &last)) return false;
-        *lo += factor * (factor > 0 ? first : last);
-        *hi += factor * (factor > 0 ? last : first);
+        Bounds b = bounds_in(step, s, x->term[k].var);
+        int64_t factor = x->term[k].factor;
+        if (b.unknown || (!b.any && x->term[k].var->kind == VAR_INDEX)) return false;
+        if (!b.any) *around = affine_add(a, *around, affine_scale(a, affine_var(a, x->term[k].var), factor));
+        *lo += b.any ? factor * (factor > 0 ? b.first : b.last) : 0;
+        *hi += b.any ? factor * (factor > 0 ? b.last : b.first) : 0;
     }
     return true;
 }
 
-/* Whether two accesses to one memory never meet: along some axis the one stays below the other. */
-static bool accesses_apart(const Step *step, const Body *kernel, const Access *x, const Access *y) {
+bool accesses_apart(Arena *a, const Step *step, const Stmt *s, const Access *x, const Stmt *t, const Access *y) {
     if (!same_axes(x->buffer, y->buffer)) return false;
     for (int axis = 0; axis < x->n_index; axis++) {
         int64_t lo, hi, other_lo, other_hi;
-        if (!index_bounds(step, kernel, x->index[axis], &lo, &hi)) continue;
-        if (!index_bounds(step, kernel, y->index[axis], &other_lo, &other_hi)) continue;
-        if (hi < other_lo || other_hi < lo) return true;
+        const Affine *around, *other_around;
+        if (!index_bounds(a, step, s, x->index[axis], &lo, &hi, &around)) continue;
+        if (!index_bounds(a, step, t, y->index[axis], &other_lo, &other_hi, &other_around)) continue;
+        if (affine_same(around, other_around) && (hi < other_lo || other_hi < lo)) return true;
     }
     return false;
 }
 
+/* A statement at the top of a kernel. */
+typedef struct Top {
+    const Stmt *stmt;
+    Turns touched;
+    bool tiles;
+} Top;
+
 /* Whether neither stores what the other touches. Lets are computed by every thread, at its own time. */
-static bool stmts_apart(const Step *step, const Body *kernel, const Turns *t, const Turns *other) {
-    for (size_t i = 0; i < t->accesses.n; i++)
-        for (size_t k = 0; k < other->accesses.n; k++) {
-            const Access *x = &t->accesses.at[i], *y = &other->accesses.at[k];
-            if ((x->store || y->store) && buffer_memory(x->buffer) == buffer_memory(y->buffer) &&
-                !accesses_apart(step, kernel, x, y))
+static bool tops_apart(const Step *step, const Top *x, const Top *y) {
+    for (size_t i = 0; i < x->touched.accesses.n; i++)
+        for (size_t k = 0; k < y->touched.accesses.n; k++) {
+            const Access *a = &x->touched.accesses.at[i], *b = &y->touched.accesses.at[k];
+            if ((a->store || b->store) && buffer_memory(a->buffer) == buffer_memory(b->buffer) &&
+                !accesses_apart(x->touched.arena, step, x->stmt, a, y->stmt, b))
                 return false;
         }
     return true;
 }
 
-/* A statement at the top of a kernel. */
-typedef struct Top {
-    Turns touched;
-    bool tiles;
-} Top;
-
-static bool tops_apart(Arena *a, const Step *step, const Body *kernel) {
+static bool all_tops_apart(Arena *a, const Step *step, const Body *kernel) {
     Vec(Top) tops = {0};
     for (const Stmt *s = kernel->first; s; s = s->next) {
         if (s->kind != STMT_LET && s->kind != STMT_INDEX && s->kind != STMT_CHECK && s->kind != STMT_FOR) return false;
-        Top top = {{.arena = a}, stmt_has_mark(s, MARK_PARALLEL)};
+        Top top = {s, {.arena = a}, stmt_has_mark(s, MARK_PARALLEL)};
         add_stmt(&top.touched, s);
         vec_push(a, &tops, top);
     }
     for (size_t i = 0; i < tops.n; i++)
         for (size_t k = 0; k < i; k++)
-            if (!(tops.at[i].tiles && tops.at[k].tiles) && !stmts_apart(step, kernel, &tops.at[i].touched, &tops.at[k].touched))
-                return false;
+            if (!(tops.at[i].tiles && tops.at[k].tiles) && !tops_apart(step, &tops.at[i], &tops.at[k])) return false;
     return true;
 }
 
 bool nests_apart(const Step *step, const Body *kernel) {
     Arena *scratch = arena_new();
-    bool apart = tops_apart(scratch, step, kernel);
+    bool apart = all_tops_apart(scratch, step, kernel);
     arena_free(scratch);
     return apart;
 }

@@ -7,6 +7,10 @@
  *
  *   %da = contract "bo,io->bi" %dz, %w          reads the old %w: goes first
  *   %w' = kernel { sub %w, lr * %x' @ %dz }     written to the slot of w
+ *
+ * What a kernel makes to be joined with other tensors is made where it will lie in the joined one, which then need not be copied together.
+ *
+ *   %df, %di = kernel { ... } ; %d = concat %df, %di, axis=1        %df and %di are columns of %d
  */
 #include "passes/lower.h"
 
@@ -23,6 +27,12 @@ typedef struct Unit {
     int before; /* how many must come first */
 } Unit;
 
+/* A value that is a part of a joined one. */
+typedef struct Part {
+    const Value *whole; /* NULL: it is none */
+    int64_t axis, begin;
+} Part;
+
 typedef struct Plan {
     Lower *l;
     const Block *block;
@@ -33,6 +43,8 @@ typedef struct Plan {
     int *next;        /* by target: 1 + another one of the same value; 0: none */
     Ints late;        /* targets that are copied at the very end ... */
     Home **late_from; /* ... by target: from here, NULL: from where the result lies */
+    Part *part_of;    /* by value id */
+    Home **joined;    /* by value id: where a joined value lies whose parts are made first; NULL: not known yet */
     unsigned *seen, seen_mark;
 } Plan;
 
@@ -204,6 +216,78 @@ static void choose_targets(Plan *p) {
     }
 }
 
+/* ---- parts of joined values ---- */
+
+/* The op that joins, if the unit does nothing else. */
+static const Op *joins(const Unit *u) {
+    const Op *op = u->op;
+    if (op && op->code == OP_kernel && op->blocks[0]->first == op->blocks[0]->last) op = op->blocks[0]->first;
+    return op && op->code == OP_concat ? op : NULL;
+}
+
+static bool has_windows(const Op *op) {
+    bool found = op->code == OP_conv || op->code == OP_window_max || op->code == OP_window_sum;
+    for (int i = 0; i < op->n_blocks; i++)
+        for (const Op *o = op->blocks[i]->first; o && !found; o = o->next) found = has_windows(o);
+    return found;
+}
+
+static bool unit_reads(const Unit *u, const Value *v) {
+    for (size_t i = 0; i < u->reads.n; i++)
+        if (u->reads.at[i] == v) return true;
+    return false;
+}
+
+/* May v lie among other numbers? Another shape of it may not, nor what windows look at; a run of it has the length of a cache line at least, else its maker would
+ * store numbers one by one. */
+static bool can_be_part(const Plan *p, const Value *v, int64_t axis, int joiner) {
+    enum { LINE = 64 };
+    int maker = unit_making(p, v);
+    if (maker < 0 || p->target_of[v->id] || p->part_of[v->id].whole) return false;
+    const Op *op = p->units.at[maker]->op;
+    if (!op || op->code == OP_scan || op->code == OP_while || op->code == OP_reshape) return false;
+    int64_t run = elem_size(v->type->elem);
+    for (int i = (int)axis; i < v->type->rank; i++) run *= dim_size(v->type->dim[i], p->l->step->batch_bound);
+    if (run < LINE) return false;
+    for (int i = 0; i < (int)p->units.n; i++) {
+        const Unit *u = p->units.at[i];
+        if (i == joiner || !u->op || !unit_reads(u, v)) continue;
+        if (u->op->code == OP_reshape || has_windows(u->op)) return false;
+    }
+    return true;
+}
+
+/* Does who makes v read other parts of the same value, or the other way round? One kernel would load from what it stores to. */
+static bool reads_parts(const Plan *p, const Value *v, const Value *whole, const Op *concat) {
+    const Unit *maker = p->units.at[unit_making(p, v)];
+    for (int i = 0; i < concat->n_in; i++) {
+        const Value *other = concat->in[i];
+        if (other == v || p->part_of[other->id].whole != whole) continue;
+        if (unit_reads(maker, other) || unit_reads(p->units.at[unit_making(p, other)], v)) return true;
+    }
+    return false;
+}
+
+/* A value that is joined here and is written to at most one target, which nobody reads before. */
+static bool can_be_whole(const Plan *p, const Value *whole) {
+    int k = p->target_of[whole->id];
+    return !k || (!p->next[k - 1] && !p->targets[k - 1].old && p->block->results.at[k - 1] == whole);
+}
+
+static void find_parts(Plan *p) {
+    for (int i = 0; i < (int)p->units.n; i++) {
+        const Op *concat = joins(p->units.at[i]);
+        if (!concat) continue;
+        const Value *whole = p->units.at[i]->op->out[0];
+        int64_t axis = op_int(concat, A_axis), begin = 0;
+        for (int k = 0; k < concat->n_in && can_be_whole(p, whole) && !whole->type->dim[axis].batch; k++) {
+            const Value *v = concat->in[k];
+            if (can_be_part(p, v, axis, i) && !reads_parts(p, v, whole, concat)) p->part_of[v->id] = (Part){whole, axis, begin};
+            begin += v->type->dim[axis].n;
+        }
+    }
+}
+
 /* ---- is it safe to overwrite? ---- */
 
 typedef struct Overlap {
@@ -277,8 +361,22 @@ static Home *target_home(Plan *p, const Value *v, int k) {
     return home_plain(l, b);
 }
 
+static Home *result_home(Plan *p, const Value *v);
+
+/* Where a part lies in its whole, which has memory from now on. */
+static Home *part_home(Plan *p, const Part *part) {
+    Home **whole = &p->joined[part->whole->id];
+    if (!*whole) *whole = result_home(p, part->whole);
+    Home *h = memcpy(arena_make(p->l->arena, Home), *whole, sizeof *h);
+    for (int i = 0; i < h->buffer->rank; i++)
+        if (h->axis[i] == part->axis) h->offset[i] += part->begin;
+    return h;
+}
+
 /* The homes that a result of a kernel is written to: its targets', or new memory. */
 static Home *result_home(Plan *p, const Value *v) {
+    if (p->joined[v->id]) return p->joined[v->id];
+    if (p->part_of[v->id].whole) return part_home(p, &p->part_of[v->id]);
     Home *first = NULL;
     for (int k = p->target_of[v->id]; k; k = p->next[k - 1]) {
         Home *h = target_home(p, v, k - 1);
@@ -369,12 +467,15 @@ void lower_block(Lower *l, const Block *b, const Target *targets) {
     p->target_of = arena_make_n(l->arena, int, (size_t)l->func->n_values);
     p->late_from = arena_make_n(l->arena, Home *, b->results.n);
     p->next = arena_make_n(l->arena, int, b->results.n);
+    p->part_of = arena_make_n(l->arena, Part, (size_t)l->func->n_values);
+    p->joined = arena_make_n(l->arena, Home *, (size_t)l->func->n_values);
     for (const Op *op = b->first; op; op = op->next) {
         if (is_free(op)) continue;
         int u = add_unit(p, op, NULL, -1);
         for (int i = 0; i < op->n_out; i++) p->unit_of[op->out[i]->id] = u + 1;
     }
     choose_targets(p);
+    find_parts(p);
     bool *done = arena_make_n(l->arena, bool, p->units.n + 1);
     for (size_t n = 0, from = 0; n < p->units.n && !l->failed; n++) {
         /* the first that waits for nobody: as near to the order of the text as can be */

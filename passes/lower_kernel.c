@@ -219,7 +219,19 @@ static void sort_outputs(Group *g, Nest *n) {
         }
 }
 
-/* A result that joins tensors is written by one nest for each of them. */
+/* Does v lie where h has the places from `begin` of the axis on? */
+static bool is_there(const Lower *l, const Value *v, const Home *h, int64_t axis, const Affine *begin) {
+    const Home *from = l->home[v->id];
+    if (!from || from->buffer != h->buffer || !affine_is_constant(begin)) return false;
+    for (int i = 0; i < h->buffer->rank; i++) {
+        if (from->axis[i] != h->axis[i] || from->offset[i] != h->offset[i] + (h->axis[i] == axis ? begin->constant : 0))
+            return false;
+        if (h->axis[i] < 0 && !affine_same(from->index[i], h->index[i])) return false;
+    }
+    return true;
+}
+
+/* A result that joins tensors is written by one nest for each of them that does not lie there already (lower_block.c). */
 static bool write_concat(Lower *l, const Value *v, const Home *h) {
     const Op *op = v->def;
     if (!op || op->code != OP_concat || l->home[v->id]) return false;
@@ -229,11 +241,15 @@ static bool write_concat(Lower *l, const Value *v, const Home *h) {
         Scope *here = l->scope;
         const Affine *from[MAX_RANK + 1], *to[MAX_RANK + 1];
         const Type *t = op->in[k]->type;
-        for (int i = 0; i < t->rank; i++) from[i] = to[i] = affine_var(l->arena, low_open_dim(l, low_axis_name(i), t->dim[i]));
-        to[axis] = affine_add(l->arena, from[axis], begin);
-        home_store(l, h, to, pull(l, op->in[k], from));
-        low_close_to(l, here);
-        begin = affine_add(l->arena, begin, low_dim(l, t->dim[axis]));
+        const Affine *end = affine_add(l->arena, begin, low_dim(l, t->dim[axis]));
+        if (!is_there(l, op->in[k], h, axis, begin)) {
+            for (int i = 0; i < t->rank; i++)
+                from[i] = to[i] = affine_var(l->arena, low_open_dim(l, low_axis_name(i), t->dim[i]));
+            to[axis] = affine_add(l->arena, from[axis], begin);
+            home_store(l, h, to, pull(l, op->in[k], from));
+            low_close_to(l, here);
+        }
+        begin = end;
     }
     return true;
 }
@@ -391,8 +407,11 @@ void lower_op(Lower *l, const Op *op, Home *const *homes) {
             l->loc = l->nodes->at[l->nodes->n - 1]->loc;
             write_nest(g, g->nests.at[i], homes);
         }
-        kernel_end(l);
-        low_barrier(l);
+        StepNode *made = kernel_end(l);
+        if (made->body.first)
+            low_barrier(l);
+        else
+            l->nodes->n--; /* parts of a joined value that lie there already */
     }
     for (size_t i = 0; i < moved.n; i++) l->home[moved.at[i].value->id] = moved.at[i].home;
     for (int i = 0; i < g->n_ops; i++)

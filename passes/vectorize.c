@@ -13,6 +13,7 @@
  * the same (vectorize_rows.c), and sums down the columns of large matrices (vectorize_columns.c).
  */
 #include "passes/vectorize.h"
+#include "passes/apart.h"
 #include "passes/machine.h"
 
 static void scan_expr(LaneScan *s, const Expr *e) {
@@ -100,14 +101,16 @@ bool lanes_apart(const LaneScan *s) {
         for (size_t k = 0; k < s->accesses.n; k++) {
             const Access *y = &s->accesses.at[k];
             if (buffer_memory(y->buffer) != buffer_memory(x->buffer)) continue;
-            if (y->buffer != x->buffer || !(same_index(x, y) || apart_along_an_axis(s, x, y))) return false;
+            if (y->buffer == x->buffer && (same_index(x, y) || apart_along_an_axis(s, x, y))) continue;
+            if (!accesses_apart(s->arena, s->step, s->loop, x, s->loop, y)) return false;
         }
     }
     return true;
 }
 
 int lanes_score(LaneScan *s, const Stmt *loop) {
-    *s = (LaneScan){.arena = s->arena, .loop = loop, .possible = loop->mark == MARK_SERIAL && loop->step == 1, .widest = 1};
+    *s = (LaneScan){
+        .arena = s->arena, .step = s->step, .loop = loop, .possible = loop->mark == MARK_SERIAL && loop->step == 1, .widest = 1};
     for (const Stmt *b = loop->body.first; b; b = b->next) scan_stmt(s, b);
     if (!s->possible || !lanes_apart(s)) return 0;
     int points = 0;
@@ -123,29 +126,29 @@ int lanes_score(LaneScan *s, const Stmt *loop) {
 }
 
 /* The points of the best choice among the loops of a body: a loop itself, or the loops in it. */
-static int best_inside(Arena *a, const Body *body) {
+static int best_inside(Arena *a, const Step *step, const Body *body) {
     int sum = 0;
     for (const Stmt *s = body->first; s; s = s->next) {
         if (s->kind != STMT_FOR) continue;
-        LaneScan scan = {.arena = a};
-        int own = lanes_score(&scan, s), inner = best_inside(a, &s->body);
+        LaneScan scan = {.arena = a, .step = step};
+        int own = lanes_score(&scan, s), inner = best_inside(a, step, &s->body);
         sum += own > inner ? own : inner;
     }
     return sum;
 }
 
 /* A loop is marked if it is at least as good as the loops inside it; else these are looked at one by one. */
-static void mark_best(PassCtx *c, Body *body) {
+static void mark_best(PassCtx *c, const Step *step, Body *body) {
     for (Stmt *s = body->first; s; s = s->next) {
         if (s->kind != STMT_FOR && s->kind != STMT_IF) continue;
-        LaneScan scan = {.arena = c->arena};
+        LaneScan scan = {.arena = c->arena, .step = step};
         int own = s->kind == STMT_FOR && !stmt_has_mark(s, MARK_UNROLL) ? lanes_score(&scan, s) : 0;
         int lanes = machine_lanes(c->machine, scan.widest < 4 ? 4 : scan.widest);
-        if (own > 0 && lanes > 1 && own >= best_inside(c->arena, &s->body)) {
+        if (own > 0 && lanes > 1 && own >= best_inside(c->arena, step, &s->body)) {
             s->mark = MARK_VECTOR;
             s->width = lanes;
         } else if (s->mark != MARK_VECTOR) {
-            mark_best(c, &s->body);
+            mark_best(c, step, &s->body);
         }
     }
 }
@@ -155,7 +158,7 @@ static void vectorize_nodes(PassCtx *c, Step *step, StepNode *const *nodes, size
         if (nodes[i]->kind == STEP_KERNEL) {
             vectorize_rows(c, step, &nodes[i]->body);
             vectorize_columns(c, step, &nodes[i]->body);
-            mark_best(c, &nodes[i]->body);
+            mark_best(c, step, &nodes[i]->body);
             vectorize_ahead(c, step, &nodes[i]->body);
         }
         vectorize_nodes(c, step, nodes[i]->nodes.at, nodes[i]->nodes.n);

@@ -10,6 +10,7 @@
 /* What stands in the body of a loop whose turns may become lanes. */
 typedef struct LaneScan {
     Arena *arena;
+    const Step *step;
     const Stmt *loop;
     Vec(Access) accesses;
     Vec(const Temp *) inside; /* accs declared in it */
@@ -17,7 +18,7 @@ typedef struct LaneScan {
     int widest; /* bytes of the widest element computed with */
 } LaneScan;
 
-/* How good lanes would be: accesses side by side count for, gathered ones against. 0 or less: not worth it, or not possible. Fills *s (arena is kept). */
+/* How good lanes would be: accesses side by side count for, gathered ones against. 0 or less: not worth it, or not possible. Fills *s (arena and step are kept). */
 int lanes_score(LaneScan *s, const Stmt *loop);
 
 bool lanes_declared(const LaneScan *s, const Temp *t); /* an acc of the body */

@@ -121,7 +121,7 @@ void vectorize_columns(PassCtx *c, Step *step, Body *body) {
         if (s->kind != STMT_FOR || s->mark == MARK_VECTOR)
             continue; /* a vector's body is lanes already: the pass may see its own work again, as text */
         Columns columns;
-        LaneScan scan = {.arena = c->arena};
+        LaneScan scan = {.arena = c->arena, .step = step};
         if (!read_columns(s, &columns) || lanes_score(&scan, s) <= 0) {
             vectorize_columns(c, step, &s->body);
             continue;

@@ -146,7 +146,7 @@ static void read_body(Rows *r, const Body *body, int64_t turns) {
 static bool possible(Rows *r) {
     const Stmt *s = r->loop;
     if (s->mark != MARK_SERIAL || s->step != 1 || !affine_is_constant(s->lo) || s->lo->constant) return false;
-    r->scan = (LaneScan){.arena = r->arena, .loop = s, .widest = 4};
+    r->scan = (LaneScan){.arena = r->arena, .step = r->step, .loop = s, .widest = 4};
     r->possible = true;
     read_body(r, &s->body, 1);
     return r->possible && r->loops && r->faults <= 1 && lanes_apart(&r->scan);
@@ -176,7 +176,7 @@ static double one_by_one(const Rows *r, const Body *body) {
     for (const Stmt *s = body->first; s; s = s->next) {
         cost += expr_cost(s->value) + loads(s->value) + (s->kind == STMT_STORE);
         if (s->kind != STMT_FOR) continue;
-        LaneScan scan = {.arena = r->arena};
+        LaneScan scan = {.arena = r->arena, .step = r->step};
         int64_t turns = loop_turns(r->step, s);
         if (lanes_score(&scan, s) > 0)
             cost += (double)((turns + r->lanes - 1) / r->lanes) * (plain_cost(r, &s->body) + 1);
@@ -216,7 +216,7 @@ static double together(const Rows *r, const Body *body) {
 /* Lanes must win by a third: what they gather is a guess. And there must be rows enough to fill them. Rows that lie side by side need nothing of this: their loop is
  * marked as it is. */
 static bool worth_it(const Rows *r) {
-    LaneScan scan = {.arena = r->arena};
+    LaneScan scan = {.arena = r->arena, .step = r->step};
     if (lanes_score(&scan, r->loop) > 0) return false;
     if (r->lanes < 2 || loop_turns(r->step, r->loop) < r->lanes) return false;
     return 4 * together(r, &r->loop->body) < 3 * r->lanes * one_by_one(r, &r->loop->body);

@@ -232,6 +232,65 @@ START_TEST(windows_do_not_reach_beyond_what_is_yielded) {
 }
 END_TEST
 
+/* ---- joined values ---- */
+
+/* %x, %y: f32[B, 20]; the results are %p: f32[B, 40] and %q: f32[B, 20]. kernels: those that make the parts, and one where something is left to copy. */
+static const struct {
+    const char *what, *ops, *results;
+    int kernels;
+} joined[] = {
+    {"both are made in place",
+     "%a = tanh %x : f32[B, 20]\n  %b = exp %y : f32[B, 20]\n  %j = concat %a, %b, axis=1 : f32[B, 40]\n", "%j, %y", 2},
+    {"an input is copied", "%b = exp %y : f32[B, 20]\n  %j = concat %x, %b, axis=1 : f32[B, 40]\n", "%j, %y", 3},
+    {"one value twice", "%a = tanh %x : f32[B, 20]\n  %j = concat %a, %a, axis=1 : f32[B, 40]\n", "%j, %y", 3},
+    {"a part is a result", "%a = tanh %x : f32[B, 20]\n  %b = exp %y : f32[B, 20]\n  %j = concat %a, %b, axis=1 : f32[B, 40]\n",
+     "%j, %b", 2},
+    {"a part is read by others",
+     "%a = tanh %x : f32[B, 20]\n  %b = exp %y : f32[B, 20]\n  %j = concat %a, %b, axis=1 : f32[B, 40]\n"
+     "  %c = contract \"bi,bj->ij\" %a, %j : f32[20, 40]\n  %d = contract \"bi,ij->bj\" %b, %c : f32[B, 40]\n"
+     "  %q = slice %d, start=[0, 7], limit=[-1, 27], step=[1, 1] : f32[B, 20]\n",
+     "%j, %q", 4},
+    {"a part has another shape, too",
+     "%a = tanh %x : f32[B, 20]\n  %b = exp %y : f32[B, 20]\n  %j = concat %a, %b, axis=1 : f32[B, 40]\n"
+     "  %r = reshape %a : f32[B, 4, 5]\n  %t = transpose %r, perm=[0, 2, 1] : f32[B, 5, 4]\n  %q = reshape %t : f32[B, 20]\n",
+     "%j, %q", 1},
+    {"a part is made from another",
+     "%a = tanh %x : f32[B, 20]\n  %c = sum %a, axes=[1] : f32[B]\n  %d = broadcast %c, axes=[0] : f32[B, 20]\n"
+     "  %e = exp %y : f32[B, 20]\n  %b = mul %d, %e : f32[B, 20]\n  %j = concat %a, %b, axis=1 : f32[B, 40]\n",
+     "%j, %d", 2},
+    {"joined again",
+     "%s = slice %x, start=[0, 0], limit=[-1, 16], step=[1, 1] : f32[B, 16]\n  %u = slice %y, start=[0, 16], limit=[-1, 20], "
+     "step=[1, 1] : f32[B, 4]\n  %a = tanh %s : f32[B, 16]\n  %b = exp %u : f32[B, 4]\n"
+     "  %i = concat %a, %b, axis=1 : f32[B, 20]\n  %c = contract \"bi,ci->bc\" %i, %w : f32[B, 20]\n"
+     "  %j = concat %c, %i, axis=1 : f32[B, 40]\n",
+     "%j, %c", 4},
+    {"parts along the batch stay apart",
+     "%a = tanh %x : f32[B, 20]\n  %b = exp %y : f32[B, 20]\n  %k = concat %a, %b, axis=0 : f32[2*B, 20]\n"
+     "  %s = sum %k, axes=[0] : f32[20]\n  %m = broadcast %s, axes=[1] : f32[B, 20]\n  %j = concat %m, %a, axis=1 : f32[B, 40]\n",
+     "%j, %b", 4},
+};
+
+START_TEST(parts_of_joined_values) {
+    Arena *a = arena_new();
+    const char *text = arena_printf(a,
+                                    "graph expanded\nfield %%x: f32[B<=5, 20] of @c\nfield %%y: f32[B<=5, 20] of @c\n"
+                                    "param %%w: f32[20, 20] = 0\nvar %%p: f32[B<=5, 40] of @c\nvar %%q: f32[B<=5, 20] of @c\n"
+                                    "command @c() {\n}\n"
+                                    "func @f(%%x: f32[B<=5, 20], %%y: f32[B<=5, 20], %%w: f32[20, 20]) -> (%%p: f32[B<=5, 40], "
+                                    "%%q: f32[B<=5, 20]) {\n  %s  return %s\n}\n",
+                                    joined[_i].ops, joined[_i].results);
+    check_text(text);
+    TestGraph g = test_read(text);
+    ck_assert(pass_fuse(&g.c, g.m));
+    const Step *s = pass_lower(&g.c, g.m)->steps.at[0];
+    int kernels = 0;
+    for (size_t i = 0; i < s->nodes.n; i++) kernels += s->nodes.at[i]->kind == STEP_KERNEL;
+    ck_assert_msg(kernels == joined[_i].kernels, "%s: %d kernels, not %d", joined[_i].what, kernels, joined[_i].kernels);
+    arena_free(g.a);
+    arena_free(a);
+}
+END_TEST
+
 /* ---- long sums ---- */
 
 START_TEST(chains_are_cut_into_pieces) {
@@ -362,6 +421,7 @@ Suite *lower_suite(void) {
     tcase_add_test(t, one_value_goes_to_two_slots);
     tcase_add_test(t, a_scan_runs_both_ways);
     tcase_add_test(t, one_stack_whatever_axis_turns_are);
+    tcase_add_loop_test(t, parts_of_joined_values, 0, sizeof joined / sizeof *joined);
     tcase_add_test(t, windows_do_not_reach_beyond_what_is_yielded);
     tcase_add_test(t, a_while_stops);
     tcase_add_test(t, chains_are_cut_into_pieces);
