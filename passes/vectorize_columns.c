@@ -9,18 +9,25 @@
  *
  * A column of vectors is one line of each row: of a matrix that no cache holds every line comes alone, and often from a page that is not known yet. Along the rows memory is
  * read as it is laid out; the sums of a strip of columns lie in scratch of the thread, in the first cache. Each sum is the same chain as before, so no bit changes.
+ * Rows may be counted by several loops: turns and samples, samples and places.
  */
 #include "passes/machine.h"
 #include "passes/rewrite.h"
 #include "passes/vectorize.h"
 
-enum {
-    STRIP = 4096
-}; /* bytes of sums in a strip: a page of each row. Shorter strips were measured at little more than the speed of columns */
+#include <stdlib.h>
 
-/* for j { acc s = start ; for i { lets ; s = .. } ; epilogue: lets and stores } */
+enum {
+    STRIP =
+        4096, /* bytes of sums in a strip: a page of each row. Shorter strips were measured at little more than the speed of columns */
+    JUMP = 256, /* bytes from row to row, with which each row is a line of its own that is not fetched with the one before */
+};
+
+/* for j { acc s = start ; for i { for k { .. lets ; s = .. } } ; epilogue: lets and stores } */
 typedef struct Columns {
-    Stmt *over, *acc, *down, *assign;
+    Stmt *over, *acc, *assign;
+    Stmt *down[NEST_MAX]; /* the loops over the rows, the outermost first */
+    int n_down;
 } Columns;
 
 static bool only_lets(const Stmt *s, const Stmt *end) {
@@ -29,32 +36,49 @@ static bool only_lets(const Stmt *s, const Stmt *end) {
     return true;
 }
 
+/* The loops from s on, each the only statement of the one around it; returns the body of the innermost, NULL if there is none. */
+static const Body *read_down(Columns *c, Stmt *s) {
+    c->n_down = 0;
+    while (s && s->kind == STMT_FOR && s->mark == MARK_SERIAL && c->n_down < NEST_MAX) {
+        c->down[c->n_down++] = s;
+        if (s->body.first != s->body.last || s->body.first->kind != STMT_FOR) return &s->body;
+        s = s->body.first;
+    }
+    return NULL;
+}
+
 static bool read_columns(Stmt *s, Columns *c) {
     c->over = s;
     c->acc = s->body.first;
     if (s->mark != MARK_SERIAL || s->step != 1 || s->n_limits != 1 || !affine_is_constant(s->lo) || s->lo->constant) return false;
     if (!affine_is_constant(s->limits[0]) || !c->acc || c->acc->kind != STMT_ACC || c->acc->temp->rank) return false;
-    c->down = c->acc->next;
-    if (!c->down || c->down->kind != STMT_FOR || c->down->mark != MARK_SERIAL) return false;
-    c->assign = c->down->body.last;
+    const Body *rows = read_down(c, c->acc->next);
+    if (!rows) return false;
+    c->assign = rows->last;
     if (!c->assign || c->assign->kind != STMT_ASSIGN || c->assign->temp != c->acc->temp) return false;
-    if (!only_lets(c->down->body.first, c->assign) || expr_uses_var(c->acc->value, s->var)) return false;
+    if (!only_lets(rows->first, c->assign) || expr_uses_var(c->acc->value, s->var)) return false;
     bool stores = false;
-    for (const Stmt *b = c->down->next; b; b = b->next) {
+    for (const Stmt *b = c->down[0]->next; b; b = b->next) {
         if (b->kind != STMT_LET && b->kind != STMT_STORE) return false;
         stores |= b->kind == STMT_STORE;
     }
     return stores;
 }
 
-/* Bytes that the largest access side by side along j reaches over as i goes down; 0: none jumps from line to line. */
+static int64_t bytes_down(const Columns *c, const Expr *load, int i) {
+    return llabs(access_stride(load->buffer, load->n_index, load->index, c->down[i]->var)) * elem_size(load->elem);
+}
+
+/* Bytes that the largest access side by side along j reaches over as the rows go down; 0: none jumps from line to line. */
 static int64_t reach(const Step *step, const Columns *c, const Expr *e) {
     if (!e) return 0;
     int64_t most = 0;
-    if (e->kind == EXPR_LOAD && access_stride(e->buffer, e->n_index, e->index, c->over->var) == 1) {
-        int64_t row = access_stride(e->buffer, e->n_index, e->index, c->down->var) * elem_size(e->elem);
-        if (row >= 256 || row <= -256) most = (row < 0 ? -row : row) * loop_turns(step, c->down);
-    }
+    if (e->kind == EXPR_LOAD && access_stride(e->buffer, e->n_index, e->index, c->over->var) == 1 &&
+        bytes_down(c, e, c->n_down - 1) >= JUMP)
+        for (int i = 0; i < c->n_down; i++) {
+            int64_t all = bytes_down(c, e, i) * loop_turns(step, c->down[i]);
+            if (all > most) most = all;
+        }
     for (int i = 0; i < e->n_args; i++) {
         int64_t other = reach(step, c, e->args[i]);
         if (other > most) most = other;
@@ -79,6 +103,17 @@ static Rewrite for_strip(Arena *a, Step *step, const Columns *c, Var *first, con
     return w;
 }
 
+/* Adds a loop like `old` to the body, whose variable w puts in place of the old one from now on; returns its body. */
+static Body *down_loop(Arena *a, Step *step, const Stmt *old, Rewrite *w, Body *body) {
+    Stmt *s = stmt_for(a, step_var(a, step, VAR_LOOP, old->var->name), rewrite_affine(w, old->lo),
+                       rewrite_affine(w, old->limits[0]), old->step, MARK_SERIAL, 0);
+    for (int i = 1; i < old->n_limits; i++) stmt_add_limit(a, s, rewrite_affine(w, old->limits[i]));
+    s->loc = old->loc;
+    rewrite_var(w, old->var, affine_var(a, s->var));
+    body_add(body, s);
+    return &s->body;
+}
+
 static void make(Arena *a, Step *step, Body *around, const Columns *c, int lanes) {
     Temp *t = c->acc->temp;
     int64_t strip = STRIP / elem_size(t->elem);
@@ -95,20 +130,17 @@ static void make(Arena *a, Step *step, Body *around, const Columns *c, int lanes
 
     Stmt *across = strip_loop(a, step, c->over, first, strip, lanes);
     Rewrite w = for_strip(a, step, c, first, across, sums);
-    Stmt *down = stmt_for(a, step_var(a, step, VAR_LOOP, c->down->var->name), c->down->lo, c->down->limits[0], c->down->step,
-                          MARK_SERIAL, 0);
-    for (int i = 1; i < c->down->n_limits; i++) stmt_add_limit(a, down, c->down->limits[i]);
-    down->loc = c->down->loc;
-    rewrite_var(&w, c->down->var, affine_var(a, down->var));
-    for (const Stmt *s = c->down->body.first; s != c->assign; s = s->next) body_add(&across->body, rewrite_stmt(&w, s));
+    Body *at_rows = &outer->body;
+    for (int i = 0; i < c->n_down; i++) at_rows = down_loop(a, step, c->down[i], &w, at_rows);
+    for (const Stmt *s = c->down[c->n_down - 1]->body.first; s != c->assign; s = s->next)
+        body_add(&across->body, rewrite_stmt(&w, s));
     at = affine_var(a, across->var);
     body_add(&across->body, stmt_store(a, sums, &at, rewrite_expr(&w, c->assign->value)));
-    body_add(&down->body, across);
-    body_add(&outer->body, down);
+    body_add(at_rows, across);
 
     Stmt *end = strip_loop(a, step, c->over, first, strip, lanes);
     w = for_strip(a, step, c, first, end, sums);
-    for (const Stmt *s = c->down->next; s; s = s->next) body_add(&end->body, rewrite_stmt(&w, s));
+    for (const Stmt *s = c->down[0]->next; s; s = s->next) body_add(&end->body, rewrite_stmt(&w, s));
     body_add(&outer->body, end);
 
     body_insert_before(around, c->over, outer);
@@ -127,7 +159,8 @@ void vectorize_columns(PassCtx *c, Step *step, Body *body) {
             continue;
         }
         int64_t far = reach(step, &columns, columns.assign->value);
-        for (const Stmt *let = columns.down->body.first; let != columns.assign; let = let->next) {
+        const Body *rows = &columns.down[columns.n_down - 1]->body;
+        for (const Stmt *let = rows->first; let != columns.assign; let = let->next) {
             int64_t other = reach(step, &columns, let->value);
             if (other > far) far = other;
         }

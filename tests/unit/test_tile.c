@@ -731,6 +731,29 @@ START_TEST(columns_of_large_matrices_are_summed_by_rows) {
 }
 END_TEST
 
+/* Rows that two loops count, turns and the samples of a batch, which may be short. */
+START_TEST(columns_of_turns_and_samples_are_summed_by_rows) {
+    static const int columns[] = {63, 700, 1100};
+    Arena *a = arena_new();
+    int n = columns[_i / 2], m = 3000 / n, batch = _i % 2 ? 4 : 3;
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[%d, B, %d]\n  buffer %%w: f32[%d, B]\n  buffer %%y: f32[%d]\n", m, n, m, n);
+    const char *kernel = arena_printf(a,
+                                      "    for j in 0..%d {\n      acc s: f32 = 0.5\n      for t in 0..%d, b in 0..B {\n"
+                                      "        let v: f32 = mul(%%x[t, b, j], %%w[t, b])\n        s = add(s, v)\n      }\n"
+                                      "      %%y[j] = sub(%%y[j], s)\n    }\n",
+                                      n, m);
+    const char *text = step_text(a, buffers, kernel, 4);
+    compare(text, batch, NOT_TILED);
+    LoopsProgram *p = loops_read(a, text);
+    size_t before = p->steps.at[0]->buffers.n;
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[2]};
+    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
+    ck_assert_msg(p->steps.at[0]->buffers.n == before + (n >= 64), "%d columns", n);
+    arena_free(a);
+}
+END_TEST
+
 /* Rows and columns that are left over must not leave the whole kernel to one thread. */
 START_TEST(rests_are_shared) {
     static const struct {
@@ -810,6 +833,7 @@ Suite *tile_suite(void) {
     tcase_add_test(t, rows_that_need_one_another_are_no_lanes);
     tcase_add_test(t, many_short_rows_are_shared);
     tcase_add_loop_test(t, columns_of_large_matrices_are_summed_by_rows, 0, 5);
+    tcase_add_loop_test(t, columns_of_turns_and_samples_are_summed_by_rows, 0, 6);
     tcase_add_test(t, long_rows_are_fetched_ahead);
     tcase_add_test(t, epilogues_of_large_temporaries_are_fetched_ahead);
     tcase_add_test(t, packed_operands_are_fetched_ahead);
