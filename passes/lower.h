@@ -129,6 +129,9 @@ const char *low_value_name(const Value *v);
 /* ---- elements (lower_pull.c) ---- */
 
 Expr *pull(Lower *l, const Value *v, const Affine *const *index);
+/* The number of the first maximum's place in window `out` of a window_put, if it has been found where it is known here; NULL. */
+Temp *low_made_window(Lower *l, const Op *op, int n, const Affine *const *out);
+void low_note_window(Lower *l, const Op *op, int n, const Affine *const *out, Temp *where);
 /* Element of an integer value as an index, checked against size. */
 const Affine *pull_index(Lower *l, const Value *v, const Affine *const *index, const Affine *size);
 /* x at an index that may lie outside on the axes where `guard` says so: `fill` is the value there. */
@@ -147,7 +150,9 @@ void home_store(Lower *l, const Home *h, const Affine *const *index, Expr *e);
 bool op_reduces(OpCode c);
 /* The element of a reduction; emits its loops. */
 Expr *pull_reduction(Lower *l, const Op *op, const Affine *const *index);
-Expr *pull_window(Lower *l, const Op *op, const Affine *const *index);  /* lower_window.c */
+Expr *pull_window(Lower *l, const Op *op, const Affine *const *index); /* lower_window.c */
+/* Is op a window_put whose windows lie side by side, from the map's begin on? *size: of a window. */
+bool low_windows_tile(const Op *op, const int64_t **size);
 Expr *pull_extreme(Lower *l, const Op *op, const Affine *const *index); /* lower_extreme.c */
 /* The value that nothing is below. */
 double low_least(Elem e);

@@ -264,13 +264,57 @@ static void write_row(Lower *l, const Nest *n, const Value *v, const Home *h) {
     if (n->n_point) l->local[v->id] = memcpy(arena_make(l->arena, Home), h, sizeof *h);
 }
 
+/* The sizes of windows that tile the map which the nest makes, all of whose results are such maps; NULL: there is no such op. */
+static const int64_t *tiling_windows(const Group *g, const Nest *n) {
+    const int64_t *size;
+    for (size_t i = 0; i < n->outputs.n; i++)
+        if (g->results[n->outputs.at[i]]->type->rank != n->n_point) return NULL;
+    for (int i = 0; i < g->n_ops; i++) {
+        const Op *op = g->ops[i];
+        if (op->code != OP_window_put || g->l->home[op->out[0]->id] || !low_windows_tile(op, &size)) continue;
+        const Type *t = op->out[0]->type;
+        if (t->rank == n->n_point && common_prefix(n->point, n->n_point, t) == n->n_point) return size;
+    }
+    return NULL;
+}
+
+/* The loops over the point, window by window: for n, x0, y0, c { for p, q } at [n, 2 x0 + p, 2 y0 + q, c]. */
+static void open_windows(Lower *l, const Nest *n, const int64_t *size, const Affine **point) {
+    const Affine *first[MAX_RANK];
+    int last = n->n_point - 1;
+    for (int i = 0; i <= last; i++) {
+        Dim d = n->point->dim[i];
+        if (i && i < last) d.n = (d.n + size[i - 1] - 1) / size[i - 1];
+        point[i] = affine_var(l->arena, low_open_dim(l, loop_name(n, i), d));
+    }
+    for (int i = 1; i < last; i++) {
+        int64_t m = n->point->dim[i].n;
+        first[i] = affine_scale(l->arena, point[i], size[i - 1]);
+        point[i] =
+            affine_add(l->arena, first[i],
+                       affine_var(l->arena, low_open(l, low_axis_name(5 + i), low_number(l, 0), low_number(l, size[i - 1]), 1)));
+        if (m % size[i - 1])
+            stmt_add_limit(l->arena, l->scope->stmt, affine_add_constant(l->arena, affine_scale(l->arena, first[i], -1), m));
+    }
+}
+
+static void open_point(const Group *g, const Nest *n, const Affine **point) {
+    const int64_t *size = tiling_windows(g, n);
+    if (size) {
+        open_windows(g->l, n, size, point);
+        return;
+    }
+    for (int i = 0; i < n->n_point; i++)
+        point[i] = affine_var(g->l->arena, low_open_dim(g->l, loop_name(n, i), n->point->dim[i]));
+}
+
 static void write_nest(Group *g, Nest *n, Home *const *homes) {
     Lower *l = g->l;
     sort_outputs(g, n);
     Scope *outer = l->scope;
     if (n->outputs.n == 1 && write_concat(l, g->results[n->outputs.at[0]], homes[n->outputs.at[0]])) return;
     const Affine *point[MAX_RANK + 1];
-    for (int i = 0; i < n->n_point; i++) point[i] = affine_var(l->arena, low_open_dim(l, loop_name(n, i), n->point->dim[i]));
+    open_point(g, n, point);
     l->n_point = n->n_point;
     l->point = point;
     l->point_scope = l->scope;

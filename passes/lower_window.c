@@ -6,6 +6,8 @@
  *   %y = window_max %x, size=[2, 2], ...        acc best: f32 = -inf
  *                                               for p in 0..2, q in 0..2 { v = %x[n, 2*i + p, 2*j + q, c] ; best = v if it beats
  * best }
+ *
+ * Where windows tile the map, a nest with a window_put goes over them, and over the places of each inside (lower_kernel.c): the maximum of a window is found once.
  */
 #include "passes/lower.h"
 
@@ -96,6 +98,68 @@ static void window_best(Lower *l, const Op *op, const Affine *const *out, Temp *
     if (where) *where = first;
 }
 
+static bool overlap(const Windows *w) {
+    for (int i = 0; i < w->n; i++)
+        if (w->size[i] != w->stride[i]) return true;
+    return false;
+}
+
+bool low_windows_tile(const Op *op, const int64_t **size) {
+    Windows w = read_windows(op);
+    *size = w.size;
+    for (int i = 0; i < w.n; i++)
+        if (w.low[i]) return false;
+    return op->code == OP_window_put && !overlap(&w);
+}
+
+/* Opens the loops over the windows that place `index` of x is in. out: the window; *mine: the number of the place in it. */
+static void open_windows_of(Lower *l, const Op *op, const Windows *w, const Affine *const *index, const Affine **out,
+                            const Affine **mine) {
+    for (int i = 0; i < w->n; i++) {
+        /* from the first window that ends behind this place to the last that begins before it */
+        const Affine *place = affine_add_constant(l->arena, index[i + 1], w->low[i]);
+        const Affine *from = low_div(l, affine_add_constant(l->arena, place, w->stride[i] - w->size[i]), w->stride[i]);
+        int64_t lo, hi, n = op->in[1]->type->dim[i + 1].n;
+        low_range(l, from, &lo, &hi);
+        if (lo < 0)
+            from = low_index_value(l, "from", low_binary(l, OP_max, low_i64(l, low_number(l, 0)), low_i64(l, from)), 0,
+                                   hi > 0 ? hi : 0);
+        const Affine *behind = affine_add_constant(l->arena, low_div(l, place, w->stride[i]), 1);
+        Var *v = low_open(l, low_axis_name(3 + i), from, low_number(l, n), 1);
+        stmt_add_limit(l->arena, l->scope->stmt, behind);
+        l->vars.at[v->id] = (VarInfo){0, n > 0 ? n - 1 : 0, l->scope};
+        out[i + 1] = affine_var(l->arena, v);
+        const Affine *k = affine_add(l->arena, place, affine_scale(l->arena, out[i + 1], -w->stride[i]));
+        *mine = affine_add(l->arena, affine_scale(l->arena, *mine, w->size[i]), k);
+    }
+}
+
+/* The same where windows do not overlap: there is one, or none behind the last. Which place of it is the first maximum is found outside of the loops over its places. */
+static Temp *open_window_of(Lower *l, const Op *op, const Windows *w, const Affine *const *index, const Affine **out,
+                            const Affine **mine) {
+    for (int i = 0; i < w->n; i++) {
+        const Affine *place = affine_add_constant(l->arena, index[i + 1], w->low[i]);
+        out[i + 1] = low_div(l, place, w->stride[i]);
+        const Affine *k = affine_add(l->arena, place, affine_scale(l->arena, out[i + 1], -w->stride[i]));
+        *mine = affine_add(l->arena, affine_scale(l->arena, *mine, w->size[i]), k);
+    }
+    Temp *best, *where = low_made_window(l, op, w->n + 2, out);
+    if (!where) {
+        Hoisted h = low_hoist(l, low_scope_of(l, w->n + 2, out));
+        window_best(l, op, out, &best, &where, NULL, NULL);
+        low_note_window(l, op, w->n + 2, out, where);
+        low_return(l, h);
+    }
+    for (int i = 0; i < w->n; i++) {
+        int64_t lo, hi;
+        const Affine *room =
+            affine_add(l->arena, low_number(l, op->in[1]->type->dim[i + 1].n - 1), affine_scale(l->arena, out[i + 1], -1));
+        low_range(l, room, &lo, &hi);
+        if (lo < 0) low_open_if(l, room);
+    }
+    return where;
+}
+
 /* The gradient of window_max at one element of x: the windows that it is in, in order, and y of those whose first maximum it is.
  */
 static Expr *pull_window_put(Lower *l, const Op *op, const Affine *const *index) {
@@ -103,29 +167,16 @@ static Expr *pull_window_put(Lower *l, const Op *op, const Affine *const *index)
     const Value *y = op->in[1];
     Elem elem = y->type->elem;
     const Affine *out[MAX_RANK + 1], *mine = low_number(l, 0);
-    Temp *acc = low_acc(l, low_value_name(op->out[0]), elem, 0, expr_const(l->arena, elem, 0));
+    Temp *acc = low_acc(l, low_value_name(op->out[0]), elem, 0, expr_const(l->arena, elem, 0)), *best, *where;
     Scope *here = l->scope;
     out[0] = index[0];
     out[w.n + 1] = index[w.n + 1];
-    for (int i = 0; i < w.n; i++) {
-        /* from the first window that ends behind this place to the last that begins before it */
-        const Affine *place = affine_add_constant(l->arena, index[i + 1], w.low[i]);
-        const Affine *from = low_div(l, affine_add_constant(l->arena, place, w.stride[i] - w.size[i]), w.stride[i]);
-        int64_t lo, hi, n = y->type->dim[i + 1].n;
-        low_range(l, from, &lo, &hi);
-        if (lo < 0)
-            from = low_index_value(l, "from", low_binary(l, OP_max, low_i64(l, low_number(l, 0)), low_i64(l, from)), 0,
-                                   hi > 0 ? hi : 0);
-        const Affine *behind = affine_add_constant(l->arena, low_div(l, place, w.stride[i]), 1);
-        Var *v = low_open(l, low_axis_name(3 + i), from, low_number(l, n), 1);
-        stmt_add_limit(l->arena, l->scope->stmt, behind);
-        l->vars.at[v->id] = (VarInfo){0, n > 0 ? n - 1 : 0, l->scope};
-        out[i + 1] = affine_var(l->arena, v);
-        const Affine *k = affine_add(l->arena, place, affine_scale(l->arena, out[i + 1], -w.stride[i]));
-        mine = affine_add(l->arena, affine_scale(l->arena, mine, w.size[i]), k);
+    if (overlap(&w)) {
+        open_windows_of(l, op, &w, index, out, &mine);
+        window_best(l, op, out, &best, &where, NULL, NULL);
+    } else {
+        where = open_window_of(l, op, &w, index, out, &mine);
     }
-    Temp *best, *where;
-    window_best(l, op, out, &best, &where, NULL, NULL);
     Temp *here_first = low_let(l, "first", low_binary(l, OP_eq, low_temp(l, where), expr_index(l->arena, I32, mine)));
     Expr *more = low_choose(l, here_first, pull(l, y, out), expr_const(l->arena, elem, 0));
     low_set(l, acc, low_binary(l, OP_add, low_temp(l, acc), more));

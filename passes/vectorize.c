@@ -137,6 +137,28 @@ static int best_inside(Arena *a, const Step *step, const Body *body) {
     return sum;
 }
 
+/* What a body costs a turn, loops in it once. */
+static int64_t turn_cost(const Body *body) {
+    int64_t cost = 0;
+    for (const Stmt *s = body->first; s; s = s->next) cost += 1 + expr_cost(s->value) + turn_cost(&s->body);
+    return cost;
+}
+
+/* Short loops inside lanes, over the places of a window, are written out: a turn is little more than what the loop costs. Not what is long, as a function. */
+static void write_out(Body *body, int64_t copies) {
+    enum { MOST_COPIES = 16, MOST_COST = 300 };
+    for (Stmt *s = body->first; s; s = s->next) {
+        int64_t turns = s->kind == STMT_FOR && s->mark == MARK_SERIAL && affine_is_constant(s->lo) ? INT64_MAX : 0;
+        for (int i = 0; turns && i < s->n_limits; i++)
+            if (affine_is_constant(s->limits[i]) && s->limits[i]->constant - s->lo->constant < turns)
+                turns = s->limits[i]->constant - s->lo->constant;
+        bool fits =
+            turns > 0 && turns <= MOST_COPIES / copies && s->step == 1 && copies * turns * turn_cost(&s->body) <= MOST_COST;
+        if (fits) s->mark = MARK_UNROLL;
+        write_out(&s->body, fits ? copies * turns : copies);
+    }
+}
+
 /* A loop is marked if it is at least as good as the loops inside it; else these are looked at one by one. */
 static void mark_best(PassCtx *c, const Step *step, Body *body) {
     for (Stmt *s = body->first; s; s = s->next) {
@@ -147,6 +169,7 @@ static void mark_best(PassCtx *c, const Step *step, Body *body) {
         if (own > 0 && lanes > 1 && own >= best_inside(c->arena, step, &s->body)) {
             s->mark = MARK_VECTOR;
             s->width = lanes;
+            write_out(&s->body, 1);
         } else if (s->mark != MARK_VECTOR) {
             mark_best(c, step, &s->body);
         }

@@ -291,6 +291,46 @@ START_TEST(parts_of_joined_values) {
 }
 END_TEST
 
+/* The gradient of a maximum, behind a relu, by windows: that tile the map or leave rest of it, in one axis and in two, with equal numbers and none in the windows; those that overlap
+ * stay as they are. */
+START_TEST(maxima_of_windows_side_by_side) {
+    static const struct {
+        int x, y, size[2], stride[2], low, out[2];
+        bool tile;
+    } cases[] = {
+        {6, 8, {2, 2}, {2, 2}, 0, {3, 4}, true},  {7, 9, {2, 2}, {2, 2}, 0, {3, 4}, true},
+        {9, 5, {3, 2}, {3, 2}, 0, {3, 2}, true},  {5, 4, {1, 4}, {1, 4}, 0, {5, 1}, true},
+        {4, 4, {4, 4}, {4, 4}, 0, {1, 1}, true},  {6, 8, {2, 2}, {2, 2}, 1, {4, 5}, false},
+        {7, 7, {3, 3}, {2, 2}, 0, {3, 3}, false},
+    };
+    Arena *a = arena_new();
+    int x = cases[_i].x, y = cases[_i].y, m = cases[_i].out[0], n = cases[_i].out[1], low = cases[_i].low;
+    const char *text = arena_printf(
+        a,
+        "graph expanded\nfield %%x: f32[B<=3, %d, %d, 5] of @c\nfield %%d: f32[B<=3, %d, %d, 5] of @c\nvar %%g: f32[B<=3, %d, "
+        "%d, 5] of @c\n"
+        "command @c() {\n}\nfunc @f(%%x: f32[B<=3, %d, %d, 5], %%d: f32[B<=3, %d, %d, 5]) -> (%%g: f32[B<=3, %d, %d, 5]) {\n"
+        "  %%two = constant 2 : f32[B, %d, %d, 5]\n  %%zero = constant 0 : f32[B, %d, %d, 5]\n  %%s = mul %%two, %%x : f32[B, "
+        "%d, %d, 5]\n"
+        "  %%f = floor %%s : f32[B, %d, %d, 5]\n  %%a = max %%zero, %%f : f32[B, %d, %d, 5]\n"
+        "  %%p = window_put %%a, %%d, size=[%d, %d], stride=[%d, %d], low=[%d, %d], high=[%d, %d] : f32[B, %d, %d, 5]\n"
+        "  %%q = ge %%zero, %%a : bool[B, %d, %d, 5]\n  %%g = select %%q, %%zero, %%p : f32[B, %d, %d, 5]\n  return %%g\n}\n",
+        x, y, m, n, x, y, x, y, m, n, x, y, x, y, x, y, x, y, x, y, x, y, cases[_i].size[0], cases[_i].size[1],
+        cases[_i].stride[0], cases[_i].stride[1], low, low, low, low, x, y, x, y, x, y);
+    check_text(text);
+    TestGraph g = test_read(text);
+    ck_assert(pass_fuse(&g.c, g.m));
+    Text shown = {0};
+    loops_print(pass_lower(&g.c, g.m), LOOPS_LOWERED, NULL, &shown, a);
+    const char *factor[2];
+    for (int i = 0; i < 2; i++) factor[i] = cases[_i].size[i] > 1 ? arena_printf(a, "%d*", cases[_i].size[i]) : "";
+    const char *store = arena_printf(a, "[i, %sj + p, %sk + q, m] = ", factor[0], factor[1]);
+    ck_assert_msg((strstr(text_str(a, &shown), store) != NULL) == cases[_i].tile, "%s\n%s", store, text_str(a, &shown));
+    arena_free(g.a);
+    arena_free(a);
+}
+END_TEST
+
 /* ---- long sums ---- */
 
 START_TEST(chains_are_cut_into_pieces) {
@@ -421,6 +461,7 @@ Suite *lower_suite(void) {
     tcase_add_test(t, one_value_goes_to_two_slots);
     tcase_add_test(t, a_scan_runs_both_ways);
     tcase_add_test(t, one_stack_whatever_axis_turns_are);
+    tcase_add_loop_test(t, maxima_of_windows_side_by_side, 0, 7);
     tcase_add_loop_test(t, parts_of_joined_values, 0, sizeof joined / sizeof *joined);
     tcase_add_test(t, windows_do_not_reach_beyond_what_is_yielded);
     tcase_add_test(t, a_while_stops);

@@ -731,6 +731,31 @@ START_TEST(columns_of_large_matrices_are_summed_by_rows) {
 }
 END_TEST
 
+/* Places of a window inside lanes: few are written out, many (5 x 5) and dear ones are not; windows at the end may be smaller. */
+START_TEST(windows_inside_lanes_are_written_out) {
+    static const struct {
+        int size;
+        const char *value;
+        int loops; /* that are written out */
+    } cases[] = {{2, "%x[n, 2*i + p, 2*j + q, c]", 2},
+                 {3, "%x[n, 2*i + p, 2*j + q, c]", 2},
+                 {5, "%x[n, 2*i + p, 2*j + q, c]", 1},
+                 {3, "tanh(exp(tanh(%x[n, 2*i + p, 2*j + q, c])))", 1}};
+    Arena *a = arena_new();
+    int size = cases[_i].size;
+    const char *buffers = "  buffer %x: f32[B, 15, 17, 33]\n  buffer %y: f32[B, 7, 7, 33]\n";
+    const char *kernel =
+        arena_printf(a,
+                     "    for n in 0..B, i in 0..7, j in 0..7, c in 0..33 {\n      acc s: f32 = 0\n"
+                     "      for p in 0..min(%d, 15 - 2*i), q in 0..%d { s = add(s, %s) }\n      %%y[n, i, j, c] = s\n    }\n",
+                     size, size < 4 ? size : 4, cases[_i].value);
+    const char *text = step_text(a, buffers, kernel, 3);
+    for (int batch = 1; batch <= 3; batch++) compare(text, batch, NOT_TILED);
+    ck_assert_int_eq(count_marks(find_kernel(marked(a, text)), MARK_UNROLL), cases[_i].loops);
+    arena_free(a);
+}
+END_TEST
+
 /* Rows that two loops count, turns and the samples of a batch, which may be short. */
 START_TEST(columns_of_turns_and_samples_are_summed_by_rows) {
     static const int columns[] = {63, 700, 1100};
@@ -833,6 +858,7 @@ Suite *tile_suite(void) {
     tcase_add_test(t, rows_that_need_one_another_are_no_lanes);
     tcase_add_test(t, many_short_rows_are_shared);
     tcase_add_loop_test(t, columns_of_large_matrices_are_summed_by_rows, 0, 5);
+    tcase_add_loop_test(t, windows_inside_lanes_are_written_out, 0, 4);
     tcase_add_loop_test(t, columns_of_turns_and_samples_are_summed_by_rows, 0, 6);
     tcase_add_test(t, long_rows_are_fetched_ahead);
     tcase_add_test(t, epilogues_of_large_temporaries_are_fetched_ahead);
