@@ -32,7 +32,9 @@ bool lanes_declared(const LaneScan *s, const Temp *t) {
 
 static void scan_stmt(LaneScan *s, const Stmt *stmt) {
     const Var *v = s->loop->var;
+    int widest = s->widest;
     scan_expr(s, stmt->value);
+    if (stmt->kind == STMT_INDEX) s->widest = widest; /* one number for all lanes */
     switch (stmt->kind) {
     case STMT_FOR:
         if (stmt->mark == MARK_VECTOR || stmt->mark == MARK_PARALLEL) s->possible = false;

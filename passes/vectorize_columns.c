@@ -9,7 +9,7 @@
  *
  * A column of vectors is one line of each row: of a matrix that no cache holds every line comes alone, and often from a page that is not known yet. Along the rows memory is
  * read as it is laid out; the sums of a strip of columns lie in scratch of the thread, in the first cache. Each sum is the same chain as before, so no bit changes.
- * Rows may be counted by several loops: turns and samples, samples and places.
+ * Rows may be counted by several loops: turns and samples, samples and places; those of a piece of a long sum, too.
  */
 #include "passes/machine.h"
 #include "passes/rewrite.h"
@@ -17,16 +17,15 @@
 
 #include <stdlib.h>
 
-enum {
-    STRIP =
-        4096, /* bytes of sums in a strip: a page of each row. Shorter strips were measured at little more than the speed of columns */
-    JUMP = 256, /* bytes from row to row, with which each row is a line of its own that is not fetched with the one before */
-};
+/* STRIP: bytes of sums in a strip: a page of each row. Shorter strips were measured at little more than the speed of columns. JUMP: bytes from row to row, of which a column
+ * of vectors needs a part. */
+enum { STRIP = 4096, JUMP = 128 };
 
-/* for j { acc s = start ; for i { for k { .. lets ; s = .. } } ; epilogue: lets and stores } */
+/* for j { acc s = start ; for i { for k { .. lets ; s = .. } } ; epilogue: lets and stores }. Index lets may stand in front of the loops i, k, ..: where they begin and end. */
 typedef struct Columns {
     Stmt *over, *acc, *assign;
-    Stmt *down[NEST_MAX]; /* the loops over the rows, the outermost first */
+    Stmt *down[NEST_MAX];  /* the loops over the rows, the outermost first */
+    Stmt *front[NEST_MAX]; /* the first statement in front of each, or the loop itself */
     int n_down;
 } Columns;
 
@@ -36,13 +35,17 @@ static bool only_lets(const Stmt *s, const Stmt *end) {
     return true;
 }
 
-/* The loops from s on, each the only statement of the one around it; returns the body of the innermost, NULL if there is none. */
+/* The loops from s on, each with nothing but index lets beside it in the one around it; returns the body of the innermost, NULL if there is none. */
 static const Body *read_down(Columns *c, Stmt *s) {
-    c->n_down = 0;
-    while (s && s->kind == STMT_FOR && s->mark == MARK_SERIAL && c->n_down < NEST_MAX) {
+    const Body *rows = NULL;
+    for (c->n_down = 0; c->n_down < NEST_MAX; s = s->body.first) {
+        Stmt *front = s;
+        while (s && s->kind == STMT_INDEX) s = s->next;
+        bool loop = s && s->kind == STMT_FOR && s->mark == MARK_SERIAL && (!c->n_down || !s->next);
+        if (!loop) return front == s ? rows : NULL;
+        c->front[c->n_down] = front;
         c->down[c->n_down++] = s;
-        if (s->body.first != s->body.last || s->body.first->kind != STMT_FOR) return &s->body;
-        s = s->body.first;
+        rows = &s->body;
     }
     return NULL;
 }
@@ -103,8 +106,9 @@ static Rewrite for_strip(Arena *a, Step *step, const Columns *c, Var *first, con
     return w;
 }
 
-/* Adds a loop like `old` to the body, whose variable w puts in place of the old one from now on; returns its body. */
-static Body *down_loop(Arena *a, Step *step, const Stmt *old, Rewrite *w, Body *body) {
+/* Adds a loop like `old`, and the lets in front of it, to the body; w puts the new variables in place of the old ones from now on. Returns the loop's body. */
+static Body *down_loop(Arena *a, Step *step, const Stmt *front, const Stmt *old, Rewrite *w, Body *body) {
+    for (; front != old; front = front->next) body_add(body, rewrite_stmt(w, front));
     Stmt *s = stmt_for(a, step_var(a, step, VAR_LOOP, old->var->name), rewrite_affine(w, old->lo),
                        rewrite_affine(w, old->limits[0]), old->step, MARK_SERIAL, 0);
     for (int i = 1; i < old->n_limits; i++) stmt_add_limit(a, s, rewrite_affine(w, old->limits[i]));
@@ -131,7 +135,7 @@ static void make(Arena *a, Step *step, Body *around, const Columns *c, int lanes
     Stmt *across = strip_loop(a, step, c->over, first, strip, lanes);
     Rewrite w = for_strip(a, step, c, first, across, sums);
     Body *at_rows = &outer->body;
-    for (int i = 0; i < c->n_down; i++) at_rows = down_loop(a, step, c->down[i], &w, at_rows);
+    for (int i = 0; i < c->n_down; i++) at_rows = down_loop(a, step, c->front[i], c->down[i], &w, at_rows);
     for (const Stmt *s = c->down[c->n_down - 1]->body.first; s != c->assign; s = s->next)
         body_add(&across->body, rewrite_stmt(&w, s));
     at = affine_var(a, across->var);

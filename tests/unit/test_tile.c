@@ -779,6 +779,33 @@ START_TEST(columns_of_turns_and_samples_are_summed_by_rows) {
 }
 END_TEST
 
+/* Pieces of a long sum, which begin and end in the middle of a sample's rows. */
+START_TEST(columns_of_pieces_are_summed_by_rows) {
+    static const int columns[] = {31, 64, 77};
+    Arena *a = arena_new();
+    int n = columns[_i];
+    const char *buffers = arena_printf(a, "  buffer %%x: f32[B, 9, %d]\n  buffer %%y: f32[3, %d]\n", n, n);
+    const char *kernel =
+        arena_printf(a,
+                     "    index q = (9*B + 63) / 64\n    for piece in 0..min(q, 3), j in 0..%d {\n      acc s: f32 = 0\n"
+                     "      index begin = max(i64(0), floor_div(i64(64*piece), i64(9)))\n"
+                     "      index stop = floor_div(i64(64*piece + 63), i64(9))\n"
+                     "      for b in begin..min(B, stop + 1) {\n        index begin.1 = max(i64(0), i64(64*piece - 9*b))\n"
+                     "        for r in begin.1..min(9, 64*piece - 9*b + 64) { s = add(s, %%x[b, r, j]) }\n      }\n"
+                     "      %%y[piece, j] = s\n    }\n",
+                     n);
+    const char *text = step_text(a, buffers, kernel, 20);
+    static const int batches[] = {20, 14, 7, 1};
+    for (int i = 0; i < 4; i++) compare(text, batches[i], NOT_TILED);
+    LoopsProgram *p = loops_read(a, text);
+    size_t before = p->steps.at[0]->buffers.n;
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[2]};
+    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
+    ck_assert_msg(p->steps.at[0]->buffers.n == before + (n >= 64), "%d columns", n);
+    arena_free(a);
+}
+END_TEST
+
 /* Rows and columns that are left over must not leave the whole kernel to one thread. */
 START_TEST(rests_are_shared) {
     static const struct {
@@ -859,6 +886,7 @@ Suite *tile_suite(void) {
     tcase_add_test(t, many_short_rows_are_shared);
     tcase_add_loop_test(t, columns_of_large_matrices_are_summed_by_rows, 0, 5);
     tcase_add_loop_test(t, windows_inside_lanes_are_written_out, 0, 4);
+    tcase_add_loop_test(t, columns_of_pieces_are_summed_by_rows, 0, 3);
     tcase_add_loop_test(t, columns_of_turns_and_samples_are_summed_by_rows, 0, 6);
     tcase_add_test(t, long_rows_are_fetched_ahead);
     tcase_add_test(t, epilogues_of_large_temporaries_are_fetched_ahead);
