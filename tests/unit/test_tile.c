@@ -708,6 +708,15 @@ START_TEST(rows_that_meet_are_fetched_later) {
 }
 END_TEST
 
+/* Sums of enough columns for vectors have a buffer for a strip of them, on the machine with the smallest caches that has vectors. */
+static void check_summed_by_rows(Arena *a, const char *text, int columns) {
+    LoopsProgram *p = loops_read(a, text);
+    size_t before = p->steps.at[0]->buffers.n;
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[2]};
+    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
+    ck_assert_msg(p->steps.at[0]->buffers.n == before + (columns >= 64), "%d columns", columns);
+}
+
 START_TEST(columns_of_large_matrices_are_summed_by_rows) {
     static const int columns[] = {63, 700, 1024, 1100, 2500};
     Arena *a = arena_new();
@@ -722,11 +731,7 @@ START_TEST(columns_of_large_matrices_are_summed_by_rows) {
                      n, m);
     const char *text = step_text(a, buffers, kernel, 0);
     compare(text, 1, NOT_TILED);
-    LoopsProgram *p = loops_read(a, text);
-    size_t before = p->steps.at[0]->buffers.n;
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[2]};
-    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
-    ck_assert_msg(p->steps.at[0]->buffers.n == before + (n >= 64), "%d columns", n);
+    check_summed_by_rows(a, text, n);
     arena_free(a);
 }
 END_TEST
@@ -770,11 +775,7 @@ START_TEST(columns_of_turns_and_samples_are_summed_by_rows) {
                                       n, m);
     const char *text = step_text(a, buffers, kernel, 4);
     compare(text, batch, NOT_TILED);
-    LoopsProgram *p = loops_read(a, text);
-    size_t before = p->steps.at[0]->buffers.n;
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[2]};
-    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
-    ck_assert_msg(p->steps.at[0]->buffers.n == before + (n >= 64), "%d columns", n);
+    check_summed_by_rows(a, text, n);
     arena_free(a);
 }
 END_TEST
@@ -797,11 +798,7 @@ START_TEST(columns_of_pieces_are_summed_by_rows) {
     const char *text = step_text(a, buffers, kernel, 20);
     static const int batches[] = {20, 14, 7, 1};
     for (int i = 0; i < 4; i++) compare(text, batches[i], NOT_TILED);
-    LoopsProgram *p = loops_read(a, text);
-    size_t before = p->steps.at[0]->buffers.n;
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[2]};
-    ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p));
-    ck_assert_msg(p->steps.at[0]->buffers.n == before + (n >= 64), "%d columns", n);
+    check_summed_by_rows(a, text, n);
     arena_free(a);
 }
 END_TEST
