@@ -71,6 +71,12 @@ static Bounds bounds_in(const Step *step, const Stmt *s, const Var *v) {
     return b;
 }
 
+/* Adds factor * v to what an index is between. */
+static void add_term(const Bounds *b, int64_t factor, int64_t *first, int64_t *last) {
+    *first += factor * (factor > 0 ? b->first : b->last);
+    *last += factor * (factor > 0 ? b->last : b->first);
+}
+
 /* Plain cases only: the other variables of the index are loops inside. */
 static bool range_of(const Step *step, const Stmt *loop, const Affine *index, Range *r) {
     *r = (Range){affine_factor(index, loop->var) * loop->step, index->constant, index->constant};
@@ -80,8 +86,7 @@ static bool range_of(const Step *step, const Stmt *loop, const Affine *index, Ra
         if (t->var == loop->var) continue;
         Bounds b = bounds_in(step, loop, t->var);
         if (!b.any || b.unknown) return false;
-        r->first += t->factor * (t->factor > 0 ? b.first : b.last);
-        r->last += t->factor * (t->factor > 0 ? b.last : b.first);
+        add_term(&b, t->factor, &r->first, &r->last);
     }
     return true;
 }
@@ -142,9 +147,10 @@ static bool index_bounds(Arena *a, const Step *step, const Stmt *s, const Affine
         Bounds b = bounds_in(step, s, x->term[k].var);
         int64_t factor = x->term[k].factor;
         if (b.unknown || (!b.any && x->term[k].var->kind == VAR_INDEX)) return false;
-        if (!b.any) *around = affine_add(a, *around, affine_scale(a, affine_var(a, x->term[k].var), factor));
-        *lo += b.any ? factor * (factor > 0 ? b.first : b.last) : 0;
-        *hi += b.any ? factor * (factor > 0 ? b.last : b.first) : 0;
+        if (b.any)
+            add_term(&b, factor, lo, hi);
+        else
+            *around = affine_add(a, *around, affine_scale(a, affine_var(a, x->term[k].var), factor));
     }
     return true;
 }

@@ -260,12 +260,9 @@ static void fill(Halo *h, Buffer *b, const Border *x, int at, int64_t begin, int
     const Affine *index[MAX_RANK];
     for (int i = 0; i < b->rank; i++) {
         Var *v = step_var(h->arena, h->step, VAR_LOOP, intern_printf("i%d", i));
-        int64_t lo = i == at  ? begin
-                     : i < at ? x->low[i]
-                              : 0,
-                hi = i == at  ? end
-                     : i < at ? b->dim[i].n - x->high[i]
-                              : b->dim[i].n;
+        int64_t lo = 0, hi = b->dim[i].n;
+        if (i == at) lo = begin, hi = end;
+        if (i < at) lo = x->low[i], hi -= x->high[i];
         const Affine *limit = b->dim[i].batch ? affine_scale(h->arena, affine_var(h->arena, h->step->batch), b->dim[i].n)
                                               : affine_constant(h->arena, hi);
         Stmt *loop = stmt_for(h->arena, v, affine_constant(h->arena, lo), limit, 1, MARK_SERIAL, 0);

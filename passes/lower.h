@@ -129,9 +129,9 @@ const char *low_value_name(const Value *v);
 /* ---- elements (lower_pull.c) ---- */
 
 Expr *pull(Lower *l, const Value *v, const Affine *const *index);
-/* The number of the first maximum's place in window `out` of a window_put, if it has been found where it is known here; NULL. */
-Temp *low_made_window(Lower *l, const Op *op, int n, const Affine *const *out);
-void low_note_window(Lower *l, const Op *op, int n, const Affine *const *out, Temp *where);
+/* A temp that has been noted for v under so many indices, if it is known here; NULL. Elements are noted under as many as v has axes. */
+Temp *low_made(const Lower *l, const Value *v, int n, const Affine *const *key);
+void low_note_made(Lower *l, const Value *v, int n, const Affine *const *key, Temp *t);
 /* Element of an integer value as an index, checked against size. */
 const Affine *pull_index(Lower *l, const Value *v, const Affine *const *index, const Affine *size);
 /* x at an index that may lie outside on the axes where `guard` says so: `fill` is the value there. */

@@ -280,7 +280,8 @@ static void find_parts(Plan *p) {
         if (!concat) continue;
         const Value *whole = p->units.at[i]->op->out[0];
         int64_t axis = op_int(concat, A_axis), begin = 0;
-        for (int k = 0; k < concat->n_in && can_be_whole(p, whole) && !whole->type->dim[axis].batch; k++) {
+        if (!can_be_whole(p, whole) || whole->type->dim[axis].batch) continue;
+        for (int k = 0; k < concat->n_in; k++) {
             const Value *v = concat->in[k];
             if (can_be_part(p, v, axis, i) && !reads_parts(p, v, whole, concat)) p->part_of[v->id] = (Part){whole, axis, begin};
             begin += v->type->dim[axis].n;

@@ -80,21 +80,12 @@ static void note_made(Lower *l, const Value *v, int n, const Affine *const *inde
     vec_push(l->arena, &l->scope->made, ((Made){v, n, at, t, var, size}));
 }
 
-/* Under the window's result with one index more, which no element has. */
-Temp *low_made_window(Lower *l, const Op *op, int n, const Affine *const *out) {
-    const Affine *at[MAX_RANK + 2];
-    for (int i = 0; i < n; i++) at[i] = out[i];
-    at[n] = low_number(l, 0);
-    Made *m = find_made(l, op->out[0], n + 1, at, false);
+Temp *low_made(const Lower *l, const Value *v, int n, const Affine *const *key) {
+    Made *m = find_made(l, v, n, key, false);
     return m ? m->temp : NULL;
 }
 
-void low_note_window(Lower *l, const Op *op, int n, const Affine *const *out, Temp *where) {
-    const Affine *at[MAX_RANK + 2];
-    for (int i = 0; i < n; i++) at[i] = out[i];
-    at[n] = low_number(l, 0);
-    note_made(l, op->out[0], n + 1, at, where, NULL, NULL);
-}
+void low_note_made(Lower *l, const Value *v, int n, const Affine *const *key, Temp *t) { note_made(l, v, n, key, t, NULL, NULL); }
 
 const Affine *pull_index(Lower *l, const Value *v, const Affine *const *index, const Affine *size) {
     Made *m = find_made(l, v, v->type->rank, index, true);

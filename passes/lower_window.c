@@ -143,11 +143,13 @@ static Temp *open_window_of(Lower *l, const Op *op, const Windows *w, const Affi
         const Affine *k = affine_add(l->arena, place, affine_scale(l->arena, out[i + 1], -w->stride[i]));
         *mine = affine_add(l->arena, affine_scale(l->arena, *mine, w->size[i]), k);
     }
-    Temp *best, *where = low_made_window(l, op, w->n + 2, out);
+    int rank = w->n + 2;
+    out[rank] = low_number(l, 0); /* noted under one index more than elements of the result have */
+    Temp *best, *where = low_made(l, op->out[0], rank + 1, out);
     if (!where) {
-        Hoisted h = low_hoist(l, low_scope_of(l, w->n + 2, out));
+        Hoisted h = low_hoist(l, low_scope_of(l, rank, out));
         window_best(l, op, out, &best, &where, NULL, NULL);
-        low_note_window(l, op, w->n + 2, out, where);
+        low_note_made(l, op->out[0], rank + 1, out, where);
         low_return(l, h);
     }
     for (int i = 0; i < w->n; i++) {

@@ -1,6 +1,7 @@
 /*
  * test_apart.c - loops of one kernel: they are shared out to threads if none stores what another touches, tiles beside plain loops too; else one thread runs all.
  */
+#include "passes/nest.h"
 #include "run_tile.h"
 
 static const char buffers[] = "  buffer %x: f32[200, 512]\n  buffer %y: f32[200, 512]\n  buffer %z: f32[200, 512]\n"
@@ -78,15 +79,6 @@ static const struct {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-/* Loops at the tops of the step's kernels, and how many of them are shared. */
-static void count_tops(StepNode *const *nodes, size_t n, int *loops, int *shared) {
-    for (size_t i = 0; i < n; i++)
-        for (const Stmt *s = nodes[i]->body.first; s; s = s->next) {
-            *loops += s->kind == STMT_FOR;
-            *shared += s->kind == STMT_FOR && count_marks(&s->body, MARK_PARALLEL) + (s->mark == MARK_PARALLEL) > 0;
-        }
-}
-
 START_TEST(loops_beside_each_other) {
     Arena *a = arena_new();
     const char *kernel = arena_printf(a, "%s%s", cases[_i].product ? product : "", cases[_i].loops);
@@ -94,7 +86,11 @@ START_TEST(loops_beside_each_other) {
     const char *text = step_text(a, arena_printf(a, "%s%s", buffers, work), kernel, 8);
     const Step *s = marked(a, text)->steps.at[0];
     int loops = 0, shared = 0;
-    count_tops(&s->nodes.at[s->nodes.n - 1], 1, &loops, &shared); /* what was packed in front is in kernels of its own */
+    /* what was packed is in kernels in front */
+    for (const Stmt *top = s->nodes.at[s->nodes.n - 1]->body.first; top; top = top->next) {
+        loops += top->kind == STMT_FOR;
+        shared += stmt_has_mark(top, MARK_PARALLEL);
+    }
     ck_assert_int_ge(loops, 1 + cases[_i].product);
     ck_assert_msg(shared == (cases[_i].shared ? loops : 0), "%s: %d of %d loops are shared\n%s", cases[_i].what, shared, loops,
                   text);
