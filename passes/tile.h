@@ -54,9 +54,10 @@ typedef struct Tiling {
     const Affine *panel_from; /* the panel begins at this place of the outermost reduced loop; NULL: at 0 */
     Var *panel_var[NEST_MAX]; /* [outer variables that cols sees beside the column..., jj, reduced..., j] */
     int n_panel_var;
-    Buffer *row_panel;      /* rows of one tile, packed by each thread, [reduced..., i]; NULL: read where they lie */
-    bool row_panels;        /* ... or of all tiles, packed in front, [tile, reduced..., i] */
-    const Affine *row_tile; /* the tile that is being made */
+    Buffer *row_panel; /* rows of one tile, packed by each thread, [reduced..., i]; NULL: read where they lie */
+    bool row_panels; /* ... or of several: of a group, packed by each thread, or of all, packed in front; [tile, reduced..., i] */
+    int64_t row_group;      /* tiles in a group */
+    const Affine *row_tile; /* the tile that is being made; where there are groups, counted in its group */
     Vec(Stmt *) before;     /* lets in front of the nest, which kernels in front of this one have to repeat */
     Vec(Stmt *) top;        /* lets that hang on no outer variable */
     Vec(Stmt *) inner;      /* those that do */
@@ -116,7 +117,10 @@ Expr *tile_panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Af
 bool tile_rows_meet(const Tiling *t);
 bool tile_rows_are_slow(const Tiling *t);
 bool tile_rows_collide(const Tiling *t);
+/* Rows of a tile or of a group of them, which it chooses, for each thread. */
 void tile_make_row_panel(Tiling *t, const StepNode *kernel);
+/* Fills it with the rows of the first `tiles` of a group, mr each, from `row` on. */
+void tile_fill_group(Tiling *t, const Rewrite *outer, int64_t tiles, int mr, const Affine *row, Body *body);
 /* row_panel[index[0..lead), reduced..., i] = rows at `row` + i, for mr of them. */
 void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body);
 /* The same at one place of the reduction, which index and outer have already: row_panel[index[0..lead), i]. */

@@ -428,10 +428,11 @@ void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
     }
 }
 
-/* A row of tiles: its rows packed if that is to be, then one tile after the other. */
-static void make_row_of_tiles(Tiling *t, const Rewrite *r, int mr, const Affine *row, int64_t panels, int64_t rest, Body *body) {
-    const Affine *panel, *index[MAX_RANK];
-    if (t->row_panel) tile_fill_rows(t, r, 0, index, mr, row, body);
+/* Some rows of tiles, of mr rows each from `row` on: the rows packed if that is to be, then panel by panel. */
+static void make_rows_of_tiles(Tiling *t, const Rewrite *r, int64_t tiles, int mr, const Affine *row, int64_t panels,
+                               int64_t rest, Body *body) {
+    const Affine *panel, *ii = affine_constant(t->arena, 0);
+    if (t->row_panel) tile_fill_group(t, r, tiles, mr, row, body);
     for (int tail = 0; tail < 2; tail++) {
         if (tail == 0 ? panels == 0 : rest == 0) continue;
         Body *inside = body;
@@ -442,9 +443,15 @@ static void make_row_of_tiles(Tiling *t, const Rewrite *r, int mr, const Affine 
             body_add(body, loop);
             inside = &loop->body;
         }
+        if (tiles > 1) {
+            Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, tiles), MARK_SERIAL, 0, &ii);
+            body_add(inside, loop);
+            inside = &loop->body;
+        }
+        t->row_tile = ii;
         int nv = tail ? (int)((rest + t->lanes - 1) / t->lanes) : t->nv;
-        make_tile(t, r, mr, nv, row, panel, affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes),
-                  tail && rest % t->lanes != 0, inside);
+        make_tile(t, r, mr, nv, affine_add(t->arena, row, affine_scale(t->arena, ii, mr)), panel,
+                  affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes), tail && rest % t->lanes != 0, inside);
     }
 }
 
@@ -457,7 +464,7 @@ static void make_tall_batch(Tiling *t, int64_t panels, int64_t rest, Body *body)
     for (Kind kind = WHOLE; kind < KINDS; kind++) {
         if (!any_rows(t, &s, kind)) continue;
         Body *at = open_rows(t, &s, kind, MARK_PARALLEL, body, &mr, &row);
-        make_row_of_tiles(t, &r, mr, row, panels, rest, at);
+        make_rows_of_tiles(t, &r, 1, mr, row, panels, rest, at);
     }
 }
 
@@ -466,17 +473,18 @@ void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body) {
         make_tall_batch(t, panels, rest, body);
         return;
     }
-    int64_t m = t->row->limits[0]->constant, tiles = m / t->mr;
+    int64_t m = t->row->limits[0]->constant, tiles = m / t->mr, group = t->row_panel ? t->row_group : 1, groups = tiles / group,
+            more = tiles % group; /* tiles behind whole groups, and rows behind them: one turn */
     int left = (int)(m % t->mr);
+    bool both = groups && (more || left);
     Rewrite r = rewrite_new(t->arena, t->step);
     const Affine *ii;
-    Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, tiles + (left > 0)), MARK_PARALLEL, 0, &ii);
+    Stmt *loop = tile_loop(t, group > 1 ? "ig" : "ii", affine_constant(t->arena, groups + (more || left)), MARK_PARALLEL, 0, &ii);
     body_add(body, loop);
     body = &loop->body;
-    if (tiles)
-        make_row_of_tiles(t, &r, t->mr, affine_scale(t->arena, ii, t->mr), panels, rest,
-                          left ? tile_turns_if(t, ii, tiles, false, body) : body);
-    if (left)
-        make_row_of_tiles(t, &r, left, affine_constant(t->arena, tiles * t->mr), panels, rest,
-                          tiles ? tile_turns_if(t, ii, tiles, true, body) : body);
+    Body *whole = both ? tile_turns_if(t, ii, groups, false, body) : body,
+         *behind = both ? tile_turns_if(t, ii, groups, true, body) : body;
+    if (groups) make_rows_of_tiles(t, &r, group, t->mr, affine_scale(t->arena, ii, group * t->mr), panels, rest, whole);
+    if (more) make_rows_of_tiles(t, &r, more, t->mr, affine_constant(t->arena, groups * group * t->mr), panels, rest, behind);
+    if (left) make_rows_of_tiles(t, &r, 1, left, affine_constant(t->arena, tiles * t->mr), panels, rest, behind);
 }

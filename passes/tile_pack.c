@@ -339,9 +339,25 @@ bool tile_rows_collide(const Tiling *t) {
     return rows_stride(t, t->row) > 0 && tile_rows_meet(t);
 }
 
+/*
+ * How many tiles' rows a thread packs together: rows of one tile are a part of a line of memory for each k, and by the time the next tile wants the other part the line is gone, as all of them
+ * meet in a few sets of the caches. So the rows of whole lines, if they stay in the first cache beside a panel, which all tiles of the group read one after the other. Few enough for many threads.
+ */
+static int64_t tiles_of_a_group(const Tiling *t) {
+    enum { GROUPS = 8 };
+    const Product *p = &t->product;
+    int size = elem_size(t->rows->elem), line = CACHE_LINE / size;
+    int64_t tiles = loop_turns(t->step, t->row) / t->mr, bytes = (int64_t)t->mr * size, n = 1;
+    for (int i = 0; i < p->n_reduce; i++) bytes *= loop_turns(t->step, p->reduce[i]);
+    while (n * t->mr % line && (n + 1) * bytes <= t->machine->l1 / 4 && (n + 1) * GROUPS <= tiles) n++;
+    return n;
+}
+
 void tile_make_row_panel(Tiling *t, const StepNode *kernel) {
-    Dim dims[MAX_RANK];
-    int n = panel_dims(t, 0, dims);
+    t->row_group = tiles_of_a_group(t);
+    t->row_panels = t->row_group > 1;
+    Dim dims[MAX_RANK] = {{.n = t->row_group}};
+    int n = panel_dims(t, t->row_panels, dims);
     dims[n - 1] = (Dim){.n = t->mr};
     t->row_panel = tile_own_buffer(t, kernel, "rows", n, dims);
 }
@@ -372,6 +388,21 @@ void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **in
     body_add(&loop->body, inner);
     rewrite_var(&r, tile_last_reduced(t)->var, index[lead + p->n_reduce - 1]);
     body_add(&inner->body, stmt_store(t->arena, t->row_panel, index, rewrite_expr(&r, t->rows)));
+}
+
+void tile_fill_group(Tiling *t, const Rewrite *outer, int64_t tiles, int mr, const Affine *row, Body *body) {
+    const Affine *index[MAX_RANK];
+    Rewrite r = *outer;
+    int n = t->product.n_reduce;
+    index[0] = affine_constant(t->arena, 0);
+    if (tiles == 1) {
+        tile_fill_rows(t, outer, t->row_panels, index, mr, row, body);
+        return;
+    }
+    for (int i = 0; i < n; i++) body = tile_loop_like(t, &r, t->product.reduce[i], MARK_SERIAL, body, &index[1 + i]);
+    Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, tiles), MARK_UNROLL, 0, &index[0]);
+    body_add(body, loop);
+    tile_fill_rows_at(t, &r, 1 + n, index, mr, affine_add(t->arena, row, affine_scale(t->arena, index[0], mr)), &loop->body);
 }
 
 /* Are the packed rows of all tiles more than stays in the second cache? Not where a tile reads its rows as they lie. */
