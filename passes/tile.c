@@ -166,125 +166,6 @@ static void choose_row(Tiling *t) {
     }
 }
 
-/* ---- the size of a tile ---- */
-
-/* Cycles for one step of the reduction in a tile of mr x nv vectors: two fused multiply-adds and two loads a cycle, four ops in all, and chains of
- * four cycles a fma, which ten accumulators hide. What current cores have in common; only the proportions matter. Loads are not free even where the
- * multiply-adds hide them: they wait for their cache lines, more so for those of a panel in the second cache; hence tiles of few rows and wide ones. */
-static double turn_cost(const Tiling *t, int mr, int nv, double panel_bytes) {
-    bool far = panel_bytes > 0.8 * (double)t->machine->l1; /* the panel comes from the second cache */
-    double flops = mr * nv / 2.0, loads = mr + nv, ops = (mr * nv + loads + 2) / 4.0, cost = 5;
-    if (flops > cost) cost = flops;
-    if (loads / 2 > cost) cost = loads / 2;
-    if (ops > cost) cost = ops;
-    if (far && nv * 2.0 > cost) cost = nv * 2.0;
-    return cost + loads / 2 + (far ? nv / 4.0 : 0);
-}
-
-/* Bytes that the columns are loaded from; very many if they are computed. */
-static int64_t column_bytes(const Tiling *t) {
-    return tile_plain_load(t->cols, t->product.acc->temp->elem) ? t->cols->buffer->bytes : INT64_MAX;
-}
-
-/* All rows are packed in front (tile_nest), and those of a tile at one place of the reduction straddle two lines of the cache now and then, when
- * they are stored, too. */
-static double straddling(const Tiling *t, int mr) {
-    bool packed = tile_rows_are_slow(t) && column_bytes(t) > t->machine->l2 / 2;
-    return packed && CACHE_LINE % (mr * elem_size(t->product.acc->temp->elem)) ? 1.06 : 1;
-}
-
-/* Results go line by line, also those of half a line: a tile of many rows and one vector of AVX2 would come back for the other half when it is long gone from the first
- * cache, where rows that lie a page apart meet in one set (the update of 16384 x 1024 weights by a batch of one: 10 GB/s, 28 with whole lines). */
-static double tile_cost(const Tiling *t, int mr, int nv, double k) {
-    int line = CACHE_LINE / t->machine->vector_bytes;
-    return k * turn_cost(t, mr, nv, k * nv * t->machine->vector_bytes) * straddling(t, mr) + 24 +
-           3.0 * mr * (nv > line ? nv : line);
-}
-
-bool tile_fits_registers(const Tiling *t, int mr, int nv) { return mr * nv + nv + 1 <= t->machine->vector_registers; }
-
-static double rows_cost(const Tiling *t, int64_t m, bool fixed, int mr, int nv, double k) {
-    double rest = (double)(m % mr);
-    double cost = (double)(m / mr) * tile_cost(t, mr, nv, k);
-    if (rest > 0) cost += fixed ? tile_cost(t, (int)rest, nv, k) : rest * tile_cost(t, 1, nv, k);
-    return cost;
-}
-
-/* Sets mr and nv; returns what all tiles cost. */
-static double choose_size(Tiling *t, int64_t m, bool fixed, int64_t n, int64_t k) {
-    int64_t vectors = (n + t->lanes - 1) / t->lanes;
-    double best = -1;
-    t->mr = t->nv = 1;
-    for (int nv = 1; nv <= 12; nv++) {
-        for (int mr = 1; tile_fits_registers(t, mr, nv); mr++) {
-            if ((mr > m || nv > vectors) && (mr > 1 || nv > 1)) continue;
-            double cost = (double)(vectors / nv) * rows_cost(t, m, fixed, mr, nv, (double)k);
-            if (vectors % nv)
-                cost += 1.02 * rows_cost(t, m, fixed, mr, (int)(vectors % nv), (double)k); /* another strip, shared out apart */
-            if (best >= 0 && cost >= best * 0.999) continue;
-            best = cost;
-            t->mr = mr;
-            t->nv = nv;
-        }
-    }
-    return best;
-}
-
-/*
- * Few rows (a picture's one or three channels, beside the taps of a kernel): all turns of another outer loop that the columns do not see are rows of the same tile, if that
- * is faster. `cost` is that of the tiles as they are now.
- */
-static void choose_fold(Tiling *t, int64_t m, int64_t n, int64_t k, double cost) {
-    const Product *p = &t->product;
-    const Stmt *fold = NULL;
-    int64_t vectors = (n + t->lanes - 1) / t->lanes;
-    for (int i = p->n_outer - 1; i >= 0 && !fold; i--)
-        if (p->outer[i] != t->row && p->outer[i] != t->col && loop_turns(t->step, p->outer[i]) > 1) fold = p->outer[i];
-    if (!fold || !affine_is_constant(t->row->limits[0]) || fold->n_limits != 1 || !affine_is_constant(fold->limits[0]) ||
-        tile_cols_see(t, fold->var))
-        return;
-    int64_t turns = fold->limits[0]->constant, rows = turns * m;
-    cost *= (double)turns;
-    for (int nv = 1; nv <= vectors; nv++) {
-        if (rows > t->machine->vector_registers || !tile_fits_registers(t, (int)rows, nv)) break;
-        double folded = (double)(vectors / nv) * tile_cost(t, (int)rows, nv, (double)k);
-        if (vectors % nv) folded += 1.02 * tile_cost(t, (int)rows, (int)(vectors % nv), (double)k);
-        if (folded >= cost) continue;
-        cost = folded;
-        t->mr = (int)m;
-        t->nv = nv;
-        t->fold = fold;
-    }
-}
-
-static int strided_loads(const Expr *e, const Var *v) {
-    int n = e->kind == EXPR_LOAD && access_stride(e->buffer, e->n_index, e->index, v) > 1;
-    for (int i = 0; i < e->n_args; i++) n += strided_loads(e->args[i], v);
-    return n;
-}
-
-/*
- * Few columns beside many rows that are neighbours in memory (x' @ dy, ten outputs): vectors along the columns would be mostly empty and tiles one vector
- * wide, which load a number for each multiply-add. Vectors along the rows are better even though their results are scattered, if chains are long enough.
- * `cost` is that of the tiles as they are now.
- */
-static void turn_around(Tiling *t, int64_t m, int64_t n, int64_t k, double cost) {
-    const Product *p = &t->product;
-    if (t->piece || t->lanes == 1 || !t->row || !affine_is_constant(t->row->limits[0])) return;
-    if (!tile_plain_load(t->rows, p->acc->temp->elem) || !tile_adjacent(t->rows, t->row->var)) return;
-    Tiling turned = *t;
-    turned.row = t->col;
-    turned.col = t->row;
-    turned.rows = t->cols;
-    turned.cols = t->rows;
-    double apart = 0; /* cycles an element, for what is gathered and scattered */
-    for (const Stmt *s = p->epilogue; s; s = s->next) {
-        if (s->value) apart += strided_loads(s->value, turned.col->var);
-        if (s->kind == STMT_STORE) apart += 1.5 * (access_stride(s->buffer, s->n_index, s->index, turned.col->var) != 1);
-    }
-    if (choose_size(&turned, n, true, m, k) + apart * (double)(m * n) < 0.8 * cost) *t = turned;
-}
-
 /* ---- the pass ---- */
 
 static bool stores_to(const Body *b, const Buffer *buffer) {
@@ -417,14 +298,7 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     int64_t k = 1, n = loop_turns(t->step, t->col), m = t->row ? loop_turns(t->step, t->row) : 1;
     for (int i = 0; i < p->n_reduce; i++) k *= loop_turns(t->step, p->reduce[i]);
     if (k == 0 || n == 0 || m == 0) return false;
-    if (tile_blocks_fit(t) && k > TILE_DEPTH) k = TILE_DEPTH;
-    bool chain = tile_chain_fits(t);
-    if (chain && k > tile_chain_depth(t)) k = tile_chain_depth(t);
-    double cost = choose_size(t, m, !t->row || affine_is_constant(t->row->limits[0]), n, k);
-    if (chain)
-        choose_fold(t, m, n, k, cost);
-    else
-        turn_around(t, m, n, k, cost);
+    tile_choose_size(t, m, n, k);
     t->of_column = lets_of_column(t); /* which loop is the column's is known now */
     return !t->piece || piece_fits(t);
 }
@@ -503,7 +377,7 @@ static int64_t count_readers(const Tiling *t, int64_t turns) {
 }
 
 static Choice choose_way(const Tiling *t, int64_t readers, bool before) {
-    int64_t n = loop_turns(t->step, t->col), width = (int64_t)t->nv * t->lanes, bytes = column_bytes(t), l2 = t->machine->l2;
+    int64_t n = loop_turns(t->step, t->col), width = (int64_t)t->nv * t->lanes, bytes = tile_column_bytes(t), l2 = t->machine->l2;
     Choice c = {.panels = n / width, .rest = n % width};
     if (tile_blocks_fit(t) && (t->piece || !before)) c.way = BLOCKS;
     if (tile_chain_fits(t)) c.way = CHAIN;
@@ -538,16 +412,13 @@ static void make_tiles(Tiling *t, const Choice *c, const StepNode *kernel, Body 
     case FEW: tile_make_few(t, kernel, &c->few, body); return;
     case BLOCKS: tile_make_blocks(t, kernel, body); return;
     case CHAIN: tile_make_chain(t, kernel, body); return;
-    case TALL: tile_make_tall(t, c->panels, c->rest, body); return;
+    case TALL: tile_make_tall(t, body); return;
     case STRIPS: break;
     }
-    if (t->own) {
+    if (t->own)
         tile_make_own_strips(t, c->panels, c->rest, body);
-        return;
-    }
-    if (c->panels) tile_make_strip(t, t->nv, 0, c->panels, false, body);
-    if (c->rest)
-        tile_make_strip(t, (int)((c->rest + t->lanes - 1) / t->lanes), c->panels, c->panels + 1, c->rest % t->lanes != 0, body);
+    else
+        tile_make_strips(t, body);
 }
 
 static void tile_nest(Tiling *t, StepNode *kernel, Stmt *top, StepNodes *out) {

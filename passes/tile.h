@@ -1,5 +1,5 @@
 /*
- * tile.h - what the files of the pass `tile` share. tile.c reads a nest and chooses, tile_pack.c copies operands into panels, tile_make.c writes the
+ * tile.h - what the files of the pass `tile` share. tile.c reads a nest and chooses, tile_size.c says how large tiles are, tile_pack.c copies operands into panels, tile_make.c writes the
  * register tiles and the loops around them, tile_blocks.c those of long chains, tile_chain.c those of long chains over several axes, both by chunks (tile_chunk.c), tile_few.c those of few rows.
  */
 #ifndef NNC_PASSES_TILE_H
@@ -31,6 +31,12 @@ typedef struct Around {
     const struct Around *outer; /* the loop around it; NULL: none */
 } Around;
 
+/* How rows, or vectors of columns, are shared out to tiles: `whole` ones of full size, behind them `more` smaller ones of `size`. */
+typedef struct TileCut {
+    int64_t whole, more;
+    int size;
+} TileCut;
+
 typedef struct Tiling {
     Arena *arena;
     Stageds *staged;      /* of the step, in front of this kernel */
@@ -41,12 +47,13 @@ typedef struct Tiling {
     Stmt *row, *col;   /* outer loops; row may be NULL: one row */
     Expr *rows, *cols; /* the factors: that without the column, that with it */
     int lanes;
-    int mr, nv;            /* tile: mr rows, nv vectors */
-    const Stmt *fold;      /* outer loop all of whose turns are rows of a tile, too (tile_chain.c alone); NULL: none */
-    const Affine *acc_row; /* where the rows that are made lie among the accumulators; NULL: from the first on */
-    bool piece;            /* chains begin and end where outer variables say: a piece of a long sum */
-    Buffer *panel;         /* cols, packed; NULL: read where they lie */
-    int64_t panel_reach;   /* bytes of panels that tiles read before they come back to the same ones */
+    int mr, nv;                  /* tile: mr rows, nv vectors */
+    TileCut by_rows, by_columns; /* of all rows (a whole batch) and of all columns, the last vector of which may not be full */
+    const Stmt *fold;            /* outer loop all of whose turns are rows of a tile, too (tile_chain.c alone); NULL: none */
+    const Affine *acc_row;       /* where the rows that are made lie among the accumulators; NULL: from the first on */
+    bool piece;                  /* chains begin and end where outer variables say: a piece of a long sum */
+    Buffer *panel;               /* cols, packed; NULL: read where they lie */
+    int64_t panel_reach;         /* bytes of panels that tiles read before they come back to the same ones */
     bool own; /* each thread packs the panel that it is about to use, [reduced..., j]; else all panels are packed in front, */
     Var *walked_var
         [NEST_MAX]; /* reduced variables of loops around the product that is made, which a panel packed in front has indices for */
@@ -79,10 +86,21 @@ const Affine *tile_extent(const Stmt *loop);
 const Stmt *tile_last_reduced(const Tiling *t);
 /* Does the factor hang on an index that is computed between the loops of the reduction? Loops of their own cannot copy it. */
 bool tile_sees_bounds(const Tiling *t, const Expr *e);
-/* Do the accumulators of a tile, a row of its columns and a number of its rows fit the vector registers? */
-bool tile_fits_registers(const Tiling *t, int mr, int nv);
 /* a / b, rounded up. */
 static inline int64_t tile_over(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* ---- tile_size.c: how large the tiles are ---- */
+
+/* Chooses mr, nv and how rows and columns are cut, for m rows, n columns and chains of k; may turn rows and columns around, and sets t->fold. */
+void tile_choose_size(Tiling *t, int64_t m, int64_t n, int64_t k);
+/* Do the accumulators of a tile, a row of its columns and a number of its rows fit the vector registers? */
+bool tile_fits_registers(const Tiling *t, int mr, int nv);
+/* Bytes that the columns are loaded from; very many if they are computed. */
+int64_t tile_column_bytes(const Tiling *t);
+/* Columns of a panel that is no whole one, the first column of such panel q, the first row of such tile q (of rows whose number is known). */
+static inline int64_t tile_more_columns(const Tiling *t) { return (int64_t)t->by_columns.size * t->lanes; }
+const Affine *tile_more_column(Tiling *t, const Affine *q);
+const Affine *tile_more_row(Tiling *t, const Affine *q);
 
 /* ---- tile_pack.c: building loops, and copies of the operands ---- */
 
@@ -142,8 +160,8 @@ void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const
                        const Affine *col, bool tail, Body *inside);
 /* Index lets between the outer loops, which say where chains of a piece begin and end. */
 void tile_add_bounds(Tiling *t, Rewrite *r, Body *body);
-/* Loops of the reduction, the innermost four turns at a time, around the body that they return. first: where a chain that starts at 0 goes on. */
-Body *tile_reduction(Tiling *t, Rewrite *r, int first, Body *body);
+/* Loops of the reduction, the innermost four turns at a time, around the body that they return, for a tile of mr rows. first: where a chain that starts at 0 goes on. */
+Body *tile_reduction(Tiling *t, Rewrite *r, int mr, int first, Body *body);
 /* The loops at[0] in 0..mr unroll, at[1] in 0..nv * lanes vector (tail: up to the last column alone) over the places of a tile; from then on r has the row and
  * the column there. Returns the inner body. */
 Body *tile_elements(Tiling *t, Rewrite *r, int mr, int nv, const Affine *row, const Affine *col, bool tail, Body *body,
@@ -151,12 +169,12 @@ Body *tile_elements(Tiling *t, Rewrite *r, int mr, int nv, const Affine *row, co
 /* The epilogue for every element of the tile. */
 void tile_store(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *col, bool tail,
                 Body *body);
-/* All tiles of nv vectors in panels first..last-1, which are packed in front or read where they lie. */
-void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body);
-/* All tiles, where each thread packs its panels. */
+/* All tiles, panel by panel; panels are packed in front or read where they lie. */
+void tile_make_strips(Tiling *t, Body *body);
+/* The same where each thread packs its panels: so many whole ones, and columns behind them. */
 void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body);
 /* Rows of tiles, shared out among threads; each packs its rows if there is a row_panel. */
-void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body);
+void tile_make_tall(Tiling *t, Body *body);
 
 /* `if` around what is done in turns 0..tiles-1 of ii, or behind them. */
 Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body);

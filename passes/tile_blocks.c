@@ -120,7 +120,7 @@ static void go_on(Tiling *t, const Blocks *b, const Rewrite *outer, const ChunkT
     Temp *acc = load_sums(t, b, tile, body);
     Rewrite r = *outer;
     Buffer *packed = t->row_panel;
-    Body *inside = tile_reduction(t, &r, 0, body);
+    Body *inside = tile_reduction(t, &r, tile->mr, 0, body);
     if (tile->single) t->row_panel = NULL;
     t->row_tile = tile->number;
     tile_multiply_add(t, &r, acc, tile->mr, tile->row, tile->panel, tile->col, false, inside);

@@ -265,7 +265,7 @@ static void go_on(Chain *c, const Rewrite *outer, const ChunkTile *tile, Body *b
     const Affine *at[2], *row, *f, *panel = tile->panel;
     Temp *acc = load_sums(c, tile, t->fold != NULL, body);
     Rewrite r = *outer;
-    Body *inside = tile_reduction(t, &r, 0, body);
+    Body *inside = tile_reduction(t, &r, tile->mr, 0, body);
     if (t->panel && t->panel->place != PLACE_THREAD)
         panel = affine_add(t->arena, panel, affine_scale(t->arena, c->chunk.jc, c->chunk.panels));
     if (t->fold) {

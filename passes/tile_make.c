@@ -19,9 +19,10 @@ void tile_add_bounds(Tiling *t, Rewrite *r, Body *body) {
             body_add(body, rewrite_stmt(r, t->inner.at[k]));
 }
 
-Body *tile_reduction(Tiling *t, Rewrite *r, int first, Body *body) {
+Body *tile_reduction(Tiling *t, Rewrite *r, int mr, int first, Body *body) {
     Product *p = &t->product;
-    int turns = !t->piece             ? 4
+    int turns = mr < t->mr && mr == 1 ? 1 /* of a short batch: made seldom */
+                : !t->piece           ? 4
                 : t->mr * t->nv >= 16 ? 1
                 : t->mr * t->nv >= 8  ? 2
                                       : 4; /* pieces are many kernels: no larger than need be */
@@ -164,7 +165,7 @@ static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Aff
     tile_add_bounds(t, &r, body);
     bool ahead = worth_prefetching(t, mr);
     if (ahead) prefetching_turns(t, &r, acc, mr, nv, row, panel, col, tail, body);
-    Body *inside = tile_reduction(t, &r, ahead ? mr : 0, body);
+    Body *inside = tile_reduction(t, &r, mr, ahead ? mr : 0, body);
     tile_multiply_add(t, &r, acc, mr, row, panel, col, tail, inside);
     tile_store(t, outer, acc, mr, nv, row, col, tail, body);
 }
@@ -199,12 +200,19 @@ typedef struct Strip {
     int nv;
     int64_t first, last;
     bool tail;
+    bool behind;                 /* the panels are those behind the whole ones */
     bool begun;                  /* the first tile of rows is made: it has packed the columns */
     const Affine *col;           /* of a panel that a thread packs for itself: where it begins; NULL: by its number */
     const Affine *limit, *tiles; /* rows, and how many whole tiles they make */
     int rest;                    /* rows of a smaller tile behind those; 0: there is none */
-    const Affine *rests;         /* how many smaller tiles; NULL: one */
+    const Affine *rests;         /* how many smaller tiles */
 } Strip;
+
+/* The first column of a panel. */
+static const Affine *column_of(Tiling *t, bool behind, const Affine *panel) {
+    if (behind) return tile_more_column(t, affine_add_constant(t->arena, panel, -t->by_columns.whole));
+    return affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
+}
 
 Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body) {
     const Affine *x = behind ? affine_add_constant(t->arena, ii, -tiles)
@@ -214,18 +222,18 @@ Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Bod
     return &s->body;
 }
 
-/* A rest of rows that is known is one turn more of the loop over tiles, so that threads share all of them evenly. */
+/* Smaller tiles, if the rows are known, are more turns of the loop over tiles, so that threads share all of them evenly. */
 static void make_whole_and_rest(Tiling *t, const Strip *s, const Rewrite *outer, const Affine *panel, const Affine *col,
                                 Body *body) {
     int64_t tiles = s->tiles->constant;
     const Affine *ii;
-    Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, tiles + 1), MARK_PARALLEL, 0, &ii);
+    Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, tiles + s->rests->constant), MARK_PARALLEL, 0, &ii);
     body_add(body, loop);
     t->row_tile = ii;
     make_tile(t, outer, t->mr, s->nv, affine_scale(t->arena, ii, t->mr), panel, col, s->tail,
               tile_turns_if(t, ii, tiles, false, &loop->body));
-    make_tile(t, outer, s->rest, s->nv, affine_constant(t->arena, tiles * t->mr), panel, col, s->tail,
-              tile_turns_if(t, ii, tiles, true, &loop->body));
+    const Affine *q = s->rests->constant > 1 ? affine_add_constant(t->arena, ii, -tiles) : affine_constant(t->arena, 0);
+    make_tile(t, outer, s->rest, s->nv, tile_more_row(t, q), panel, col, s->tail, tile_turns_if(t, ii, tiles, true, &loop->body));
 }
 
 /* Loops over the columns (and, of a piece or where each thread packs, over outer variables that the columns hang on: what follows in time reads the
@@ -246,8 +254,8 @@ static Body *open_columns(Tiling *t, const Strip *s, Rewrite *r, Body *body, con
 
 /* Tiles of rows, of which there are more kinds one behind the other. */
 typedef enum Kind {
-    WHOLE,  /* and a rest that is known, if threads share the tiles */
-    SMALL,  /* the rest that is known, or the one that a whole batch leaves, as often as a short one does */
+    WHOLE,  /* and smaller ones, if the rows are known and threads share the tiles */
+    SMALL,  /* as a whole batch has them; of a short one by_rows.size rows as often as they are left, or none */
     SINGLE, /* what is left of a short batch: tiles of one row */
     KINDS
 } Kind;
@@ -255,18 +263,18 @@ typedef enum Kind {
 /* The loop over the tiles of one kind around the body that is returned; *mr: their rows, *row: the first one. NULL: there are none. */
 static Body *open_rows(Tiling *t, const Strip *s, Kind kind, Mark mark, Body *body, int *mr, const Affine **row) {
     const Affine *ii = NULL, *first = affine_scale(t->arena, s->tiles, t->mr);
-    bool fixed = affine_is_constant(s->limit);
     *mr = kind == WHOLE ? t->mr : kind == SMALL ? s->rest : 1;
     t->row_tile = s->tiles;
     *row = first;
-    if (kind == SMALL && fixed) return body;
-    if (kind == SINGLE && s->rests) first = affine_add(t->arena, first, affine_scale(t->arena, s->rests, s->rest));
+    if (kind == SMALL && affine_is_constant(s->rests) && s->rests->constant == 1) return body;
+    if (kind == SINGLE && s->rest) first = affine_add(t->arena, first, affine_scale(t->arena, s->rests, s->rest));
     Stmt *loop = tile_loop(t, "ii", kind == WHOLE ? s->tiles : kind == SMALL ? s->rests : s->limit, mark, 0, &ii);
     if (kind == SINGLE) loop->lo = first;
     if (kind == WHOLE && s->begun) loop->lo = affine_constant(t->arena, 1);
     *row = kind == SINGLE ? ii : affine_scale(t->arena, ii, *mr);
     if (kind == SMALL) *row = affine_add(t->arena, first, *row);
     if (kind == WHOLE) t->row_tile = ii;
+    if (kind == SMALL) t->row_tile = affine_add(t->arena, s->tiles, ii);
     body_add(body, loop);
     return &loop->body;
 }
@@ -288,7 +296,7 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, Kind kind
     const Affine *as, *row;
     int mr;
     if (!t->own) body = open_columns(t, s, &r, body, &panel);
-    const Affine *col = s->col ? s->col : affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
+    const Affine *col = s->col ? s->col : column_of(t, s->behind, panel);
     for (int i = 0; i < p->n_outer; i++)
         if (p->outer[i] != t->row && p->outer[i] != t->col && !((t->own || t->piece) && tile_cols_see(t, p->outer[i]->var)))
             body = tile_loop_like(t, &r, p->outer[i], mark, body, &as);
@@ -300,20 +308,25 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, Kind kind
     make_tile(t, &r, mr, s->nv, row, panel, col, s->tail, body);
 }
 
-/* Rows of the smaller tile behind whole ones: what is left if it is known, else what a whole batch leaves, if that is more than one. */
-static int rest_of_rows(const Tiling *t, const Affine *limit) {
-    int rest = t->row ? (int)(loop_turns(t->step, t->row) % t->mr) : 0;
-    return affine_is_constant(limit) || rest > 1 ? rest : 0;
-}
-
-/* How many whole tiles and smaller ones the rows make. */
+/*
+ * How many whole tiles and smaller ones the rows make. Of a batch, several smaller tiles are made if it is a whole one; a single smaller tile is made as often as its rows are left.
+ */
 static void count_tiles(Tiling *t, Strip *s, Body *body) {
-    s->rest = rest_of_rows(t, s->limit);
-    s->tiles = affine_constant(t->arena, s->limit->constant / t->mr);
-    if (affine_is_constant(s->limit)) return;
-    s->tiles = tile_index(t, INDEX_DIV, "tiles", s->limit, t->mr, body);
-    if (!s->rest) return;
-    const Affine *left = affine_add(t->arena, s->limit, affine_scale(t->arena, s->tiles, -t->mr));
+    const TileCut *c = &t->by_rows;
+    bool fixed = affine_is_constant(s->limit);
+    s->rest = c->more && (fixed || c->size > 1) ? c->size : 0;
+    s->tiles = affine_constant(t->arena, c->whole);
+    s->rests = affine_constant(t->arena, c->more);
+    if (fixed) return;
+    const Affine *left = s->limit;
+    if (s->rest && c->more > 1) {
+        const Affine *full = tile_index(t, INDEX_DIV, "full", s->limit, loop_turns(t->step, t->row), body);
+        s->rests = affine_scale(t->arena, full, c->more);
+        left = affine_add(t->arena, left, affine_scale(t->arena, s->rests, -s->rest));
+    }
+    s->tiles = tile_index(t, INDEX_DIV, "tiles", left, t->mr, body);
+    if (!s->rest || c->more > 1) return;
+    left = affine_add(t->arena, s->limit, affine_scale(t->arena, s->tiles, -t->mr));
     s->rests = tile_index(t, INDEX_DIV, "rests", left, s->rest, body);
 }
 
@@ -324,10 +337,17 @@ static Strip new_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail
     return s;
 }
 
-void tile_make_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail, Body *body) {
-    Strip s = new_strip(t, nv, first, last, tail, body);
+void tile_make_strips(Tiling *t, Body *body) {
+    const TileCut *c = &t->by_columns;
     Rewrite r = rewrite_new(t->arena, t->step);
-    for (Kind kind = WHOLE; kind < KINDS; kind++) make_rows(t, &s, &r, kind, NULL, body);
+    for (int behind = 0; behind < 2; behind++) {
+        if (behind ? !c->more : !c->whole) continue;
+        int64_t first = behind ? c->whole : 0, last = c->whole + (behind ? c->more : 0);
+        bool tail = behind && loop_turns(t->step, t->col) % t->lanes;
+        Strip s = new_strip(t, behind ? c->size : t->nv, first, last, tail, body);
+        s.behind = behind;
+        for (Kind kind = WHOLE; kind < KINDS; kind++) make_rows(t, &s, &r, kind, NULL, body);
+    }
 }
 
 /* Can the first tile of rows read the columns where they lie, and pack them for the others in passing? Its loads and stores hide behind the multiply-adds. */
@@ -349,7 +369,7 @@ static void make_packing_tile(Tiling *t, const Strip *s, const Rewrite *outer, i
     Buffer *packed = t->panel;
     t->row_tile = row;
     body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
-    Body *inside = tile_reduction(t, &r, 0, body);
+    Body *inside = tile_reduction(t, &r, t->mr, 0, body);
     tile_fill_row(t, &r, index, 0, rewrite_affine(&r, affine_var(t->arena, t->product.reduce[0]->var)), s->col, rest, inside);
     t->panel = NULL;
     tile_multiply_add(t, &r, acc, t->mr, row, NULL, s->col, false, inside);
@@ -429,17 +449,17 @@ void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
 }
 
 /* Some rows of tiles, of mr rows each from `row` on: the rows packed if that is to be, then panel by panel. */
-static void make_rows_of_tiles(Tiling *t, const Rewrite *r, int64_t tiles, int mr, const Affine *row, int64_t panels,
-                               int64_t rest, Body *body) {
+static void make_rows_of_tiles(Tiling *t, const Rewrite *r, int64_t tiles, int mr, const Affine *row, Body *body) {
+    const TileCut *c = &t->by_columns;
     const Affine *panel, *ii = affine_constant(t->arena, 0);
     if (t->row_panel) tile_fill_group(t, r, tiles, mr, row, body);
-    for (int tail = 0; tail < 2; tail++) {
-        if (tail == 0 ? panels == 0 : rest == 0) continue;
+    for (int behind = 0; behind < 2; behind++) {
+        if (behind ? !c->more : !c->whole) continue;
         Body *inside = body;
-        if (tail) {
-            panel = affine_constant(t->arena, panels);
-        } else {
-            Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, panels), MARK_SERIAL, 0, &panel);
+        panel = affine_constant(t->arena, c->whole);
+        if (!behind || c->more > 1) {
+            Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, c->whole + (behind ? c->more : 0)), MARK_SERIAL, 0, &panel);
+            if (behind) loop->lo = affine_constant(t->arena, c->whole);
             body_add(body, loop);
             inside = &loop->body;
         }
@@ -449,42 +469,48 @@ static void make_rows_of_tiles(Tiling *t, const Rewrite *r, int64_t tiles, int m
             inside = &loop->body;
         }
         t->row_tile = ii;
-        int nv = tail ? (int)((rest + t->lanes - 1) / t->lanes) : t->nv;
-        make_tile(t, r, mr, nv, affine_add(t->arena, row, affine_scale(t->arena, ii, mr)), panel,
-                  affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes), tail && rest % t->lanes != 0, inside);
+        make_tile(t, r, mr, behind ? c->size : t->nv, affine_add(t->arena, row, affine_scale(t->arena, ii, mr)), panel,
+                  column_of(t, behind, panel), behind && loop_turns(t->step, t->col) % t->lanes, inside);
     }
 }
 
 /* Of a batch: whole tiles, smaller ones, then the rows that are left one by one. */
-static void make_tall_batch(Tiling *t, int64_t panels, int64_t rest, Body *body) {
+static void make_tall_batch(Tiling *t, Body *body) {
     const Affine *row;
     int mr;
     Rewrite r = rewrite_new(t->arena, t->step);
-    Strip s = new_strip(t, t->nv, 0, panels, false, body);
+    Strip s = new_strip(t, t->nv, 0, t->by_columns.whole, false, body);
     for (Kind kind = WHOLE; kind < KINDS; kind++) {
         if (!any_rows(t, &s, kind)) continue;
         Body *at = open_rows(t, &s, kind, MARK_PARALLEL, body, &mr, &row);
-        make_rows_of_tiles(t, &r, 1, mr, row, panels, rest, at);
+        make_rows_of_tiles(t, &r, 1, mr, row, at);
     }
 }
 
-void tile_make_tall(Tiling *t, int64_t panels, int64_t rest, Body *body) {
+void tile_make_tall(Tiling *t, Body *body) {
     if (!affine_is_constant(t->row->limits[0])) {
-        make_tall_batch(t, panels, rest, body);
+        make_tall_batch(t, body);
         return;
     }
-    int64_t m = t->row->limits[0]->constant, tiles = m / t->mr, group = t->row_panel ? t->row_group : 1, groups = tiles / group,
-            more = tiles % group; /* tiles behind whole groups, and rows behind them: one turn */
-    int left = (int)(m % t->mr);
-    bool both = groups && (more || left);
+    const TileCut *c = &t->by_rows;
+    int64_t group = t->row_panel ? t->row_group : 1, groups = c->whole / group, left = c->whole % group,
+            small = groups + (left > 0),
+            turns = small + c->more; /* groups of whole tiles, those that are left, then smaller ones */
     Rewrite r = rewrite_new(t->arena, t->step);
     const Affine *ii;
-    Stmt *loop = tile_loop(t, group > 1 ? "ig" : "ii", affine_constant(t->arena, groups + (more || left)), MARK_PARALLEL, 0, &ii);
+    Stmt *loop = tile_loop(t, group > 1 ? "ig" : "ii", affine_constant(t->arena, turns), MARK_PARALLEL, 0, &ii);
     body_add(body, loop);
     body = &loop->body;
+    bool both = groups && turns > groups;
     Body *whole = both ? tile_turns_if(t, ii, groups, false, body) : body,
          *behind = both ? tile_turns_if(t, ii, groups, true, body) : body;
-    if (groups) make_rows_of_tiles(t, &r, group, t->mr, affine_scale(t->arena, ii, group * t->mr), panels, rest, whole);
-    if (more) make_rows_of_tiles(t, &r, more, t->mr, affine_constant(t->arena, groups * group * t->mr), panels, rest, behind);
-    if (left) make_rows_of_tiles(t, &r, 1, left, affine_constant(t->arena, tiles * t->mr), panels, rest, behind);
+    if (groups) make_rows_of_tiles(t, &r, group, t->mr, affine_scale(t->arena, ii, group * t->mr), whole);
+    if (left)
+        make_rows_of_tiles(t, &r, left, t->mr, affine_constant(t->arena, groups * group * t->mr),
+                           c->more ? tile_turns_if(t, ii, small, false, behind) : behind);
+    if (c->more)
+        make_rows_of_tiles(
+            t, &r, 1, c->size,
+            tile_more_row(t, c->more > 1 ? affine_add_constant(t->arena, ii, -small) : affine_constant(t->arena, 0)),
+            left ? tile_turns_if(t, ii, small, true, behind) : behind);
 }

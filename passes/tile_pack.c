@@ -159,8 +159,8 @@ static int panel_dims(Tiling *t, int lead, Dim *dims) {
     return lead;
 }
 
-/* Panels first..last-1, for all outer variables that the columns hang on. */
-static void pack_panels(Tiling *t, const Rewrite *outer, int64_t first, int64_t last, int64_t rest, Body *body) {
+/* The whole panels, or what is behind them, for all outer variables that the columns hang on. */
+static void pack_panels(Tiling *t, const Rewrite *outer, bool behind, Body *body) {
     Product *p = &t->product;
     Rewrite r = *outer;
     const Affine *index[MAX_RANK];
@@ -173,17 +173,18 @@ static void pack_panels(Tiling *t, const Rewrite *outer, int64_t first, int64_t 
         body_add(body, loop);
         body = &loop->body;
     }
-    Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, last), MARK_PARALLEL, 0, &index[lead]);
-    loop->lo = affine_constant(t->arena, first);
+    const TileCut *c = &t->by_columns;
+    Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, c->whole + (behind ? c->more : 0)), MARK_PARALLEL, 0, &index[lead]);
+    loop->lo = affine_constant(t->arena, behind ? c->whole : 0);
     body_add(body, loop);
-    lead++;
-    tile_fill_panel(t, &r, lead, index, affine_scale(t->arena, index[lead - 1], (int64_t)t->nv * t->lanes), MARK_PARALLEL, rest,
-                    &loop->body);
+    const Affine *panel = index[lead++], *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
+    int64_t n = loop_turns(t->step, t->col), rest = n % t->lanes ? n - c->whole * t->nv * t->lanes : tile_more_columns(t);
+    if (behind) col = tile_more_column(t, affine_add_constant(t->arena, panel, -c->whole));
+    tile_fill_panel(t, &r, lead, index, col, MARK_PARALLEL, behind ? rest : 0, &loop->body);
 }
 
 void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
     Product *p = &t->product;
-    int64_t width = (int64_t)t->nv * t->lanes, n = loop_turns(t->step, t->col), whole = n / width, rest = n % width;
     int lead = 0;
     Dim dims[MAX_RANK];
     StepNode *node = step_kernel(t->arena, intern_printf("%s.pack", kernel->name), kernel->loc);
@@ -194,12 +195,12 @@ void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
             t->panel_var[t->n_panel_var++] = p->outer[i]->var;
             dims[lead++] = dim_of_loop(t, p->outer[i]);
         }
-    dims[lead++] = (Dim){.n = whole + (rest > 0)};
+    dims[lead++] = (Dim){.n = t->by_columns.whole + t->by_columns.more};
     int rank = panel_dims(t, lead, dims);
     t->panel =
         step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, rank, dims, kernel->loc);
-    if (whole) pack_panels(t, &r, 0, whole, 0, &node->body);
-    if (rest) pack_panels(t, &r, whole, whole + 1, rest, &node->body);
+    if (t->by_columns.whole) pack_panels(t, &r, false, &node->body);
+    if (t->by_columns.more) pack_panels(t, &r, true, &node->body);
     vec_push(t->arena, front, node);
     vec_push(t->arena, front, step_barrier(t->arena, kernel->loc));
 }
@@ -435,8 +436,8 @@ static void fill_rows_across(Tiling *t, int64_t tiles, Body *body) {
 }
 
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
-    int64_t m = t->row->limits[0]->constant;
-    Dim dims[MAX_RANK] = {{.n = (m + t->mr - 1) / t->mr}};
+    const TileCut *c = &t->by_rows;
+    Dim dims[MAX_RANK] = {{.n = c->whole + c->more}};
     int n = panel_dims(t, 1, dims);
     dims[n - 1] = (Dim){.n = t->mr};
     if (!dims[n - 2].batch)
@@ -448,15 +449,17 @@ void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out) {
     StepNode *node = step_kernel(t->arena, intern_printf("%s.pack_rows", kernel->name), kernel->loc);
     Rewrite r = rewrite_new(t->arena, t->step);
     copy_top(t, &r, &node->body);
-    int64_t whole = m / t->mr, across = tile_adjacent(t->rows, t->row->var) ? whole : 0, more = m % t->mr;
+    int64_t across = tile_adjacent(t->rows, t->row->var) ? c->whole : 0;
     if (across) fill_rows_across(t, across, &node->body);
-    for (int part = across > 0; part < 2; part++) { /* tiles one by one; what is left */
-        if (part ? !more : !whole) continue;
-        const Affine *index[MAX_RANK];
-        Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, whole + part), MARK_PARALLEL, 0, &index[0]);
-        if (part) loop->lo = affine_constant(t->arena, whole);
+    for (int part = across > 0; part < 2; part++) { /* tiles one by one; smaller ones */
+        if (part ? !c->more : !c->whole) continue;
+        const Affine *index[MAX_RANK], *row;
+        Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, c->whole + (part ? c->more : 0)), MARK_PARALLEL, 0, &index[0]);
+        if (part) loop->lo = affine_constant(t->arena, c->whole);
         body_add(&node->body, loop);
-        tile_fill_rows(t, &r, 1, index, (int)(part ? more : t->mr), affine_scale(t->arena, index[0], t->mr), &loop->body);
+        row =
+            part ? tile_more_row(t, affine_add_constant(t->arena, index[0], -c->whole)) : affine_scale(t->arena, index[0], t->mr);
+        tile_fill_rows(t, &r, 1, index, part ? c->size : t->mr, row, &loop->body);
     }
     vec_push(t->arena, out, node);
     vec_push(t->arena, out, step_barrier(t->arena, kernel->loc));

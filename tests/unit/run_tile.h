@@ -54,20 +54,24 @@ static inline void compare(const char *text, int64_t batch, Tiled tiled) {
     }
 }
 
-/* The text tiled and marked for the widest machine. */
-static inline LoopsProgram *marked(Arena *a, const char *text) {
+/* The text tiled and marked for a machine. */
+static inline LoopsProgram *marked_on(Arena *a, const char *text, const Machine *machine) {
     LoopsProgram *p = loops_read(a, text);
-    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
+    PassCtx c = {.arena = a, .diag = diag_new(a), .machine = machine};
     ck_assert(pass_tile(&c, p) && pass_vectorize(&c, p) && pass_parallelize(&c, p));
     return p;
 }
 
 /* ... printed. */
-static inline const char *marked_text(Arena *a, const char *text) {
+static inline const char *text_on(Arena *a, const char *text, const Machine *machine) {
     Text shown = {0};
-    loops_print(marked(a, text), LOOPS_MARKED, NULL, &shown, a);
+    loops_print(marked_on(a, text, machine), LOOPS_MARKED, NULL, &shown, a);
     return text_str(a, &shown);
 }
+
+/* For the widest machine. */
+static inline LoopsProgram *marked(Arena *a, const char *text) { return marked_on(a, text, &machines[0]); }
+static inline const char *marked_text(Arena *a, const char *text) { return text_on(a, text, &machines[0]); }
 
 static inline Body *find_kernel(LoopsProgram *p) { return &p->steps.at[0]->nodes.at[0]->body; }
 

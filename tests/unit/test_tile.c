@@ -86,6 +86,44 @@ START_TEST(rows_that_are_neighbours) {
 }
 END_TEST
 
+/* Rows of whole lines of memory are packed together, for several tiles; behind the groups are tiles of full size and smaller ones. */
+START_TEST(rows_of_several_tiles_are_packed_together) {
+    static const int sizes[][2] = {{128, 96}, {132, 96}, {131, 96}, {135, 128}, {36, 96}};
+    Arena *a = arena_new();
+    int m = sizes[_i][0], n = sizes[_i][1];
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%w: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
+    const char *text = step_text(a, buffers, product_text(a, m, n, "B", "k, i", "k, j", "s"), 50);
+    for (int batch = 50; batch > 0; batch -= 49) compare(text, batch, TILED);
+    const char *shown = text_on(a, text, &machines[1]);
+    ck_assert_msg((strstr(shown, "%k.rows[ii, k, i] = %x[k, ") != NULL) == (m > 100), "%s", shown);
+    arena_free(a);
+}
+END_TEST
+
+/* Tiles of two sizes, and panels of two widths, where one smaller one would be much smaller: of rows that are known and of a batch, which may be short. */
+START_TEST(tiles_of_two_sizes) {
+    Arena *a = arena_new();
+    const char *batch = "  buffer %x: f32[B, 64]\n  buffer %w: f32[64, 32]\n  buffer %y: f32[B, 32]\n";
+    const char *kernel = "    for i in 0..B, j in 0..32 {\n      acc s: f32 = 0\n"
+                         "      for k in 0..64 { s = fma(%x[i, k], %w[k, j], s) }\n      %y[i, j] = s\n    }\n";
+    const char *text = step_text(a, batch, kernel, 32), *shown = text_on(a, text, &machines[1]);
+    for (int b = 0; b <= 32; b++) compare(text, b, TILED);
+    ck_assert_msg(strstr(shown, "t: f32[6, 16]") && strstr(shown, "t: f32[5, 16]"), "%s", shown);
+    text = step_text(a, "  buffer %x: f32[32, 64]\n  buffer %w: f32[64, 32]\n  buffer %y: f32[32, 32]\n",
+                     product_text(a, 32, 32, "64", "i, k", "k, j", "s"), 0);
+    compare(text, 1, TILED);
+    shown = text_on(a, text, &machines[1]);
+    ck_assert_msg(strstr(shown, "t: f32[6, 16]") && strstr(shown, "t: f32[5, 16]"), "%s", shown);
+    text = step_text(a, "  buffer %x: f32[50, 128]\n  buffer %w: f32[50, 176]\n  buffer %y: f32[128, 176]\n",
+                     product_text(a, 128, 176, "50", "k, i", "k, j", "s"), 0);
+    compare(text, 1, TILED);
+    shown = text_on(a, text, &machines[1]);
+    ck_assert_msg(strstr(shown, "t: f32[4, 24]") && strstr(shown, "t: f32[4, 16]") && strstr(shown, "16*jj + 48"), "%s", shown);
+    arena_free(a);
+}
+END_TEST
+
 /* Rows that lie 4096 bytes apart are packed in front. */
 START_TEST(rows_that_collide) {
     Arena *a = arena_new();
@@ -856,6 +894,8 @@ Suite *tile_suite(void) {
     tcase_add_test(t, near_columns_are_passed_row_by_row);
     tcase_add_test(t, lets_before_the_nest);
     tcase_add_loop_test(t, rows_that_are_neighbours, 0, 4);
+    tcase_add_loop_test(t, rows_of_several_tiles_are_packed_together, 0, 5);
+    tcase_add_test(t, tiles_of_two_sizes);
     tcase_add_loop_test(t, rows_that_collide, 0, 4);
     tcase_add_loop_test(t, neighbours_in_front, 0, 4);
     tcase_add_test(t, far_rows_for_two_panels);
