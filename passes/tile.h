@@ -97,8 +97,9 @@ void tile_choose_size(Tiling *t, int64_t m, int64_t n, int64_t k);
 bool tile_fits_registers(const Tiling *t, int mr, int nv);
 /* Bytes that the columns are loaded from; very many if they are computed. */
 int64_t tile_column_bytes(const Tiling *t);
+static inline int64_t tile_panels(const Tiling *t) { return t->by_columns.whole + t->by_columns.more; }
 /* Columns of a panel that is no whole one, the first column of such panel q, the first row of such tile q (of rows whose number is known). */
-static inline int64_t tile_more_columns(const Tiling *t) { return (int64_t)t->by_columns.size * t->lanes; }
+int64_t tile_more_columns(const Tiling *t);
 const Affine *tile_more_column(Tiling *t, const Affine *q);
 const Affine *tile_more_row(Tiling *t, const Affine *q);
 
@@ -184,7 +185,6 @@ Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Bod
 /* The caller sets the numbers, tile_open_chunks the rest. */
 typedef struct TileChunk {
     int64_t tiles, panels; /* of rows, of columns in a chunk */
-    int64_t whole, rest;   /* all panels of full width; columns beyond them */
     int64_t column_chunks;
     const Affine *m, *whole_tiles; /* rows, and how many tiles they fill */
     const Affine *ic, *jc;         /* the chunk */
@@ -202,7 +202,7 @@ typedef struct ChunkTile {
 Body *tile_open_chunks(Tiling *t, TileChunk *c, const Stmt *const *inside, int n_inside, Rewrite *r, Body *body);
 /* Are there rows, columns: whole tiles and panels in part 0, in part 1 what is left behind them? */
 bool tile_any_rows(const Tiling *t, const TileChunk *c, int part);
-bool tile_any_columns(const TileChunk *c, int part);
+bool tile_any_columns(const Tiling *t, int part);
 /* The loop over the tiles of rows, over the panels of a part around the body that is returned; sets what the tile has of it. */
 Body *tile_open_rows(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body);
 Body *tile_open_columns(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body);

@@ -52,10 +52,8 @@ static int64_t at_least(int64_t x, int64_t least) { return x > least ? x : least
 static Blocks choose_blocks(const Tiling *t) {
     Blocks b = {0};
     int64_t size = elem_size(t->product.acc->temp->elem), width = (int64_t)t->nv * t->lanes, l2 = t->machine->l2,
-            n = t->col->limits[0]->constant, longest = loop_turns(t->step, t->product.reduce[0]);
-    b.chunk.whole = n / width;
-    b.chunk.rest = n % width;
-    int64_t all = b.chunk.whole + (b.chunk.rest > 0), most = t->machine->l1 * 3 / 4 / (width * size);
+            longest = loop_turns(t->step, t->product.reduce[0]);
+    int64_t all = tile_panels(t), most = t->machine->l1 * 3 / 4 / (width * size);
     b.depth = TILE_DEPTH;
     while (b.depth > LEAST_DEPTH && (b.depth > most || all * width * b.depth * size > l2 / 2)) b.depth /= 2;
     if (b.depth > longest) b.depth = longest;
@@ -80,7 +78,7 @@ static void each_tile(Tiling *t, const Blocks *b, const Rewrite *r, bool along, 
         for (int inner = 0; inner < 2; inner++) {
             ChunkTile tile;
             int rows = along ? outer : inner, columns = along ? inner : outer;
-            if (!tile_any_rows(t, &b->chunk, rows) || !tile_any_columns(&b->chunk, columns)) continue;
+            if (!tile_any_rows(t, &b->chunk, rows) || !tile_any_columns(t, columns)) continue;
             Body *at =
                 along ? tile_open_rows(t, &b->chunk, rows, &tile, body) : tile_open_columns(t, &b->chunk, columns, &tile, body);
             at = along ? tile_open_columns(t, &b->chunk, columns, &tile, at) : tile_open_rows(t, &b->chunk, rows, &tile, at);
@@ -114,12 +112,38 @@ static Temp *load_sums(Tiling *t, const Blocks *b, const ChunkTile *tile, Body *
     return acc;
 }
 
+/*
+ * Rows of the next block, which come from beyond the second cache, are asked for by the tiles of this one, some places of the chain by each: their copy would wait for all of them. Rows that are neighbours alone, of which
+ * a place of the chain has a few lines.
+ */
+static void prefetch_next_rows(Tiling *t, const Blocks *b, const Rewrite *outer, const ChunkTile *tile, Body *body) {
+    enum { MOST_LINES = 16 };
+    const TileChunk *c = &b->chunk;
+    if (!t->row_panel || !tile_rows_are_slow(t) || tile->nv != t->nv || tile->mr != t->mr) return;
+    int64_t line = CACHE_LINE / elem_size(t->rows->elem), rows = c->tiles * t->mr, lines = tile_over(rows, line);
+    int64_t whole = t->by_columns.whole, panels = whole && whole < c->panels ? whole : c->panels,
+            places = tile_over(b->depth, c->tiles * panels);
+    if (places * lines > MOST_LINES) return;
+    const Affine *q, *l, *number = affine_add(t->arena, affine_scale(t->arena, tile->panel, c->tiles), tile->number);
+    Stmt *loop = tile_loop(t, "q", affine_constant(t->arena, places), MARK_UNROLL, 0, &q);
+    Stmt *inner = tile_loop(t, "l", affine_constant(t->arena, lines), MARK_UNROLL, 0, &l);
+    body_add(body, loop);
+    body_add(&loop->body, inner);
+    Rewrite r = *outer;
+    const Affine *place = affine_add(t->arena, affine_scale(t->arena, number, places), q),
+                 *row = affine_add(t->arena, affine_scale(t->arena, c->ic, rows), affine_scale(t->arena, l, line));
+    rewrite_var(&r, t->product.reduce[0]->var, affine_add_constant(t->arena, place, b->depth));
+    rewrite_var(&r, t->row->var, row);
+    tile_prefetch(t, rewrite_expr(&r, t->rows), &inner->body);
+}
+
 /* A tile goes on from what is stored, for one block of the chain. */
 static void go_on(Tiling *t, const Blocks *b, const Rewrite *outer, const ChunkTile *tile, Body *body) {
     const Affine *at[2], *place[4];
     Temp *acc = load_sums(t, b, tile, body);
     Rewrite r = *outer;
     Buffer *packed = t->row_panel;
+    prefetch_next_rows(t, b, outer, tile, body);
     Body *inside = tile_reduction(t, &r, tile->mr, 0, body);
     if (tile->single) t->row_panel = NULL;
     t->row_tile = tile->number;
@@ -169,10 +193,10 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *r, Body *body
     body_add(body, loop);
     for (int part = 0; part < 2; part++) {
         ChunkTile tile;
-        if (!tile_any_columns(&b->chunk, part)) continue;
+        if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &b->chunk, part, &tile, &loop->body);
         index[0] = tile.panel;
-        tile_fill_row(t, r, index, 1, k, tile.col, part ? b->chunk.rest : 0, at);
+        tile_fill_row(t, r, index, 1, k, tile.col, part ? tile_more_columns(t) : 0, at);
     }
 }
 
@@ -181,9 +205,9 @@ static void fill_panels_across(Tiling *t, const Blocks *b, const Rewrite *r, Bod
     const Affine *k, *kb, *index[3], *len = t->product.reduce[0]->limits[0];
     for (int part = 0; part < 2; part++) {
         ChunkTile tile;
-        if (!tile_any_columns(&b->chunk, part)) continue;
+        if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &b->chunk, part, &tile, body);
-        int64_t rest = part ? b->chunk.rest : 0;
+        int64_t rest = part ? tile_more_columns(t) : 0;
         const Affine *first = affine_constant(t->arena, 0);
         index[0] = tile.panel;
         if (rest % t->lanes == 0) {
@@ -220,6 +244,10 @@ static void fill_rows(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bo
         if (!tile_any_rows(t, &b->chunk, part) || single) continue;
         Body *at = tile_open_rows(t, &b->chunk, part, &tile, body);
         index[0] = tile.number;
+        if (neighbours && !part) { /* many short copies */
+            body->last->mark = MARK_UNROLL;
+            body->last->width = 8;
+        }
         if (neighbours)
             tile_fill_rows_at(t, &r, 2, index, tile.mr, tile.row, at);
         else

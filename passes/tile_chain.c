@@ -102,11 +102,9 @@ static void choose_level(Chain *c) {
 static void choose_chunk(Chain *c) {
     const Tiling *t = c->t;
     const Product *p = &t->product;
-    int64_t width = (int64_t)t->nv * t->lanes, n = t->col->limits[0]->constant, size = elem_size(p->acc->temp->elem);
+    int64_t width = (int64_t)t->nv * t->lanes, size = elem_size(p->acc->temp->elem);
     int64_t budget = t->machine->l2 / 2 / size, rows = t->mr, chunks = 1;
     const Stmt *inside[NEST_MAX];
-    c->chunk.whole = n / width;
-    c->chunk.rest = n % width;
     for (int i = p->n_outer - 1; i >= 0; i--) {
         const Stmt *loop = p->outer[i];
         int64_t turns = loop_turns(t->step, loop);
@@ -127,8 +125,7 @@ static void choose_chunk(Chain *c) {
     }
     if (folded) c->inside[c->n_inside - 1] = t->fold;
     if (!folded) c->t->fold = NULL; /* its sums do not fit */
-    int64_t tiles = tile_over(loop_turns(t->step, t->row), t->mr), panels = c->chunk.whole + (c->chunk.rest > 0),
-            most = tile_over(CHUNK_ROWS, rows);
+    int64_t tiles = tile_over(loop_turns(t->step, t->row), t->mr), panels = tile_panels(t), most = tile_over(CHUNK_ROWS, rows);
     while (most > 1 && rows * most * width > budget) most--;
     int64_t fit = budget / (rows * most * width);
     c->chunk.column_chunks = tile_over(panels, fit > 1 ? fit : 1);
@@ -141,7 +138,7 @@ static void choose_chunk(Chain *c) {
 /* Do the columns of the only panel lie as in one, each place behind the other? */
 static bool like_panel(const Chain *c) {
     const Tiling *t = c->t;
-    return tile_adjacent(t->cols, t->col->var) && c->chunk.whole + (c->chunk.rest > 0) == 1 &&
+    return tile_adjacent(t->cols, t->col->var) && tile_panels(t) == 1 &&
            access_stride(t->cols->buffer, t->cols->n_index, t->cols->index, tile_last_reduced(t)->var) <=
                (int64_t)t->nv * t->lanes;
 }
@@ -327,7 +324,7 @@ typedef void Make(Chain *c, const Rewrite *outer, const ChunkTile *tile, Body *b
 static void each_column(Chain *c, const Rewrite *outer, ChunkTile *tile, Make *make, Body *body) {
     Tiling *t = c->t;
     for (int part = 0; part < 2; part++) {
-        if (!tile_any_columns(&c->chunk, part)) continue;
+        if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &c->chunk, part, tile, body);
         Rewrite r = *outer;
         for (int i = 0; i < c->n_inside - (t->fold && make == go_on); i++)
@@ -382,7 +379,7 @@ static void fill_panels(Chain *c, const Rewrite *outer, Body *body) {
     for (int part = 0; part < 2; part++) {
         const Affine *k, *index[MAX_RANK + 2];
         ChunkTile tile;
-        if (!tile_any_columns(&c->chunk, part)) continue;
+        if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &c->chunk, part, &tile, body);
         index[0] = tile.panel;
         Rewrite r = *outer;
@@ -391,7 +388,7 @@ static void fill_panels(Chain *c, const Rewrite *outer, Body *body) {
             at = tile_loop_like(t, &r, p->reduce[i], MARK_SERIAL, at, &k);
             index[1 + i] = i ? k : affine_add(t->arena, k, affine_scale(t->arena, t->panel_from, -1));
         }
-        tile_fill_row(t, &r, index, p->n_reduce, k, tile.col, part ? c->chunk.rest : 0, at);
+        tile_fill_row(t, &r, index, p->n_reduce, k, tile.col, part ? tile_more_columns(t) : 0, at);
     }
 }
 

@@ -3,7 +3,7 @@
  *
  *   for ic parallel { for jc parallel {                                a chunk
  *     for ii in the chunk { for jj in the chunk { .. } } } }           its tiles: whole ones (part 0), then what is left behind them (part 1): rows that make a smaller tile, or as many
- *                                                                      tiles of one row as there are in a short batch; columns that make a narrower panel
+ *                                                                      tiles of one row as there are in a short batch; columns that make narrower panels
  */
 #include "passes/tile.h"
 
@@ -54,50 +54,56 @@ bool tile_any_rows(const Tiling *t, const TileChunk *c, int part) {
     return part ? rows_left(t, c) > 0 : !affine_is_constant(c->m) || c->whole_tiles->constant > 0;
 }
 
-bool tile_any_columns(const TileChunk *c, int part) { return part ? c->rest > 0 : c->whole > 0; }
+bool tile_any_columns(const Tiling *t, int part) { return part ? t->by_columns.more > 0 : t->by_columns.whole > 0; }
 
 /* Counted from the first of the chunk. */
 static const Affine *in_chunk(Tiling *t, const Affine *x, const Affine *chunk, int64_t n) {
     return affine_add(t->arena, x, affine_scale(t->arena, chunk, -n));
 }
 
-/* A loop over tiles or panels first..last-1 (first NULL: from the chunk's first one) of those that belong to chunk number `chunk` of `n` each. */
+/* A loop over tiles or panels first..last-1 (first NULL: from the chunk's first one) of those that belong to chunk number `chunk` of `n` each; chunks: how many there are, 0: unknown. */
 static Body *loop_in_chunk(Tiling *t, const char *name, const Affine *first, const Affine *last, const Affine *chunk, int64_t n,
-                           Body *body, const Affine **as) {
+                           int64_t chunks, Body *body, const Affine **as) {
     const Affine *begin = affine_scale(t->arena, chunk, n), *end = affine_add_constant(t->arena, begin, n);
-    bool fixed = affine_is_constant(end) && affine_is_constant(last);
-    Stmt *loop = tile_loop(t, name, fixed && end->constant < last->constant ? end : last, MARK_SERIAL, 0, as);
+    bool known = affine_is_constant(last), one = known && affine_is_constant(end),
+         full = known && !first && last->constant == n * chunks;
+    Stmt *loop = tile_loop(t, name, full || (one && end->constant < last->constant) ? end : last, MARK_SERIAL, 0, as);
     loop->lo = first ? first : begin;
-    if (!fixed) stmt_add_limit(t->arena, loop, end);
+    if (!one && !full) stmt_add_limit(t->arena, loop, end);
     body_add(body, loop);
     return &loop->body;
 }
 
 Body *tile_open_rows(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body) {
     const Affine *ii, *whole = c->whole_tiles;
+    int64_t chunks = affine_is_constant(c->m) ? tile_over(c->m->constant, c->tiles * t->mr) : 0;
     tile->single = part && !affine_is_constant(c->m);
     tile->mr = part ? rows_left(t, c) : t->mr;
     tile->first = affine_constant(t->arena, 0);
     if (tile->single) {
         const Affine *behind = affine_scale(t->arena, whole, t->mr);
-        body = loop_in_chunk(t, "ii", behind, c->m, c->ic, c->tiles * t->mr, body, &tile->row);
+        body = loop_in_chunk(t, "ii", behind, c->m, c->ic, c->tiles * t->mr, 0, body, &tile->row);
         tile->number = in_chunk(t, whole, c->ic, c->tiles);
         tile->first = affine_add(t->arena, tile->row, affine_scale(t->arena, behind, -1));
         return body;
     }
-    body = loop_in_chunk(t, "ii", part ? whole : NULL, affine_add_constant(t->arena, whole, part), c->ic, c->tiles, body, &ii);
+    body = loop_in_chunk(t, "ii", part ? whole : NULL, affine_add_constant(t->arena, whole, part), c->ic, c->tiles, chunks, body,
+                         &ii);
     tile->row = affine_scale(t->arena, ii, t->mr);
     tile->number = in_chunk(t, ii, c->ic, c->tiles);
     return body;
 }
 
 Body *tile_open_columns(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body) {
-    const Affine *jj, *whole = affine_constant(t->arena, c->whole);
-    body = loop_in_chunk(t, "jj", part ? whole : NULL, affine_add_constant(t->arena, whole, part), c->jc, c->panels, body, &jj);
-    tile->nv = part ? (int)tile_over(c->rest, t->lanes) : t->nv;
-    tile->tail = part && c->rest % t->lanes;
+    const TileCut *cut = &t->by_columns;
+    const Affine *jj, *whole = affine_constant(t->arena, cut->whole);
+    body = loop_in_chunk(t, "jj", part ? whole : NULL, affine_add_constant(t->arena, whole, part ? cut->more : 0), c->jc,
+                         c->panels, c->column_chunks, body, &jj);
+    tile->nv = part ? cut->size : t->nv;
+    tile->tail = part && loop_turns(t->step, t->col) % t->lanes;
     tile->panel = in_chunk(t, jj, c->jc, c->panels);
-    tile->col = affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
+    tile->col = part ? tile_more_column(t, affine_add_constant(t->arena, jj, -cut->whole))
+                     : affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
     return body;
 }
 

@@ -102,7 +102,8 @@ void tile_prefetch_rows(Tiling *t, const Rewrite *outer, const Affine *k, const 
     const Affine *l;
     int64_t line = CACHE_LINE / elem_size(t->rows->elem);
     if (!rows_apart(t, t->rows, t->row->var)) return;
-    Stmt *loop = tile_loop(t, "l", affine_constant(t->arena, tile_over(width, line)), MARK_SERIAL, 0, &l);
+    int64_t lines = tile_over(width, line);
+    Stmt *loop = tile_loop(t, "l", affine_constant(t->arena, lines), lines <= 16 ? MARK_UNROLL : MARK_SERIAL, 0, &l);
     body_add(body, loop);
     const Affine *at = affine_add(t->arena, from, affine_scale(t->arena, l, line));
     prefetch_source(t, outer, t->rows, k, t->row->var, at, line, &loop->body);
@@ -178,9 +179,8 @@ static void pack_panels(Tiling *t, const Rewrite *outer, bool behind, Body *body
     loop->lo = affine_constant(t->arena, behind ? c->whole : 0);
     body_add(body, loop);
     const Affine *panel = index[lead++], *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
-    int64_t n = loop_turns(t->step, t->col), rest = n % t->lanes ? n - c->whole * t->nv * t->lanes : tile_more_columns(t);
     if (behind) col = tile_more_column(t, affine_add_constant(t->arena, panel, -c->whole));
-    tile_fill_panel(t, &r, lead, index, col, MARK_PARALLEL, behind ? rest : 0, &loop->body);
+    tile_fill_panel(t, &r, lead, index, col, MARK_PARALLEL, behind ? tile_more_columns(t) : 0, &loop->body);
 }
 
 void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
@@ -195,7 +195,7 @@ void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
             t->panel_var[t->n_panel_var++] = p->outer[i]->var;
             dims[lead++] = dim_of_loop(t, p->outer[i]);
         }
-    dims[lead++] = (Dim){.n = t->by_columns.whole + t->by_columns.more};
+    dims[lead++] = (Dim){.n = tile_panels(t)};
     int rank = panel_dims(t, lead, dims);
     t->panel =
         step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, rank, dims, kernel->loc);

@@ -71,7 +71,7 @@ static TileCut cut(int64_t n, int size, bool even, const Costs *cost) {
 
 typedef struct Sizes {
     int64_t m, n;
-    bool even;    /* tiles of two sizes that differ by one may be mixed */
+    bool even;    /* rows may be cut into tiles of two sizes that differ by one; columns always may */
     bool singles; /* rows behind whole tiles are made one by one */
     double k;
 } Sizes;
@@ -98,7 +98,7 @@ static TileCut cut_columns(const Tiling *t, const Sizes *z, int mr, int nv, doub
     Costs cost;
     int64_t panels = tile_over(z->n, (int64_t)nv * t->lanes);
     for (int i = 1; i <= nv; i++) cut_rows(t, z, mr, i, panels, &cost.tile[i], &cost.code[i]);
-    TileCut c = cut(z->n / t->lanes, nv, z->even, &cost);
+    TileCut c = cut(z->n / t->lanes, nv, true, &cost);
     if (z->n % t->lanes) c = whole_and_rest(t, z->n, nv); /* one strip ends in a part of a vector */
     *all = cost_of(&c, nv, &cost);
     return c;
@@ -185,12 +185,19 @@ static void turn_around(Tiling *t, int64_t m, int64_t n, int64_t k, double cost)
 
 /* ---- what tile_make.c asks ---- */
 
+int64_t tile_more_columns(const Tiling *t) {
+    const TileCut *c = &t->by_columns;
+    int64_t n = loop_turns(t->step, t->col);
+    return n % t->lanes ? n - c->whole * t->nv * t->lanes : (int64_t)c->size * t->lanes;
+}
+
 const Affine *tile_more_row(Tiling *t, const Affine *q) {
     return affine_add_constant(t->arena, affine_scale(t->arena, q, t->by_rows.size), t->by_rows.whole * t->mr);
 }
 
 const Affine *tile_more_column(Tiling *t, const Affine *q) {
-    return affine_add_constant(t->arena, affine_scale(t->arena, q, tile_more_columns(t)), t->by_columns.whole * t->nv * t->lanes);
+    return affine_add_constant(t->arena, affine_scale(t->arena, q, (int64_t)t->by_columns.size * t->lanes),
+                               t->by_columns.whole * t->nv * t->lanes);
 }
 
 void tile_choose_size(Tiling *t, int64_t m, int64_t n, int64_t k) {
