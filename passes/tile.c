@@ -12,7 +12,7 @@
  *         for k in 0..K unroll 4 { for i in 0..9 unroll { for j in 0..48 vector 16 { t[i, j] = fma(%x[9 * ii + i, k], %p[jj, k, j], t[i, j]) } } }
  *         for i in 0..9 unroll { for j in 0..48 vector 16 { %h[...] = max(0, t[i, j] + %b[...]) } }
  *       } }
- *       and the same for the rows and columns that are left, with smaller tiles.
+ *       and the same for the rows and columns that are left, with smaller tiles (tile_size.c).
  *
  * It reads the nest and never an op's name (nest.h). The column is the outer variable along which results lie side by side in memory, the row another
  * one that only the other factor sees; the rest of the outer variables stay loops. The factor that has the columns is packed into panels where that

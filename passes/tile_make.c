@@ -3,11 +3,11 @@
  *
  *   for jj parallel { [own panel packed] for ii parallel {       strip: all tiles of one width, columns by columns; an own panel is packed by the first tile, which reads
  *                                                                the columns where they lie, or before it if they lie along the chain
- *   for ii parallel { [rows packed] for jj {                     tall: rows by rows, where rows are packed a tile at a time, or all columns fit the first
- *                                                                cache: results are written in the order of memory, by one thread each
+ *   for ig parallel { [rows packed] for jj { for ii {            tall: rows by rows, where rows are packed a group of tiles at a time, or all columns fit the first
+ *                                                                cache (then a group is one tile): results are written in the order of memory, by one thread each
  *
- * Rows that are left over make a smaller tile; if how many is known at run time only (a short batch), tiles of as many rows as a whole batch leaves, and then of one row. Columns that are left over make a
- * strip of fewer vectors, the last of them masked.
+ * What is left over makes a smaller tile or a narrower panel, or several that are one smaller than whole ones (tile_size.c). If how many rows there are is known at run time only, tiles are cut as a
+ * whole batch needs them, and what is left of a short one makes tiles of one row. A last vector that is not full is masked.
  */
 #include "passes/tile.h"
 

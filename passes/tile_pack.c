@@ -311,10 +311,10 @@ bool tile_worth_packing(const Tiling *t, int64_t readers) {
 
 /*
  * Rows that are neighbours in memory while the reduced index jumps (x' @ dy: %x[k, i]): a tile would fetch a line of memory for each k and use 9 numbers of it, all lines in
- * the same few sets of the cache if the jump is a large power of two. They are packed too. If all panels fit the second cache, tile by tile, and the tiles of a row of
- * tiles follow each other:
+ * the same few sets of the cache if the jump is a large power of two. They are packed too. If all panels fit the second cache, some rows of
+ * tiles at a time, a group:
  *
- *   for ii parallel { for k, i { %q[k, i] = %x[k, 9 * ii + i] } ; for jj { tile of %q and panel jj } }
+ *   for ig parallel { for k, ii, i { %q[ii, k, i] = %x[k, 16 * ig + 4 * ii + i] } ; for jj { for ii { tile of %q and panel jj } } }
  *
  * else all rows in front, %q[ii, k, i], if many panels read them or the rows come from beyond the second cache. So are rows that lie along the reduced index, but so far
  * apart that the lines of all of them meet in one set of the cache, and so many that it cannot hold them.

@@ -30,6 +30,23 @@ START_TEST(long_chains_in_blocks) {
 }
 END_TEST
 
+/* Tiles of a block ask for rows of the next one: whole tiles of the whole panels alone, and only where these are enough for few lines each. */
+START_TEST(rows_of_the_next_block_are_fetched_ahead) {
+    static const struct {
+        int m, n;
+        bool asked;
+    } cases[] = {{512, 128, true}, {512, 136, true}, {512, 24, false}};
+    Arena *a = arena_new();
+    int m = cases[_i].m, n = cases[_i].n;
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%w: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
+    const char *shown = text_on(a, step_text(a, buffers, product_text(a, m, n, "B", "k, i", "k, j", "s"), 2048), &machines[1]);
+    ck_assert_msg(strstr(shown, "buffer %k.sums") != NULL, "%s", shown);
+    ck_assert_msg((strstr(shown, "for q in 0..") != NULL) == cases[_i].asked, "%s", shown);
+    arena_free(a);
+}
+END_TEST
+
 /* ---- pieces of long chains: they are cut every 64 here, which the passes read from the nest ---- */
 
 /* The batch is summed over: rows and columns in every order of memory, chunks of rows and of columns, whole blocks and short ones. */
@@ -140,6 +157,7 @@ Suite *tile_blocks_suite(void);
 Suite *tile_blocks_suite(void) {
     Suite *s = suite_create("tile_blocks");
     TCase *t = tcase_create("tile_blocks");
+    tcase_add_loop_test(t, rows_of_the_next_block_are_fetched_ahead, 0, 3);
     tcase_add_loop_test(t, long_chains_in_blocks, 0, 6);
     tcase_add_loop_test(t, pieces_of_products, 0, 20);
     tcase_add_loop_test(t, pieces_with_short_batches, 1, 38);
