@@ -69,18 +69,19 @@ static TileCut cut(int64_t n, int size, bool even, const Costs *cost) {
     return even && c.size && left >= 0 && cost_of(&other, size, cost) < cost_of(&c, size, cost) ? other : c;
 }
 
+/* What is to be cut: rows and columns. */
 typedef struct Sizes {
     int64_t m, n;
     bool even;    /* rows may be cut into tiles of two sizes that differ by one; columns always may */
     bool singles; /* rows behind whole tiles are made one by one */
-    double k;
+    double tile[MOST_ROWS + 1][MOST_VECTORS + 1]; /* what each tile costs that fits the registers */
 } Sizes;
 
 /* The tiles of one panel of nv vectors, of which there are `panels`. *all: what they cost, *code: what their code costs. */
-static TileCut cut_rows(const Tiling *t, const Sizes *z, int mr, int nv, int64_t panels, double *all, double *code) {
+static TileCut cut_rows(const Sizes *z, int mr, int nv, int64_t panels, double *all, double *code) {
     Costs cost;
     for (int i = 1; i <= mr; i++) {
-        cost.tile[i] = tile_cost(t, i, nv, z->k);
+        cost.tile[i] = z->tile[i][nv];
         cost.code[i] = code_cost(i, nv) / (double)panels;
     }
     TileCut c = z->singles ? (TileCut){z->m / mr, z->m % mr, 1} : cut(z->m, mr, z->even, &cost);
@@ -97,7 +98,7 @@ static TileCut whole_and_rest(const Tiling *t, int64_t n, int nv) {
 static TileCut cut_columns(const Tiling *t, const Sizes *z, int mr, int nv, double *all) {
     Costs cost;
     int64_t panels = tile_over(z->n, (int64_t)nv * t->lanes);
-    for (int i = 1; i <= nv; i++) cut_rows(t, z, mr, i, panels, &cost.tile[i], &cost.code[i]);
+    for (int i = 1; i <= nv; i++) cut_rows(z, mr, i, panels, &cost.tile[i], &cost.code[i]);
     TileCut c = cut(z->n / t->lanes, nv, true, &cost);
     if (z->n % t->lanes) c = whole_and_rest(t, z->n, nv); /* one strip ends in a part of a vector */
     *all = cost_of(&c, nv, &cost);
@@ -107,10 +108,13 @@ static TileCut cut_columns(const Tiling *t, const Sizes *z, int mr, int nv, doub
 /* Sets mr, nv and the cuts; returns what all tiles cost. */
 static double choose_size(Tiling *t, int64_t m, int64_t n, int64_t k, bool even) {
     bool singles = !even && t->row && !affine_is_constant(t->row->limits[0]);
-    Sizes z = {m, n, even, singles, (double)k};
+    Sizes z = {.m = m, .n = n, .even = even, .singles = singles};
     int64_t vectors = tile_over(n, t->lanes);
     double best = -1, cost, code;
     t->mr = t->nv = 1;
+    for (int nv = 1; nv <= MOST_VECTORS; nv++)
+        for (int mr = 1; mr <= MOST_ROWS && (mr == 1 || tile_fits_registers(t, mr, nv)); mr++)
+            z.tile[mr][nv] = tile_cost(t, mr, nv, (double)k);
     for (int nv = 1; nv <= MOST_VECTORS; nv++) {
         for (int mr = 1; mr <= MOST_ROWS && tile_fits_registers(t, mr, nv); mr++) {
             if ((mr > m || nv > vectors) && (mr > 1 || nv > 1)) continue;
@@ -121,7 +125,7 @@ static double choose_size(Tiling *t, int64_t m, int64_t n, int64_t k, bool even)
             t->nv = nv;
         }
     }
-    t->by_rows = cut_rows(t, &z, t->mr, t->nv, tile_over(vectors, t->nv), &cost, &code);
+    t->by_rows = cut_rows(&z, t->mr, t->nv, tile_over(vectors, t->nv), &cost, &code);
     t->by_columns = cut_columns(t, &z, t->mr, t->nv, &cost);
     return best;
 }

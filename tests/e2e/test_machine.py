@@ -1,5 +1,5 @@
 """What the code is made for and made by: the same bytes on any number of cores and from run to run, and CPUs without fused multiply-add."""
-import os, subprocess
+import os, re, subprocess
 
 from support import ROOT, floats, read_safetensors
 
@@ -63,6 +63,19 @@ def test_no_fma(t):
         worst = max(abs(x - y) for x, y in zip(a, b))
         assert worst <= 1e-4 * size, (name, worst, size)
     assert differs, "products rounded before they are added gave the same bits: was fma used?"
+
+
+def test_parts_of_a_vector(t):
+    """A known part of a vector is stored in pieces with AVX2, whose masked stores are slow on some cores, and with a mask with AVX-512; an unknown one with a mask."""
+    text, path = 'loops marked\nsource "part.loops" 0x1\n\nstep @f batch B<=9 {\n  buffer %x: f32[B, 7]\n  buffer %y: f32[B, 7]\n  kernel @k {\n%s  }\n}\n', t.path("part.loops")
+    known = "    for b in 0..B, i in 0..7 vector 8 { %y[b, i] = %x[b, i] }\n"
+    unknown = "    for b in 0..7, i in 0..B vector 8 { %y[0, i] = %x[0, i] }\n"
+    masked = r"vmaskmovps\t%ymm\d+, %ymm\d+, .*\)"
+    for body, cpu, found in ((known, "x86-64-v3", False), (unknown, "x86-64-v3", True), (known, "skylake-avx512", False)):
+        with open(path, "w") as f: f.write(text.replace("%s", body))
+        asm = t.run(t.nnc, path, f"--cpu={cpu}", "--emit=asm").stdout
+        assert bool(re.search(masked, asm)) == found, (body, cpu)
+        assert ("{%k" in asm) == (cpu == "skylake-avx512"), (body, cpu)
 
 
 def test_another_cpu(t):
