@@ -90,4 +90,11 @@ static inline const char *product_text(Arena *a, int m, int n, const char *turns
                         m, n, turns, x, w, result);
 }
 
+/* A step of y = x' @ w, or what `result` makes of its sums s: samples of a batch of up to `bound`, m of x and n of w. */
+static inline const char *over_samples_text(Arena *a, int m, int n, const char *result, int64_t bound) {
+    const char *buffers =
+        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%w: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
+    return step_text(a, buffers, product_text(a, m, n, "B", "k, i", "k, j", result), bound);
+}
+
 #endif

@@ -78,10 +78,7 @@ END_TEST
 START_TEST(rows_that_are_neighbours) {
     Arena *a = arena_new();
     int m = _i % 2 ? 45 : 56, n = _i / 2 ? 70 : 96;
-    const char *buffers =
-        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%w: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
-    const char *kernel = product_text(a, m, n, "B", "k, i", "k, j", "mul(s, 2)");
-    compare(step_text(a, buffers, kernel, 90), 90 - _i, TILED);
+    compare(over_samples_text(a, m, n, "mul(s, 2)", 90), 90 - _i, TILED);
     arena_free(a);
 }
 END_TEST
@@ -91,9 +88,7 @@ START_TEST(rows_of_several_tiles_are_packed_together) {
     static const int sizes[][2] = {{128, 96}, {132, 96}, {131, 96}, {135, 128}, {36, 96}};
     Arena *a = arena_new();
     int m = sizes[_i][0], n = sizes[_i][1];
-    const char *buffers =
-        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%w: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
-    const char *text = step_text(a, buffers, product_text(a, m, n, "B", "k, i", "k, j", "s"), 50);
+    const char *text = over_samples_text(a, m, n, "s", 50);
     for (int batch = 50; batch > 0; batch -= 49) compare(text, batch, TILED);
     const char *shown = text_on(a, text, &machines[1]);
     ck_assert_msg((strstr(shown, "%k.rows[ii, k, i] = %x[k, ") != NULL) == (m > 100), "%s", shown);
@@ -151,8 +146,7 @@ END_TEST
 /* Two panels, and rows from beyond the second cache: each panel would fetch them line by line. */
 START_TEST(far_rows_for_two_panels) {
     Arena *a = arena_new();
-    const char *buffers = "  buffer %x: f32[B, 60]\n  buffer %w: f32[B, 100]\n  buffer %y: f32[60, 100]\n";
-    const char *text = step_text(a, buffers, product_text(a, 60, 100, "B", "k, i", "k, j", "s"), 2300);
+    const char *text = over_samples_text(a, 60, 100, "s", 2300);
     for (int batch = 200; batch > 0; batch -= 199) compare(text, batch, TILED);
     const char *shown = marked_text(a, text);
     ck_assert_msg(strstr(shown, "kernel @k.pack_rows"), "%s", shown);
@@ -848,9 +842,7 @@ START_TEST(rests_are_shared) {
     } cases[] = {{790, 300}, {790, 512}, {517, 10}, {100, 100}, {790, 1000}};
     Arena *a = arena_new();
     int m = cases[_i].m, n = cases[_i].n;
-    const char *buffers =
-        arena_printf(a, "  buffer %%x: f32[B, %d]\n  buffer %%w: f32[B, %d]\n  buffer %%y: f32[%d, %d]\n", m, n, m, n);
-    LoopsProgram *p = marked(a, step_text(a, buffers, product_text(a, m, n, "B", "k, i", "k, j", "s"), 300));
+    LoopsProgram *p = marked(a, over_samples_text(a, m, n, "s", 300));
     const Step *step = p->steps.at[0];
     ck_assert_int_gt((int)step->threads, 1);
     for (size_t i = 0; i < step->nodes.n; i++)
