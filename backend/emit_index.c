@@ -351,7 +351,8 @@ static void store_plain(Emit *e, LLVMValueRef v, LLVMValueRef p, unsigned align)
 /* The lanes that a mask leaves, if they are known and are the first ones; 0: they are not. */
 static unsigned first_lanes(const Emit *e, LLVMValueRef mask) {
     unsigned n = 0, lanes = (unsigned)e->lanes;
-    for (unsigned i = 0; LLVMIsConstant(mask) && i < lanes; i++) {
+    if (!LLVMIsConstant(mask)) return 0;
+    for (unsigned i = 0; i < lanes; i++) {
         LLVMValueRef lane = LLVMGetAggregateElement(mask, i);
         if (!lane || !LLVMIsAConstantInt(lane)) return 0;
         bool set = LLVMConstIntGetZExtValue(lane) != 0;

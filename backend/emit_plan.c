@@ -111,12 +111,8 @@ static int64_t expr_work(const Expr *x) {
 
 /* How many times the body of a loop is written out. Long ones are not (emit_rolled.c). */
 static int64_t copies(const Stmt *s) {
-    int64_t turns = 0;
     if (emit_long(&s->body)) return 1;
-    if (affine_is_constant(s->lo))
-        for (int i = 0; i < s->n_limits; i++)
-            if (affine_is_constant(s->limits[i]) && (turns == 0 || s->limits[i]->constant - s->lo->constant < turns))
-                turns = s->limits[i]->constant - s->lo->constant;
+    int64_t turns = stmt_distance(s);
     if (s->mark == MARK_UNROLL && s->width > 0) return s->width;
     if (s->mark == MARK_UNROLL && turns > 0 && turns <= 256) return turns;
     if (s->mark == MARK_VECTOR && emit_indexes_acc(s) && turns > s->width) return (turns + s->width - 1) / s->width;

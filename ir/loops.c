@@ -313,6 +313,16 @@ void stmt_add_limit(Arena *a, Stmt *s, const Affine *limit) {
     s->limits = at;
 }
 
+int64_t stmt_distance(const Stmt *loop) {
+    int64_t least = INT64_MAX;
+    for (int i = 0; affine_is_constant(loop->lo) && i < loop->n_limits; i++) {
+        const Affine *limit = loop->limits[i];
+        if (affine_is_constant(limit) && limit->constant - loop->lo->constant < least)
+            least = limit->constant - loop->lo->constant;
+    }
+    return least == INT64_MAX || least < 0 ? 0 : least;
+}
+
 Stmt *stmt_let(Arena *a, Temp *t, Expr *value) {
     Stmt *s = stmt_new(a, STMT_LET);
     s->temp = t;

@@ -264,6 +264,8 @@ Expr *expr_clone(Arena *a, const Expr *e);
 Stmt *stmt_for(Arena *a, Var *v, const Affine *lo, const Affine *limit, int64_t step, Mark mark, int width);
 /* One limit more (unless it is there already): the loop runs while var < all of them. */
 void stmt_add_limit(Arena *a, Stmt *s, const Affine *limit);
+/* From where a loop begins to its least limit, as far as these are constants; 0: they are not, or there are no turns. */
+int64_t stmt_distance(const Stmt *loop);
 Stmt *stmt_let(Arena *a, Temp *t, Expr *value);
 Stmt *stmt_acc(Arena *a, Temp *t, Expr *value);
 Stmt *stmt_assign(Arena *a, Temp *t, const Affine *const *index, Expr *value);

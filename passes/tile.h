@@ -98,9 +98,18 @@ bool tile_fits_registers(const Tiling *t, int mr, int nv);
 /* Bytes that the columns are loaded from; very many if they are computed. */
 int64_t tile_column_bytes(const Tiling *t);
 static inline int64_t tile_panels(const Tiling *t) { return t->by_columns.whole + t->by_columns.more; }
-/* Columns of a panel that is no whole one, the first column of such panel q, the first row of such tile q (of rows whose number is known). */
-int64_t tile_more_columns(const Tiling *t);
-const Affine *tile_more_column(Tiling *t, const Affine *q);
+
+/* Panels come in two parts: whole ones (0), and behind them narrower ones (1). */
+typedef struct TilePart {
+    int64_t first, end; /* panels; a part may have none */
+    int nv;             /* vectors of each */
+    int64_t rest;       /* columns of each; 0: it is a whole panel */
+    bool tail;          /* the last vector is not full */
+} TilePart;
+TilePart tile_part(const Tiling *t, int part);
+bool tile_any_columns(const Tiling *t, int part);
+/* The first column of a panel of the part, the first row of smaller tile q behind whole ones (of rows whose number is known). */
+const Affine *tile_panel_column(Tiling *t, int part, const Affine *panel);
 const Affine *tile_more_row(Tiling *t, const Affine *q);
 
 /* ---- tile_pack.c: building loops, and copies of the operands ---- */
@@ -144,7 +153,9 @@ void tile_fill_group(Tiling *t, const Rewrite *outer, int64_t tiles, int mr, con
 void tile_fill_rows(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body);
 /* The same at one place of the reduction, which index and outer have already: row_panel[index[0..lead), i]. */
 void tile_fill_rows_at(Tiling *t, const Rewrite *outer, int lead, const Affine **index, int mr, const Affine *row, Body *body);
-/* Asks for rows from..from + width - 1, which are neighbours, some places of the chain behind k, if those lie far apart. */
+/* How many places of the chain ahead rows are to be asked for where they are copied; 0: they lie near. */
+int tile_rows_ahead(const Tiling *t);
+/* Asks for rows from..from + width - 1, which are neighbours, at place k of the chain. */
 void tile_prefetch_rows(Tiling *t, const Rewrite *outer, const Affine *k, const Affine *from, int64_t width, Body *body);
 /* All rows, in a kernel of its own in front. */
 void tile_rows_in_front(Tiling *t, const StepNode *kernel, StepNodes *out);
@@ -200,9 +211,8 @@ typedef struct ChunkTile {
 
 /* The loops over the outer variables beside row, column and those inside a chunk, over chunks of rows and, if there are several, of columns: all shared out among threads. */
 Body *tile_open_chunks(Tiling *t, TileChunk *c, const Stmt *const *inside, int n_inside, Rewrite *r, Body *body);
-/* Are there rows, columns: whole tiles and panels in part 0, in part 1 what is left behind them? */
+/* Are there rows: whole tiles in part 0, in part 1 what is left behind them? */
 bool tile_any_rows(const Tiling *t, const TileChunk *c, int part);
-bool tile_any_columns(const Tiling *t, int part);
 /* The loop over the tiles of rows, over the panels of a part around the body that is returned; sets what the tile has of it. */
 Body *tile_open_rows(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body);
 Body *tile_open_columns(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body);

@@ -120,21 +120,16 @@ static void prefetch_next_rows(Tiling *t, const Blocks *b, const Rewrite *outer,
     enum { MOST_LINES = 16 };
     const TileChunk *c = &b->chunk;
     if (!t->row_panel || !tile_rows_are_slow(t) || tile->nv != t->nv || tile->mr != t->mr) return;
-    int64_t line = CACHE_LINE / elem_size(t->rows->elem), rows = c->tiles * t->mr, lines = tile_over(rows, line);
+    int64_t rows = c->tiles * t->mr, lines = tile_over(rows, CACHE_LINE / elem_size(t->rows->elem));
     int64_t whole = t->by_columns.whole, panels = whole && whole < c->panels ? whole : c->panels,
             places = tile_over(b->depth, c->tiles * panels);
     if (places * lines > MOST_LINES) return;
-    const Affine *q, *l, *number = affine_add(t->arena, affine_scale(t->arena, tile->panel, c->tiles), tile->number);
+    const Affine *q, *number = affine_add(t->arena, affine_scale(t->arena, tile->panel, c->tiles), tile->number);
     Stmt *loop = tile_loop(t, "q", affine_constant(t->arena, places), MARK_UNROLL, 0, &q);
-    Stmt *inner = tile_loop(t, "l", affine_constant(t->arena, lines), MARK_UNROLL, 0, &l);
     body_add(body, loop);
-    body_add(&loop->body, inner);
-    Rewrite r = *outer;
-    const Affine *place = affine_add(t->arena, affine_scale(t->arena, number, places), q),
-                 *row = affine_add(t->arena, affine_scale(t->arena, c->ic, rows), affine_scale(t->arena, l, line));
-    rewrite_var(&r, t->product.reduce[0]->var, affine_add_constant(t->arena, place, b->depth));
-    rewrite_var(&r, t->row->var, row);
-    tile_prefetch(t, rewrite_expr(&r, t->rows), &inner->body);
+    const Affine *place = affine_add(t->arena, affine_scale(t->arena, number, places), q);
+    tile_prefetch_rows(t, outer, affine_add_constant(t->arena, place, b->depth), affine_scale(t->arena, c->ic, rows), rows,
+                       &loop->body);
 }
 
 /* A tile goes on from what is stored, for one block of the chain. */
@@ -196,7 +191,7 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *r, Body *body
         if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &b->chunk, part, &tile, &loop->body);
         index[0] = tile.panel;
-        tile_fill_row(t, r, index, 1, k, tile.col, part ? tile_more_columns(t) : 0, at);
+        tile_fill_row(t, r, index, 1, k, tile.col, tile_part(t, part).rest, at);
     }
 }
 
@@ -207,7 +202,7 @@ static void fill_panels_across(Tiling *t, const Blocks *b, const Rewrite *r, Bod
         ChunkTile tile;
         if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &b->chunk, part, &tile, body);
-        int64_t rest = part ? tile_more_columns(t) : 0;
+        int64_t rest = tile_part(t, part).rest;
         const Affine *first = affine_constant(t->arena, 0);
         index[0] = tile.panel;
         if (rest % t->lanes == 0) {
@@ -235,8 +230,10 @@ static void fill_rows(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bo
     bool neighbours = tile_adjacent(t->rows, t->row->var);
     if (neighbours) {
         body = tile_loop_like(t, &r, t->product.reduce[0], MARK_SERIAL, body, &index[1]);
-        int64_t rows = b->chunk.tiles * t->mr;
-        tile_prefetch_rows(t, &r, index[1], affine_scale(t->arena, b->chunk.ic, rows), rows, body);
+        int64_t rows = b->chunk.tiles * t->mr, ahead = tile_rows_ahead(t);
+        if (ahead)
+            tile_prefetch_rows(t, &r, affine_add_constant(t->arena, index[1], ahead), affine_scale(t->arena, b->chunk.ic, rows),
+                               rows, body);
     }
     for (int part = 0; part < 2; part++) {
         ChunkTile tile;

@@ -388,7 +388,7 @@ static void fill_panels(Chain *c, const Rewrite *outer, Body *body) {
             at = tile_loop_like(t, &r, p->reduce[i], MARK_SERIAL, at, &k);
             index[1 + i] = i ? k : affine_add(t->arena, k, affine_scale(t->arena, t->panel_from, -1));
         }
-        tile_fill_row(t, &r, index, p->n_reduce, k, tile.col, part ? tile_more_columns(t) : 0, at);
+        tile_fill_row(t, &r, index, p->n_reduce, k, tile.col, tile_part(t, part).rest, at);
     }
 }
 

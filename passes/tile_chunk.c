@@ -54,8 +54,6 @@ bool tile_any_rows(const Tiling *t, const TileChunk *c, int part) {
     return part ? rows_left(t, c) > 0 : !affine_is_constant(c->m) || c->whole_tiles->constant > 0;
 }
 
-bool tile_any_columns(const Tiling *t, int part) { return part ? t->by_columns.more > 0 : t->by_columns.whole > 0; }
-
 /* Counted from the first of the chunk. */
 static const Affine *in_chunk(Tiling *t, const Affine *x, const Affine *chunk, int64_t n) {
     return affine_add(t->arena, x, affine_scale(t->arena, chunk, -n));
@@ -95,15 +93,14 @@ Body *tile_open_rows(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, B
 }
 
 Body *tile_open_columns(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, Body *body) {
-    const TileCut *cut = &t->by_columns;
-    const Affine *jj, *whole = affine_constant(t->arena, cut->whole);
-    body = loop_in_chunk(t, "jj", part ? whole : NULL, affine_add_constant(t->arena, whole, part ? cut->more : 0), c->jc,
+    TilePart p = tile_part(t, part);
+    const Affine *jj;
+    body = loop_in_chunk(t, "jj", part ? affine_constant(t->arena, p.first) : NULL, affine_constant(t->arena, p.end), c->jc,
                          c->panels, c->column_chunks, body, &jj);
-    tile->nv = part ? cut->size : t->nv;
-    tile->tail = part && loop_turns(t->step, t->col) % t->lanes;
+    tile->nv = p.nv;
+    tile->tail = p.tail;
     tile->panel = in_chunk(t, jj, c->jc, c->panels);
-    tile->col = part ? tile_more_column(t, affine_add_constant(t->arena, jj, -cut->whole))
-                     : affine_scale(t->arena, jj, (int64_t)t->nv * t->lanes);
+    tile->col = tile_panel_column(t, part, jj);
     return body;
 }
 

@@ -200,19 +200,13 @@ typedef struct Strip {
     int nv;
     int64_t first, last;
     bool tail;
-    bool behind;                 /* the panels are those behind the whole ones */
+    int part;                    /* of the panels */
     bool begun;                  /* the first tile of rows is made: it has packed the columns */
     const Affine *col;           /* of a panel that a thread packs for itself: where it begins; NULL: by its number */
     const Affine *limit, *tiles; /* rows, and how many whole tiles they make */
     int rest;                    /* rows of a smaller tile behind those; 0: there is none */
     const Affine *rests;         /* how many smaller tiles */
 } Strip;
-
-/* The first column of a panel. */
-static const Affine *column_of(Tiling *t, bool behind, const Affine *panel) {
-    if (behind) return tile_more_column(t, affine_add_constant(t->arena, panel, -t->by_columns.whole));
-    return affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
-}
 
 Body *tile_turns_if(Tiling *t, const Affine *ii, int64_t tiles, bool behind, Body *body) {
     const Affine *x = behind ? affine_add_constant(t->arena, ii, -tiles)
@@ -296,7 +290,7 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, Kind kind
     const Affine *as, *row;
     int mr;
     if (!t->own) body = open_columns(t, s, &r, body, &panel);
-    const Affine *col = s->col ? s->col : column_of(t, s->behind, panel);
+    const Affine *col = s->col ? s->col : tile_panel_column(t, s->part, panel);
     for (int i = 0; i < p->n_outer; i++)
         if (p->outer[i] != t->row && p->outer[i] != t->col && !((t->own || t->piece) && tile_cols_see(t, p->outer[i]->var)))
             body = tile_loop_like(t, &r, p->outer[i], mark, body, &as);
@@ -338,14 +332,12 @@ static Strip new_strip(Tiling *t, int nv, int64_t first, int64_t last, bool tail
 }
 
 void tile_make_strips(Tiling *t, Body *body) {
-    const TileCut *c = &t->by_columns;
     Rewrite r = rewrite_new(t->arena, t->step);
-    for (int behind = 0; behind < 2; behind++) {
-        if (behind ? !c->more : !c->whole) continue;
-        int64_t first = behind ? c->whole : 0, last = c->whole + (behind ? c->more : 0);
-        bool tail = behind && loop_turns(t->step, t->col) % t->lanes;
-        Strip s = new_strip(t, behind ? c->size : t->nv, first, last, tail, body);
-        s.behind = behind;
+    for (int part = 0; part < 2; part++) {
+        if (!tile_any_columns(t, part)) continue;
+        TilePart p = tile_part(t, part);
+        Strip s = new_strip(t, p.nv, p.first, p.end, p.tail, body);
+        s.part = part;
         for (Kind kind = WHOLE; kind < KINDS; kind++) make_rows(t, &s, &r, kind, NULL, body);
     }
 }
@@ -450,16 +442,16 @@ void tile_make_own_strips(Tiling *t, int64_t panels, int64_t rest, Body *body) {
 
 /* Some rows of tiles, of mr rows each from `row` on: the rows packed if that is to be, then panel by panel. */
 static void make_rows_of_tiles(Tiling *t, const Rewrite *r, int64_t tiles, int mr, const Affine *row, Body *body) {
-    const TileCut *c = &t->by_columns;
     const Affine *panel, *ii = affine_constant(t->arena, 0);
     if (t->row_panel) tile_fill_group(t, r, tiles, mr, row, body);
-    for (int behind = 0; behind < 2; behind++) {
-        if (behind ? !c->more : !c->whole) continue;
+    for (int part = 0; part < 2; part++) {
+        if (!tile_any_columns(t, part)) continue;
+        TilePart p = tile_part(t, part);
         Body *inside = body;
-        panel = affine_constant(t->arena, c->whole);
-        if (!behind || c->more > 1) {
-            Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, c->whole + (behind ? c->more : 0)), MARK_SERIAL, 0, &panel);
-            if (behind) loop->lo = affine_constant(t->arena, c->whole);
+        panel = affine_constant(t->arena, p.first);
+        if (!part || p.end - p.first > 1) {
+            Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, p.end), MARK_SERIAL, 0, &panel);
+            loop->lo = affine_constant(t->arena, p.first);
             body_add(body, loop);
             inside = &loop->body;
         }
@@ -469,8 +461,8 @@ static void make_rows_of_tiles(Tiling *t, const Rewrite *r, int64_t tiles, int m
             inside = &loop->body;
         }
         t->row_tile = ii;
-        make_tile(t, r, mr, behind ? c->size : t->nv, affine_add(t->arena, row, affine_scale(t->arena, ii, mr)), panel,
-                  column_of(t, behind, panel), behind && loop_turns(t->step, t->col) % t->lanes, inside);
+        make_tile(t, r, mr, p.nv, affine_add(t->arena, row, affine_scale(t->arena, ii, mr)), panel,
+                  tile_panel_column(t, part, panel), p.tail, inside);
     }
 }
 

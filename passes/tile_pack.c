@@ -98,15 +98,20 @@ static void prefetch_source(Tiling *t, const Rewrite *outer, const Expr *e, cons
     }
 }
 
+int tile_rows_ahead(const Tiling *t) {
+    int64_t apart = rows_apart(t, t->rows, t->row->var);
+    return apart ? rows_ahead(apart) : 0;
+}
+
 void tile_prefetch_rows(Tiling *t, const Rewrite *outer, const Affine *k, const Affine *from, int64_t width, Body *body) {
     const Affine *l;
-    int64_t line = CACHE_LINE / elem_size(t->rows->elem);
-    if (!rows_apart(t, t->rows, t->row->var)) return;
-    int64_t lines = tile_over(width, line);
+    int64_t line = CACHE_LINE / elem_size(t->rows->elem), lines = tile_over(width, line);
     Stmt *loop = tile_loop(t, "l", affine_constant(t->arena, lines), lines <= 16 ? MARK_UNROLL : MARK_SERIAL, 0, &l);
     body_add(body, loop);
-    const Affine *at = affine_add(t->arena, from, affine_scale(t->arena, l, line));
-    prefetch_source(t, outer, t->rows, k, t->row->var, at, line, &loop->body);
+    Rewrite r = *outer;
+    rewrite_var(&r, tile_last_reduced(t)->var, k);
+    rewrite_var(&r, t->row->var, affine_add(t->arena, from, affine_scale(t->arena, l, line)));
+    tile_prefetch(t, rewrite_expr(&r, t->rows), &loop->body);
 }
 
 void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at, const Affine *k, const Affine *col,
@@ -160,9 +165,10 @@ static int panel_dims(Tiling *t, int lead, Dim *dims) {
     return lead;
 }
 
-/* The whole panels, or what is behind them, for all outer variables that the columns hang on. */
-static void pack_panels(Tiling *t, const Rewrite *outer, bool behind, Body *body) {
+/* The panels of a part, for all outer variables that the columns hang on. */
+static void pack_panels(Tiling *t, const Rewrite *outer, int part, Body *body) {
     Product *p = &t->product;
+    TilePart panels = tile_part(t, part);
     Rewrite r = *outer;
     const Affine *index[MAX_RANK];
     int lead = 0;
@@ -174,13 +180,10 @@ static void pack_panels(Tiling *t, const Rewrite *outer, bool behind, Body *body
         body_add(body, loop);
         body = &loop->body;
     }
-    const TileCut *c = &t->by_columns;
-    Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, c->whole + (behind ? c->more : 0)), MARK_PARALLEL, 0, &index[lead]);
-    loop->lo = affine_constant(t->arena, behind ? c->whole : 0);
+    Stmt *loop = tile_loop(t, "jj", affine_constant(t->arena, panels.end), MARK_PARALLEL, 0, &index[lead]);
+    loop->lo = affine_constant(t->arena, panels.first);
     body_add(body, loop);
-    const Affine *panel = index[lead++], *col = affine_scale(t->arena, panel, (int64_t)t->nv * t->lanes);
-    if (behind) col = tile_more_column(t, affine_add_constant(t->arena, panel, -c->whole));
-    tile_fill_panel(t, &r, lead, index, col, MARK_PARALLEL, behind ? tile_more_columns(t) : 0, &loop->body);
+    tile_fill_panel(t, &r, lead + 1, index, tile_panel_column(t, part, index[lead]), MARK_PARALLEL, panels.rest, &loop->body);
 }
 
 void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
@@ -199,8 +202,8 @@ void tile_pack_in_front(Tiling *t, const StepNode *kernel, StepNodes *front) {
     int rank = panel_dims(t, lead, dims);
     t->panel =
         step_buffer(t->arena, t->step, intern_printf("%s.panel", kernel->name), p->acc->temp->elem, rank, dims, kernel->loc);
-    if (t->by_columns.whole) pack_panels(t, &r, false, &node->body);
-    if (t->by_columns.more) pack_panels(t, &r, true, &node->body);
+    for (int part = 0; part < 2; part++)
+        if (tile_any_columns(t, part)) pack_panels(t, &r, part, &node->body);
     vec_push(t->arena, front, node);
     vec_push(t->arena, front, step_barrier(t->arena, kernel->loc));
 }

@@ -53,9 +53,12 @@ typedef struct Costs {
     double tile[MOST_ROWS + 1], code[MOST_ROWS + 1];
 } Costs;
 
+static double tiles_cost(const TileCut *c, int size, const Costs *cost) {
+    return (c->whole ? (double)c->whole * cost->tile[size] : 0) + (c->more ? (double)c->more * cost->tile[c->size] : 0);
+}
+
 static double cost_of(const TileCut *c, int size, const Costs *cost) {
-    double all = c->whole ? (double)c->whole * cost->tile[size] + cost->code[size] : 0;
-    return c->more ? all + (double)c->more * cost->tile[c->size] + cost->code[c->size] : all;
+    return tiles_cost(c, size, cost) + (c->whole ? cost->code[size] : 0) + (c->more ? cost->code[c->size] : 0);
 }
 
 /*
@@ -74,10 +77,10 @@ typedef struct Sizes {
     int64_t m, n;
     bool even;    /* rows may be cut into tiles of two sizes that differ by one; columns always may */
     bool singles; /* rows behind whole tiles are made one by one */
-    double tile[MOST_ROWS + 1][MOST_VECTORS + 1]; /* what each tile costs that fits the registers */
+    double tile[MOST_ROWS + 1][MOST_VECTORS + 1]; /* what each tile costs that has been looked at */
 } Sizes;
 
-/* The tiles of one panel of nv vectors, of which there are `panels`. *all: what they cost, *code: what their code costs. */
+/* The tiles of one panel of nv vectors, of which there are `panels`. *all: what they cost, *code: what their code costs all panels. */
 static TileCut cut_rows(const Sizes *z, int mr, int nv, int64_t panels, double *all, double *code) {
     Costs cost;
     for (int i = 1; i <= mr; i++) {
@@ -86,7 +89,7 @@ static TileCut cut_rows(const Sizes *z, int mr, int nv, int64_t panels, double *
     }
     TileCut c = z->singles ? (TileCut){z->m / mr, z->m % mr, 1} : cut(z->m, mr, z->even, &cost);
     *code = code_cost((c.whole ? mr : 0) + (c.more ? c.size : 0), nv);
-    *all = cost_of(&c, mr, &cost) - *code / (double)panels;
+    *all = tiles_cost(&c, mr, &cost);
     return c;
 }
 
@@ -112,11 +115,9 @@ static double choose_size(Tiling *t, int64_t m, int64_t n, int64_t k, bool even)
     int64_t vectors = tile_over(n, t->lanes);
     double best = -1, cost, code;
     t->mr = t->nv = 1;
-    for (int nv = 1; nv <= MOST_VECTORS; nv++)
-        for (int mr = 1; mr <= MOST_ROWS && (mr == 1 || tile_fits_registers(t, mr, nv)); mr++)
-            z.tile[mr][nv] = tile_cost(t, mr, nv, (double)k);
     for (int nv = 1; nv <= MOST_VECTORS; nv++) {
         for (int mr = 1; mr <= MOST_ROWS && tile_fits_registers(t, mr, nv); mr++) {
+            z.tile[mr][nv] = tile_cost(t, mr, nv, (double)k);
             if ((mr > m || nv > vectors) && (mr > 1 || nv > 1)) continue;
             cut_columns(t, &z, mr, nv, &cost);
             if (best >= 0 && cost >= best * 0.999) continue;
@@ -189,19 +190,26 @@ static void turn_around(Tiling *t, int64_t m, int64_t n, int64_t k, double cost)
 
 /* ---- what tile_make.c asks ---- */
 
-int64_t tile_more_columns(const Tiling *t) {
+bool tile_any_columns(const Tiling *t, int part) { return part ? t->by_columns.more > 0 : t->by_columns.whole > 0; }
+
+TilePart tile_part(const Tiling *t, int part) {
     const TileCut *c = &t->by_columns;
-    int64_t n = loop_turns(t->step, t->col);
-    return n % t->lanes ? n - c->whole * t->nv * t->lanes : (int64_t)c->size * t->lanes;
+    int64_t n = loop_turns(t->step, t->col), width = (int64_t)c->size * t->lanes;
+    if (part == 0) return (TilePart){.end = c->whole, .nv = t->nv};
+    bool tail = n % t->lanes != 0; /* then it is the only one */
+    return (TilePart){c->whole, c->whole + c->more, c->size, tail ? n - c->whole * t->nv * t->lanes : width, tail};
+}
+
+const Affine *tile_panel_column(Tiling *t, int part, const Affine *panel) {
+    const TileCut *c = &t->by_columns;
+    int64_t width = (int64_t)t->nv * t->lanes;
+    if (part == 0) return affine_scale(t->arena, panel, width);
+    const Affine *q = affine_add_constant(t->arena, panel, -c->whole);
+    return affine_add_constant(t->arena, affine_scale(t->arena, q, (int64_t)c->size * t->lanes), c->whole * width);
 }
 
 const Affine *tile_more_row(Tiling *t, const Affine *q) {
     return affine_add_constant(t->arena, affine_scale(t->arena, q, t->by_rows.size), t->by_rows.whole * t->mr);
-}
-
-const Affine *tile_more_column(Tiling *t, const Affine *q) {
-    return affine_add_constant(t->arena, affine_scale(t->arena, q, (int64_t)t->by_columns.size * t->lanes),
-                               t->by_columns.whole * t->nv * t->lanes);
 }
 
 void tile_choose_size(Tiling *t, int64_t m, int64_t n, int64_t k) {

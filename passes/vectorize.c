@@ -150,10 +150,7 @@ static int64_t turn_cost(const Body *body) {
 static void write_out(Body *body, int64_t copies) {
     enum { MOST_COPIES = 16, MOST_COST = 300 };
     for (Stmt *s = body->first; s; s = s->next) {
-        int64_t turns = s->kind == STMT_FOR && s->mark == MARK_SERIAL && affine_is_constant(s->lo) ? INT64_MAX : 0;
-        for (int i = 0; turns && i < s->n_limits; i++)
-            if (affine_is_constant(s->limits[i]) && s->limits[i]->constant - s->lo->constant < turns)
-                turns = s->limits[i]->constant - s->lo->constant;
+        int64_t turns = s->kind == STMT_FOR && s->mark == MARK_SERIAL ? stmt_distance(s) : 0;
         bool fits =
             turns > 0 && turns <= MOST_COPIES / copies && s->step == 1 && copies * turns * turn_cost(&s->body) <= MOST_COST;
         if (fits) s->mark = MARK_UNROLL;
