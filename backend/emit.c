@@ -107,20 +107,23 @@ static void compile_fast(Emit *e, LLVMValueRef fn) {
     add_attribute(e, fn, LLVMAttributeFunctionIndex, "optnone", 0);
 }
 
-Cold emit_cold_begin(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params) {
-    Cold cold = {.around = e->fn, .back = LLVMGetInsertBlock(e->b), .place = LLVMGetCurrentDebugLocation2(e->b)};
-    cold.fn = e->fn = define(e, name, result, n, params);
-    add_attribute(e, cold.fn, LLVMAttributeFunctionIndex, "cold", 0);
-    compile_fast(e, cold.fn);
+Aside emit_aside_begin(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params, bool rare) {
+    Aside aside = {.around = e->fn, .back = LLVMGetInsertBlock(e->b), .place = LLVMGetCurrentDebugLocation2(e->b)};
+    aside.fn = e->fn = define(e, name, result, n, params);
+    if (rare) {
+        add_attribute(e, aside.fn, LLVMAttributeFunctionIndex, "cold", 0);
+        compile_fast(e, aside.fn);
+    } else
+        add_attribute(e, aside.fn, LLVMAttributeFunctionIndex, "noinline", 0);
     LLVMSetCurrentDebugLocation2(e->b, NULL);
     LLVMPositionBuilderAtEnd(e->b, emit_block(e, ""));
-    return cold;
+    return aside;
 }
 
-void emit_cold_end(Emit *e, const Cold *cold) {
-    e->fn = cold->around;
-    LLVMPositionBuilderAtEnd(e->b, cold->back);
-    LLVMSetCurrentDebugLocation2(e->b, cold->place);
+void emit_aside_end(Emit *e, const Aside *aside) {
+    e->fn = aside->around;
+    LLVMPositionBuilderAtEnd(e->b, aside->back);
+    LLVMSetCurrentDebugLocation2(e->b, aside->place);
 }
 
 static LLVMValueRef field(Emit *e, LLVMValueRef base, size_t offset, LLVMTypeRef t, const char *name) {
@@ -135,8 +138,8 @@ static LLVMValueRef fault_function(Emit *e) {
     LLVMValueRef fn = LLVMGetNamedFunction(e->module, "nn.fault");
     if (fn) return fn;
     LLVMTypeRef params[5] = {e->ptr, e->i64, e->i64, e->i64, e->i64};
-    Cold cold = emit_cold_begin(e, "nn.fault", e->void_type, 5, params);
-    fn = cold.fn;
+    Aside aside = emit_aside_begin(e, "nn.fault", e->void_type, 5, params, true);
+    fn = aside.fn;
     LLVMBasicBlockRef first = emit_block(e, "first"), done = emit_block(e, "done");
     LLVMValueRef fault = field(e, LLVMGetParam(fn, 0), offsetof(struct nn_call, fault), e->ptr, "fault");
     LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, fault, emit_i64(e, NN_NO_FAULT), LLVMGetParam(fn, 1),
@@ -151,7 +154,7 @@ static LLVMValueRef fault_function(Emit *e) {
     LLVMBuildBr(e->b, done);
     LLVMPositionBuilderAtEnd(e->b, done);
     LLVMBuildRetVoid(e->b);
-    emit_cold_end(e, &cold);
+    emit_aside_end(e, &aside);
     return fn;
 }
 
@@ -354,7 +357,7 @@ static void emit_kernel(Emit *e, int which) {
     if (e->step->batch) emit_bind(e, e->step->batch, LLVMGetParam(fn, 1), 0, 1, e->plan->largest_batch);
     e->sites.n = 0;
     for (int i = 0; i < c->n_sites; i++)
-        vec_push(e->arena, &e->sites, ((Site){c->sites[i], LLVMGetParam(fn, sites + (unsigned)i)}));
+        vec_push(e->arena, &e->sites, ((Site){c->sites[i], LLVMGetParam(fn, sites + (unsigned)i), NULL}));
     for (int i = 0; i < c->n_outer; i++) emit_bind(e, c->outer[i], LLVMGetParam(fn, outer + (unsigned)i), 0, 0, INT64_MAX);
     LLVMBasicBlockRef body = emit_block(e, "body");
     LLVMBuildBr(e->b, body);

@@ -100,6 +100,7 @@ typedef struct FileScope {
 typedef struct Site {
     int64_t site;
     LLVMValueRef value;
+    LLVMValueRef window; /* the draws made last (random.c), or NULL */
 } Site;
 
 /* A call of a kernel in a step: what it touches, and what the kernel's function therefore takes. */
@@ -222,15 +223,15 @@ LLVMValueRef emit_i64(Emit *e, int64_t k);
 /* Calls an intrinsic of LLVM, overloaded on the given types. */
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args);
 LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);
-/* A function of this module alone that seldom runs: never inlined, and what calls it is laid out of the way. What is emitted from here on is its body, until emit_cold_end
- * goes back to where we were. */
-typedef struct Cold {
+/* A function of this module alone, never inlined. What is emitted from here on is its body, until emit_aside_end goes back to where we were. rare: it seldom runs, is
+ * not optimized, and what calls it is laid out of the way. */
+typedef struct Aside {
     LLVMValueRef fn, around;
     LLVMBasicBlockRef back;
     LLVMMetadataRef place;
-} Cold;
-Cold emit_cold_begin(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);
-void emit_cold_end(Emit *e, const Cold *cold);
+} Aside;
+Aside emit_aside_begin(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params, bool rare);
+void emit_aside_end(Emit *e, const Aside *aside);
 #define EMIT_ORDER "nn.order"
 void emit_order(Emit *e); /* loads and stores keep to their side of this place */
 /* Sets the fault of the call unless there is one (abi.h). kind: enum nn_fault_kind. */
@@ -255,6 +256,8 @@ void emit_bind(Emit *e, const Var *v, LLVMValueRef base, int64_t offset, int64_t
 Lin emit_lin(Emit *e, const Affine *x, bool load);                            /* load: with Bind.inside */
 bool emit_affine_range(Emit *e, const Affine *x, int64_t *min, int64_t *max); /* false: no bounds on some side */
 Val emit_affine(Emit *e, const Affine *x);                                    /* i64; lanes if it differs by lane */
+/* Lane 0's value and how much more it is in each lane after it; false: lanes differ in another way. */
+bool emit_affine_by_lane(Emit *e, const Affine *x, LLVMValueRef *first, int64_t *step);
 Val emit_load(Emit *e, const Expr *x);
 void emit_store(Emit *e, const Stmt *s);
 void emit_prefetch(Emit *e, const Stmt *s);
@@ -313,8 +316,10 @@ bool emit_has_bytes(const Body *body);
 /* ---- math.c ---- */
 /* An f32 function of math.def on a scalar or vector; NULL if `op` is none of them. y: second argument or NULL. */
 LLVMValueRef emit_math(Emit *e, OpCode op, LLVMValueRef x, LLVMValueRef y);
-/* uniform in [0, 1): site: i64; key, element: i64 (scalar or vector of equal lanes). */
-LLVMValueRef emit_uniform(Emit *e, LLVMValueRef site, LLVMValueRef key, LLVMValueRef element);
+
+/* ---- random.c ---- */
+Val emit_uniform(Emit *e, const Expr *x);
+/* key, x: i64, scalars or vectors of equal lanes. */
 LLVMValueRef emit_mix(Emit *e, LLVMValueRef key, LLVMValueRef x);
 
 /* ---- emit_program.c ---- */

@@ -337,15 +337,6 @@ static Val tree(Emit *e, const Expr *x) {
 
 /* ---- all expressions ---- */
 
-static Val uniform(Emit *e, const Expr *x) {
-    Val key = emit_expr(e, x->args[0]), element = emit_expr(e, x->args[1]);
-    if (key.lanes > element.lanes) element = emit_splat(e, element);
-    if (element.lanes > key.lanes) key = emit_splat(e, key);
-    for (size_t i = 0; i < e->sites.n; i++)
-        if (e->sites.at[i].site == x->site) return (Val){emit_uniform(e, e->sites.at[i].value, key.v, element.v), key.lanes};
-    bug("a draw that the kernel's list has not");
-}
-
 Val emit_expr(Emit *e, const Expr *x) {
     switch (x->kind) {
     case EXPR_CONST: return (Val){constant(emit_elem(e, x->elem), x->value, x->elem), 1};
@@ -356,7 +347,7 @@ Val emit_expr(Emit *e, const Expr *x) {
         return e->cell[x->temp->id].let;
     case EXPR_INDEX: return emit_conversion(e, emit_affine(e, x->index[0]), I64, x->elem);
     case EXPR_OP: return op_value(e, x);
-    case EXPR_UNIFORM: return uniform(e, x);
+    case EXPR_UNIFORM: return emit_uniform(e, x);
     case EXPR_TREE: return tree(e, x);
     }
     bug("an expression of kind %d", (int)x->kind);

@@ -150,6 +150,13 @@ Val emit_affine(Emit *e, const Affine *x) {
     return lin_value(e, &l);
 }
 
+bool emit_affine_by_lane(Emit *e, const Affine *x, LLVMValueRef *first, int64_t *step) {
+    Lin l = emit_lin(e, x, false);
+    *first = lin_uniform(e, &l);
+    *step = l.lane_factor;
+    return !l.vec;
+}
+
 /* ---- addresses ---- */
 
 /* Where an access goes: `at` is lane 0's address; lane l is at + l * stride elements, or (vec) at + vec[l] elements. */

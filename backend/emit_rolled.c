@@ -31,7 +31,8 @@ bool emit_long(const Body *body) {
 /* Does the expression call a function that is a chain of f32? wide: set if some number in it has more than 4 bytes (pow is f64 inside). */
 static bool is_chain(const Expr *x, bool *wide) {
     bool some = x->kind == EXPR_OP && op_is_function(x->op);
-    *wide |= x->kind == EXPR_UNIFORM || elem_size(x->elem) > 4 || (some && x->op == OP_pow);
+    if (x->kind == EXPR_UNIFORM) return false; /* read from a window (random.c) */
+    *wide |= elem_size(x->elem) > 4 || (some && x->op == OP_pow);
     for (int i = 0; i < x->n_args; i++) some |= is_chain(x->args[i], wide);
     return some;
 }

@@ -1,6 +1,6 @@
 /*
  * math.c - exp, log, tanh and kin for f32 in LLVM: each row of ir/math.def becomes one instruction, on scalars or on vectors of any width, so that every lane has the
- * bits of the evaluator. And the random numbers of ir/random.h, likewise.
+ * bits of the evaluator.
  */
 #include "emit.h"
 
@@ -61,11 +61,11 @@ static LLVMValueRef rare_function(Math *m, const char *name, LLVMValueRef (*rows
     const char *full = arena_printf(e->arena, "nn.%s.%d", name, m->lanes);
     LLVMValueRef fn = LLVMGetNamedFunction(e->module, full);
     if (fn) return fn;
-    Cold cold = emit_cold_begin(e, full, m->tf, 1, &m->tf);
-    LLVMBuildRet(e->b, rows(m, LLVMGetParam(cold.fn, 0)));
-    optimize_short(cold.fn);
-    emit_cold_end(e, &cold);
-    return cold.fn;
+    Aside aside = emit_aside_begin(e, full, m->tf, 1, &m->tf, true);
+    LLVMBuildRet(e->b, rows(m, LLVMGetParam(aside.fn, 0)));
+    optimize_short(aside.fn);
+    emit_aside_end(e, &aside);
+    return aside.fn;
 }
 
 static Math math_of(Emit *e, int n) {
@@ -300,87 +300,4 @@ LLVMValueRef emit_math(Emit *e, OpCode op, LLVMValueRef x, LLVMValueRef y) {
     default: return NULL;
     }
 #pragma GCC diagnostic pop
-}
-
-/* ---- random numbers: ir/random.h, line by line ---- */
-
-static LLVMValueRef low(Math *m, LLVMValueRef x) { return LLVMBuildTrunc(m->llvm, x, m->ti, ""); }
-
-static LLVMValueRef high(Math *m, LLVMValueRef x) { return low(m, LLVMBuildLShr(m->llvm, x, lane_whole(m, m->tl, 32), "")); }
-
-static LLVMValueRef xor3(Math *m, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
-    return LLVMBuildXor(m->llvm, LLVMBuildXor(m->llvm, a, b, ""), c, "");
-}
-
-/* The 64-bit product of a 32-bit number and a constant. */
-static LLVMValueRef wide_product(Math *m, LLVMValueRef x, uint32_t by) {
-    return LLVMBuildMul(m->llvm, LLVMBuildZExt(m->llvm, x, m->tl, ""), lane_whole(m, m->tl, by), "");
-}
-
-/* One round: the four words and the two keys before it become those after it. */
-static void philox_round(Math *m, LLVMValueRef c[4], LLVMValueRef key[2]) {
-    LLVMValueRef p0 = wide_product(m, c[0], 0xd2511f53u), p1 = wide_product(m, c[2], 0xcd9e8d57u);
-    LLVMValueRef c0 = xor3(m, high(m, p1), c[1], key[0]), c2 = xor3(m, high(m, p0), c[3], key[1]);
-    c[0] = c0;
-    c[1] = low(m, p1);
-    c[2] = c2;
-    c[3] = low(m, p0);
-    key[0] = LLVMBuildAdd(m->llvm, key[0], lane_whole(m, m->ti, 0x9e3779b9), "");
-    key[1] = LLVMBuildAdd(m->llvm, key[1], lane_whole(m, m->ti, 0xbb67ae85), "");
-}
-
-/* Ten rounds, in a loop: written out, products of products are what LLVM's analyses of bits take longest over (a quarter of compiling a small network). */
-static void philox(Math *m, LLVMValueRef c[4], LLVMValueRef key0, LLVMValueRef key1) {
-    enum { ROUNDS = 10, STATE = 6, COUNTER = STATE };
-    LLVMTypeRef count = m->e->i32;
-    LLVMValueRef start[STATE + 1] = {c[0], c[1], c[2], c[3], key0, key1, LLVMConstNull(count)}, at[STATE + 1], next[STATE + 1];
-    LLVMBasicBlockRef from = LLVMGetInsertBlock(m->llvm), round = emit_block(m->e, "round"), done = emit_block(m->e, "rounds");
-    LLVMBuildBr(m->llvm, round);
-    LLVMPositionBuilderAtEnd(m->llvm, round);
-    for (int i = 0; i <= STATE; i++) {
-        next[i] = at[i] = LLVMBuildPhi(m->llvm, LLVMTypeOf(start[i]), "");
-        LLVMAddIncoming(at[i], &start[i], &from, 1);
-    }
-    philox_round(m, next, next + 4);
-    next[COUNTER] = LLVMBuildAdd(m->llvm, at[COUNTER], LLVMConstInt(count, 1, 0), "");
-    for (int i = 0; i <= STATE; i++) LLVMAddIncoming(at[i], &next[i], &round, 1);
-    LLVMValueRef more = LLVMBuildICmp(m->llvm, LLVMIntULT, next[COUNTER], LLVMConstInt(count, ROUNDS, 0), "");
-    LLVMBuildCondBr(m->llvm, more, round, done);
-    LLVMPositionBuilderAtEnd(m->llvm, done);
-    for (int i = 0; i < 4; i++) c[i] = next[i];
-}
-
-/* Element e is word (e / 16) mod 4 of block (e / 64) * 16 + e mod 16; its upper 24 bits times 2^-24. */
-LLVMValueRef emit_uniform(Emit *e, LLVMValueRef site, LLVMValueRef key, LLVMValueRef element) {
-    Math m = math_types(e, element);
-    LLVMValueRef block =
-        LLVMBuildShl(m.llvm, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 6), ""), lane_whole(&m, m.tl, 4), "");
-    block = LLVMBuildAdd(m.llvm, block, LLVMBuildAnd(m.llvm, element, lane_whole(&m, m.tl, 15), ""), "");
-    LLVMValueRef place = emit_splat_value(e, site, m.lanes),
-                 c[4] = {low(&m, block), high(&m, block), low(&m, place), high(&m, place)};
-    philox(&m, c, low(&m, key), high(&m, key));
-    LLVMValueRef which =
-        LLVMBuildAnd(m.llvm, low(&m, LLVMBuildLShr(m.llvm, element, lane_whole(&m, m.tl, 4), "")), lane_whole(&m, m.ti, 3), "");
-    LLVMValueRef word = c[3];
-    for (int i = 2; i >= 0; i--)
-        word = LLVMBuildSelect(m.llvm, LLVMBuildICmp(m.llvm, LLVMIntEQ, which, lane_whole(&m, m.ti, i), ""), c[i], word, "");
-    LLVMValueRef upper = LLVMBuildLShr(m.llvm, word, lane_whole(&m, m.ti, 8), "");
-    return LLVMBuildFMul(m.llvm, LLVMBuildSIToFP(m.llvm, upper, m.tf, ""), lane_real(&m, m.tf, 0x1p-24), "");
-}
-
-static LLVMValueRef shifted_xor(Math *m, LLVMValueRef z, int by) {
-    return LLVMBuildXor(m->llvm, z, LLVMBuildLShr(m->llvm, z, lane_whole(m, m->tl, by), ""), "");
-}
-
-static LLVMValueRef stir(Math *m, LLVMValueRef z) {
-    z = LLVMBuildMul(m->llvm, shifted_xor(m, z, 30), lane_whole(m, m->tl, (int64_t)0xbf58476d1ce4e5b9u), "");
-    z = LLVMBuildMul(m->llvm, shifted_xor(m, z, 27), lane_whole(m, m->tl, (int64_t)0x94d049bb133111ebu), "");
-    return shifted_xor(m, z, 31);
-}
-
-LLVMValueRef emit_mix(Emit *e, LLVMValueRef key, LLVMValueRef x) {
-    Math m = math_types(e, key);
-    LLVMValueRef turn = LLVMBuildMul(m.llvm, LLVMBuildAdd(m.llvm, x, lane_whole(&m, m.tl, 1), ""),
-                                     lane_whole(&m, m.tl, (int64_t)0x9e3779b97f4a7c15u), "");
-    return stir(&m, LLVMBuildAdd(m.llvm, stir(&m, key), turn, ""));
 }

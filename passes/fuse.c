@@ -24,7 +24,7 @@
  * kernel: the updates of many small parameters, the tracked scalars.
  *
  * Free ops (constants, broadcasts, transposes, cheap arithmetic on what lies in memory, random draws) belong to no group: each
- * kernel that uses them computes them. So u8 pixels become f32 inside each product that reads them, but for convolutions, whose first operand lies in memory.
+ * kernel that uses them computes them, but for draws behind a product (fuse_draws.c). So u8 pixels become f32 inside each product that reads them, but for convolutions, whose first operand lies in memory.
  */
 #include "passes/fuse.h"
 
@@ -126,15 +126,14 @@ static Role find_role(const Fuse *f, const Op *op) {
     return cost <= FREE_COST && bytes <= fuse_value_bytes(f, op->out[0]) ? ROLE_FREE : ROLE_MEMBER;
 }
 
-/* Through moves, to what must lie in memory. */
-static void keep(Fuse *f, const Value *v) {
+void fuse_keep(Fuse *f, const Value *v) {
     int i = fuse_op_of(f, v);
     if (i < 0) return;
     const Op *op = f->op[i];
     if (f->role[i] == ROLE_FREE) {
         if (op->code == OP_constant || op->code == OP_literal || op->code == OP_batch) return;
         if (op->code == OP_reshape) {
-            keep(f, op->in[0]);
+            fuse_keep(f, op->in[0]);
             int from = fuse_op_of(f, op->in[0]);
             if (from < 0 || f->role[from] != ROLE_FREE || f->op[from]->code == OP_reshape) return;
         }
@@ -171,13 +170,14 @@ static void find_roles(Fuse *f) {
         for (int k = 0; k < op->n_in && repeats; k++) /* a map in memory can have a border of zeros (halo.c) */
             if ((op->code == OP_conv && k == 0) || !cheap_operand(f, op->in[k])) store_operand(f, op->in[k]);
     }
+    fuse_store_draws(f);
     for (int i = 0; i < f->n_ops; i++) {
         if (f->role[i] != ROLE_CONTROL) continue;
-        for (int k = 0; k < f->op[i]->n_in; k++) keep(f, f->op[i]->in[k]);
+        for (int k = 0; k < f->op[i]->n_in; k++) fuse_keep(f, f->op[i]->in[k]);
         Values inner = op_captures(f->arena, f->op[i]);
-        for (size_t k = 0; k < inner.n; k++) keep(f, inner.at[k]);
+        for (size_t k = 0; k < inner.n; k++) fuse_keep(f, inner.at[k]);
     }
-    for (size_t k = 0; k < f->block->results.n; k++) keep(f, f->block->results.at[k]);
+    for (size_t k = 0; k < f->block->results.n; k++) fuse_keep(f, f->block->results.at[k]);
     /* what became a member leaves free ops before it as they are; what is behind it may not be from memory any more, and stays
      * free all the same: it is cheap, and reads what is stored now */
 }

@@ -56,6 +56,10 @@ void fuse_list_ops(Fuse *f);
 void fuse_reshape_early(Fuse *f);
 void fuse_masks(Fuse *f);
 void fuse_drop_dead(Fuse *f);
+/* v is to lie in memory, or what it is a mere move of. */
+void fuse_keep(Fuse *f, const Value *v);
+/* Stores what is drawn for ops behind products (fuse_draws.c). */
+void fuse_store_draws(Fuse *f);
 /* Bytes of all elements of v, at the largest batch. */
 int64_t fuse_value_bytes(const Fuse *f, const Value *v);
 /* Does the op read each element of its operands about once? */

@@ -21,7 +21,9 @@ static void scan_expr(LaneScan *s, const Expr *e) {
     if (e->kind == EXPR_LOAD) vec_push(s->arena, &s->accesses, ((Access){e->buffer, e->n_index, e->index, false}));
     if (e->kind == EXPR_TREE) s->possible = false; /* an array of 16 a lane: not a vector's work */
     if (e->kind != EXPR_CONST && elem_size(e->elem) > s->widest) s->widest = elem_size(e->elem);
+    int widest = s->widest;
     for (int i = 0; i < e->n_args; i++) scan_expr(s, e->args[i]);
+    if (e->kind == EXPR_UNIFORM) s->widest = widest; /* of its key and its element lanes have what all share, and count */
 }
 
 bool lanes_declared(const LaneScan *s, const Temp *t) {

@@ -97,13 +97,18 @@ def flags(folder, *more):
     return ["train", f"--out={folder}", f"--save={folder}/end.safetensors", f"--log={folder}/log.jsonl", "--progress=none", *more]
 
 
+def hear_interrupts():
+    """A shell's background job ignores SIGINT, and so do programs that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Stopped:
     """A run with its output in a small pipe, that gets the first k of its long lines read, and then a signal."""
 
     def __init__(self, program, arguments, lines, number):
         read, write = os.pipe()
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE)
-        process = subprocess.Popen([program, *arguments], stdout=write, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([program, *arguments], stdout=write, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
         os.close(write)
         self.out, size = b"", lines * (len(LONG) + 1)
         while len(self.out) < size and (got := os.read(read, min(PIPE, size - len(self.out)))): self.out += got

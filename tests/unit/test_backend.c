@@ -187,6 +187,35 @@ START_TEST(every_op) {
 }
 END_TEST
 
+/* Draws whose vectors read windows (backend/random.c), beside those that cannot: rows that begin anywhere in a group of 64, another key in each row and in each turn, rows in
+ * the other order, two draws in turns, every second element, and elements that are counted on from a number in memory. */
+START_TEST(draws) {
+    Arena *a = arena_new();
+    Text t = {0};
+    text_add(a, &t, HEAD);
+    static const int widths[] = {1, 2, 4, 8, 16, 32}, lengths[] = {1, 7, 64, 67, 300};
+    for (int w = 0; w < 6; w++)
+        for (int n = 0; n < 5; n++) {
+            char mark[32] = "";
+            if (widths[w] > 1) snprintf(mark, sizeof mark, " vector %d", widths[w]);
+            text_printf(a, &t,
+                        "step @rows.%d.%d batch B<=7 {\n"
+                        "  buffer %%key: i64[7]\n  buffer %%first: u8[1]\n  buffer %%r: f32[B, %d]\n  buffer %%q: f32[B, %d]\n  "
+                        "buffer %%p: f32[B, %d]\n"
+                        "  kernel @k {\n    let key: i64 = %%key[0]\n    let first: i64 = convert(%%first[0])\n"
+                        "    for i in 0..B parallel, j in 0..%d%s {\n"
+                        "      %%r[i, j] = uniform(77, key, add(mul(first, i64 %d), i64(%d*i + j)))\n"
+                        "      %%q[i, j] = sub(uniform(-5, key, i64(%d*i + j + 64)), uniform(-6, key, i64(2*j + 3*i)))\n    }\n"
+                        "    for i in 0..B {\n      let own: i64 = %%key[i]\n"
+                        "      for j in 0..%d%s { %%p[-i + B - 1, j] = uniform(78, own, i64(-%d*i + j + %d)) }\n    }\n  }\n}\n",
+                        widths[w], lengths[n], lengths[n], lengths[n], lengths[n], lengths[n], mark, lengths[n], lengths[n],
+                        lengths[n], lengths[n], mark, lengths[n], 6 * lengths[n]);
+        }
+    all_steps(text_str(a, &t), false);
+    arena_free(a);
+}
+END_TEST
+
 /* Arguments of every sign and exponent, in order, so that most vectors are of one kind; mixed: so that rare lanes (F_RARE) have usual
  * neighbours. Among them the exact special values. */
 static void of_every_exponent(float *x, uint32_t n, bool mixed) {
@@ -716,6 +745,7 @@ Suite *backend_suite(void) {
     TCase *t = tcase_create("backend");
     tcase_set_timeout(t, 120);
     tcase_add_test(t, every_op);
+    tcase_add_test(t, draws);
     tcase_add_test(t, every_exponent);
     tcase_add_test(t, int_division);
     tcase_add_test(t, lengths);
