@@ -7,7 +7,7 @@
  *
  *   %v[i, j] = uniform(site, key, 784*i + j)  =>  e = 784*i + j ;  unless e .. e + 7 are in the window { nn.draws(window, key, site, e, e + 7) } ;  load window[e]
  *
- * That is 2 to 3 cycles a number with AVX2 in place of 30. A register tile's rows lie far apart, each in another 64: what is behind a product reads draws that a kernel in
+ * That is 3 to 4 cycles a number with AVX2 in place of 33. A register tile's rows lie far apart, each in another 64: what is behind a product reads draws that a kernel in
  * front of it made (passes/fuse.c).
  */
 #include "emit.h"

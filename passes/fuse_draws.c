@@ -5,7 +5,7 @@
  *   %m = lt (uniform ...), %p               =>          %y = kernel { %z = contract ... ; %y = mul %z, lt %u, %p }
  *   %y = mul %z, %m
  *
- * Draws of neighbouring elements are made 64 at a time (backend/random.c), which takes 2 to 3 cycles each. A product's tile has a few elements of each of its rows, and would
+ * Draws of neighbouring elements are made 64 at a time (backend/random.c), which takes 3 to 4 cycles each. A product's tile has a few elements of each of its rows, and would
  * make 64 for 16 or 24. To write and to read what was drawn costs a cycle.
  */
 #include "passes/fuse.h"

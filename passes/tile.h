@@ -93,6 +93,8 @@ static inline int64_t tile_over(int64_t a, int64_t b) { return (a + b - 1) / b; 
 
 /* Chooses mr, nv and how rows and columns are cut, for m rows, n columns and chains of k; may turn rows and columns around, and sets t->fold. */
 void tile_choose_size(Tiling *t, int64_t m, int64_t n, int64_t k);
+/* About how many cycles a row of n results costs, sums of k, if the turns of t->row are rows. */
+double tile_row_cost(const Tiling *t, int64_t n, int64_t k);
 /* Do the accumulators of a tile, a row of its columns and a number of its rows fit the vector registers? */
 bool tile_fits_registers(const Tiling *t, int mr, int nv);
 /* Bytes that the columns are loaded from; very many if they are computed. */
@@ -141,6 +143,8 @@ void tile_fill_row(Tiling *t, const Rewrite *outer, const Affine **index, int at
                    int64_t rest, Body *body);
 Expr *tile_panel_load(Tiling *t, const Rewrite *r, const Affine *panel, const Affine *column);
 
+/* Do the rows lie a page or more apart? */
+bool tile_rows_are_far(const Tiling *t);
 /* Do the lines of neighbouring rows, which must be a load, meet in one set of the first cache? */
 bool tile_rows_meet(const Tiling *t);
 bool tile_rows_are_slow(const Tiling *t);

@@ -334,6 +334,12 @@ static int64_t rows_stride(const Tiling *t, const Stmt *loop) {
 
 bool tile_rows_meet(const Tiling *t) { return rows_stride(t, t->row) * elem_size(t->rows->elem) % PAGE == 0; }
 
+bool tile_rows_are_far(const Tiling *t) {
+    if (!tile_plain_load(t->rows, t->product.acc->temp->elem)) return false;
+    int64_t bytes = rows_stride(t, t->row) * elem_size(t->rows->elem);
+    return bytes >= PAGE / 4 || bytes <= -PAGE / 4;
+}
+
 bool tile_rows_are_slow(const Tiling *t) {
     return rows_can_be_packed(t) && tile_adjacent(t->rows, t->row->var) && rows_stride(t, tile_last_reduced(t)) >= t->lanes;
 }

@@ -212,6 +212,16 @@ const Affine *tile_more_row(Tiling *t, const Affine *q) {
     return affine_add_constant(t->arena, affine_scale(t->arena, q, t->by_rows.size), t->by_rows.whole * t->mr);
 }
 
+double tile_row_cost(const Tiling *t, int64_t n, int64_t k) {
+    Tiling tried = *t;
+    int64_t m = loop_turns(t->step, t->row);
+    double cost = choose_size(&tried, m, n, k, true);
+    const TileCut *r = &tried.by_rows, *c = &tried.by_columns;
+    cost -= code_cost((r->whole ? tried.mr : 0) + (r->more ? r->size : 0),
+                      (c->whole ? tried.nv : 0) + (c->more ? c->size : 0)); /* read once for all outer loops */
+    return cost / (double)m * (tile_rows_are_far(t) ? 1.1 : 1);             /* what their lines cost that no other row shares */
+}
+
 void tile_choose_size(Tiling *t, int64_t m, int64_t n, int64_t k) {
     bool blocks = tile_blocks_fit(t), chain = tile_chain_fits(t);
     if (blocks && k > TILE_DEPTH) k = TILE_DEPTH;

@@ -2,7 +2,7 @@
  * kernels.c - how fast are the kernels that nnc makes, beside what the machine can do and what libraries do? All is measured in turns in
  * one run; medians of rounds.
  *
- *   kernels [--cpu=NAME] [--rounds=N] [--threads=N] [--torch=PYTHON] [--json] [--only=products,nests,convolutions,memory,math] [FILTER]
+ *   kernels [--cpu=NAME] [--rounds=N] [--threads=N] [--torch=PYTHON] [--json] [--only=products,nests,convolutions,memory,math,draws] [FILTER]
  *
  * First line: the fma peak, and the share of it that the register tile reaches alone, with its operands in L1: no product can be faster,
  * and none should be much slower. "tile" in the tables is the share of that. Nothing else should run on the machine; with one thread the
@@ -140,13 +140,14 @@ static void run_parts(struct nn_team *team, void *arg) {
     if (strstr(job->only, "convolutions")) bench_convolutions(u, &y);
     if (strstr(job->only, "memory")) bench_memory(u);
     if (strstr(job->only, "math")) bench_math(u);
+    if (strstr(job->only, "draws")) bench_draws(u);
     compiled_free(y.peak);
     for (int i = 0; i < y.threads; i++) compiled_free(y.tiles[i]);
 }
 
 int main(int argc, char **argv) {
     Setup u = {.rounds = 7, .threads = 1};
-    const char *cpu = NULL, *only = "products,nests,convolutions,memory,math";
+    const char *cpu = NULL, *only = "products,nests,convolutions,memory,math,draws";
     for (int i = 1; i < argc; i++) {
         const char *v;
         if ((v = value_of(argv[i], "--cpu")))

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 enum { MOST_THREADS = 64 };
@@ -70,6 +71,19 @@ void timed_free(Timed *t, int n);
 double timed_median(const Setup *u, const Timed *x);
 double timed_ratio(const Setup *u, const Timed *x, const Timed *y);
 
+/* ---- PyTorch ---- */
+
+typedef struct Torch {
+    FILE *to, *from; /* NULL: none */
+    pid_t pid;
+} Torch;
+
+/* Starts it if the setup names one, and ends the benchmark if that has no PyTorch. */
+Torch torch_start(const Setup *u);
+void torch_end(Torch *t);
+/* Seconds of what a line of kernels_torch.py asks for. */
+double torch_ask(const Torch *t, const char *question);
+
 /* ---- numbers ---- */
 
 /* n numbers of [lo, hi), the same for the same seed. */
@@ -103,5 +117,6 @@ void bench_nests(const Setup *u, const Yardsticks *y);
 void bench_convolutions(const Setup *u, const Yardsticks *y);
 void bench_memory(const Setup *u);
 void bench_math(const Setup *u);
+void bench_draws(const Setup *u);
 
 #endif

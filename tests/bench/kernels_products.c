@@ -13,9 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 typedef struct Case {
     const char *name, *order; /* order: "nn" x @ w, "nt" dy @ w', "tn" x' @ dy */
@@ -81,44 +78,7 @@ static double difference(const Case *c, const float *x, const float *y) {
     return most / sqrt(c->k);
 }
 
-/* ---- PyTorch: another process, kernels_torch.py, which is asked and measures itself ---- */
-
-typedef struct Torch {
-    FILE *to, *from; /* NULL: none */
-    pid_t pid;
-} Torch;
-
-static Torch torch_start(const Setup *u) {
-    Torch t = {0};
-    int pair[2];
-    if (!u->torch) return t;
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) fail("no socket for PyTorch");
-    char threads[16];
-    snprintf(threads, sizeof threads, "%d", u->threads);
-    fflush(stdout);
-    t.pid = fork();
-    if (t.pid == 0) {
-        dup2(pair[1], 0);
-        dup2(pair[1], 1);
-        close(pair[0]);
-        execlp(u->torch, u->torch, NNC_SOURCE_ROOT "/tests/bench/kernels_torch.py", threads, (char *)NULL);
-        _exit(127);
-    }
-    close(pair[1]);
-    t.to = fdopen(pair[0], "w");
-    t.from = fdopen(dup(pair[0]), "r");
-    char line[256];
-    if (t.pid < 0 || !t.to || !t.from || !fgets(line, sizeof line, t.from) || strncmp(line, "ready", 5) != 0)
-        fail("--torch=%s: no PyTorch there", u->torch);
-    return t;
-}
-
-static void torch_end(Torch *t) {
-    if (!t->to) return;
-    fclose(t->to);
-    fclose(t->from);
-    waitpid(t->pid, NULL, 0);
-}
+/* ---- products in PyTorch ---- */
 
 typedef struct Question {
     Torch *torch;
@@ -127,13 +87,9 @@ typedef struct Question {
 
 static double ask_torch(void *arg) {
     const Question *q = arg;
-    char line[256];
-    double seconds = 0;
-    fprintf(q->torch->to, "%s %d %d %d\n", q->c->order, q->c->m, q->c->n, q->c->k);
-    fflush(q->torch->to);
-    if (!fgets(line, sizeof line, q->torch->from) || sscanf(line, "%lf", &seconds) != 1 || !(seconds > 0))
-        fail("PyTorch gave no answer");
-    return seconds;
+    char line[64];
+    snprintf(line, sizeof line, "%s %d %d %d", q->c->order, q->c->m, q->c->n, q->c->k);
+    return torch_ask(q->torch, line);
 }
 
 /* ---- products ---- */

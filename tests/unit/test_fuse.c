@@ -91,6 +91,37 @@ START_TEST(bias_and_activation_follow_the_product) {
 }
 END_TEST
 
+/* Draws behind a product are made in front of it, unless they are few. Without a product they are made where they are read. */
+START_TEST(draws_behind_products_are_stored) {
+    static const struct {
+        int n, kernels;
+        const char *of;
+    } rows[] = {{30, 1, "z"}, {300, 2, "z"}, {300, 1, "x"}};
+    for (int i = 0; i < 3; i++) {
+        Arena *a = arena_new();
+        const char *t = arena_printf(a, "f32[B, %d]", rows[i].n), *of = rows[i].of;
+        int n = rows[i].n;
+        const char *slots = arena_printf(a,
+                                         "graph expanded\nvar %%key: i64 of @c\nfield %%x: f32[B<=8, %d] of @c\n"
+                                         "param %%w: f32[%d, %d] = 0\nvar %%y: f32[B<=8, %d] of @c\ncommand @c() {\n}\n"
+                                         "func @f(%%key: i64, %%x: f32[B<=8, %d], %%w: f32[%d, %d]) -> (%%y: f32[B<=8, %d]) {\n",
+                                         n, n, n, n, n, n, n, n);
+        TestGraph g = test_fused(
+            arena_printf(
+                a,
+                "%s  %%first = constant 0 : i64\n  %%z = contract \"bi,io->bo\" %%x, %%w : %s\n"
+                "  %%u = uniform %%key, %%first, site=5 : %s\n  %%p = constant 0.75 : %s\n"
+                "  %%l = lt %%u, %%p : bool[B, %d]\n  %%m = convert %%l : %s\n  %%y = mul %%%s, %%m : %s\n  return %%y\n}\n",
+                slots, t, t, t, n, t, of, t),
+            NULL);
+        ck_assert_msg(kernels(&g) == rows[i].kernels, "row %d: %d kernels:\n%s", i, kernels(&g), test_text(&g));
+        ck_assert_int_eq(test_count_ops(g.f->body, OP_uniform), 1);
+        arena_free(g.a);
+        arena_free(a);
+    }
+}
+END_TEST
+
 START_TEST(a_softmax_is_one_kernel_over_rows) {
     TestGraph g =
         test_fused(HEAD "func @f(%x: f32[B<=8, 20]) -> (%v: f32[B<=8, 20]) {\n"
@@ -228,6 +259,7 @@ Suite *fuse_suite(void) {
     tcase_add_test(t, the_mlp_step_takes_few_kernels);
     tcase_add_test(t, weights_are_updated_where_they_lie);
     tcase_add_test(t, bias_and_activation_follow_the_product);
+    tcase_add_test(t, draws_behind_products_are_stored);
     tcase_add_test(t, a_softmax_is_one_kernel_over_rows);
     tcase_add_test(t, a_softmax_stays_apart_from_the_product_before_it);
     tcase_add_test(t, pixels_become_numbers_inside_each_product);

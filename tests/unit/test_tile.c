@@ -397,6 +397,34 @@ START_TEST(convolution_is_a_nest_of_seven) {
 }
 END_TEST
 
+/* Rows of tiles are places of the pictures where there are enough of them, as samples lie far apart; else samples: B alone is divided into tiles. */
+START_TEST(places_are_rows) {
+    static const struct {
+        int side, channels;
+        bool samples;
+    } rows[] = {{28, 1, false}, {26, 3, false}, {3, 64, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Arena *a = arena_new();
+        int out = rows[i].side, in = out + 4, c = rows[i].channels;
+        const char *buffers = arena_printf(
+            a, "  buffer %%a: f32[B, %d, %d, %d]\n  buffer %%w: f32[5, 5, %d, 16]\n  buffer %%h: f32[B, %d, %d, 16]\n", in, in, c,
+            c, out, out);
+        const char *kernel =
+            arena_printf(a,
+                         "    for n in 0..B, y in 0..%d, x in 0..%d, o in 0..16 {\n      acc s: f32 = 0\n"
+                         "      for p in 0..5, q in 0..5, d in 0..%d { s = fma(%%a[n, y + p, x + q, d], %%w[p, q, d, o], s) }\n"
+                         "      %%h[n, y, x, o] = s\n    }\n",
+                         out, out, c);
+        const char *text = step_text(a, buffers, kernel, 40);
+        compare(text, 2, TILED);
+        for (int m = 0; m < 2; m++)
+            ck_assert_msg((strstr(text_on(a, text, &machines[m]), "(B") != NULL) == rows[i].samples, "row %d, machine %d:\n%s",
+                          (int)i, m, text_on(a, text, &machines[m]));
+        arena_free(a);
+    }
+}
+END_TEST
+
 START_TEST(matrix_times_vector_stays_right) {
     Arena *a = arena_new();
     const char *buffers = "  buffer %w: f32[20, 33]\n  buffer %x: f32[33]\n  buffer %y: f32[20]\n";
@@ -887,6 +915,7 @@ Suite *tile_suite(void) {
     tcase_add_loop_test(t, short_batches, 1, 38);
     tcase_add_loop_test(t, a_whole_batch_leaves_one_tile, 0, 48);
     tcase_add_test(t, few_columns_are_turned_around);
+    tcase_add_test(t, places_are_rows);
     tcase_add_test(t, near_columns_are_passed_row_by_row);
     tcase_add_test(t, lets_before_the_nest);
     tcase_add_loop_test(t, rows_that_are_neighbours, 0, 4);
