@@ -126,14 +126,15 @@ static Role find_role(const Fuse *f, const Op *op) {
     return cost <= FREE_COST && bytes <= fuse_value_bytes(f, op->out[0]) ? ROLE_FREE : ROLE_MEMBER;
 }
 
-void fuse_keep(Fuse *f, const Value *v) {
+/* Through moves, to what must lie in memory. */
+static void keep(Fuse *f, const Value *v) {
     int i = fuse_op_of(f, v);
     if (i < 0) return;
     const Op *op = f->op[i];
     if (f->role[i] == ROLE_FREE) {
         if (op->code == OP_constant || op->code == OP_literal || op->code == OP_batch) return;
         if (op->code == OP_reshape) {
-            fuse_keep(f, op->in[0]);
+            keep(f, op->in[0]);
             int from = fuse_op_of(f, op->in[0]);
             if (from < 0 || f->role[from] != ROLE_FREE || f->op[from]->code == OP_reshape) return;
         }
@@ -173,11 +174,11 @@ static void find_roles(Fuse *f) {
     fuse_store_draws(f);
     for (int i = 0; i < f->n_ops; i++) {
         if (f->role[i] != ROLE_CONTROL) continue;
-        for (int k = 0; k < f->op[i]->n_in; k++) fuse_keep(f, f->op[i]->in[k]);
+        for (int k = 0; k < f->op[i]->n_in; k++) keep(f, f->op[i]->in[k]);
         Values inner = op_captures(f->arena, f->op[i]);
-        for (size_t k = 0; k < inner.n; k++) fuse_keep(f, inner.at[k]);
+        for (size_t k = 0; k < inner.n; k++) keep(f, inner.at[k]);
     }
-    for (size_t k = 0; k < f->block->results.n; k++) fuse_keep(f, f->block->results.at[k]);
+    for (size_t k = 0; k < f->block->results.n; k++) keep(f, f->block->results.at[k]);
     /* what became a member leaves free ops before it as they are; what is behind it may not be from memory any more, and stays
      * free all the same: it is cheap, and reads what is stored now */
 }
@@ -416,7 +417,7 @@ static void new_group(Fuse *f, int i) {
     g->point = op->n_out ? op->out[0]->type : type_scalar(F32);
     g->n_point = g->point->rank;
     g->heavy = is_product(op->code) || is_window(op->code);
-    g->closed = !is_pointwise(op) && !is_reduction(op->code) && !g->heavy;
+    g->closed = (!is_pointwise(op) && !is_reduction(op->code) && !g->heavy) || f->drawn[i];
     g->needs = new_set(f);
     vec_push(f->arena, &f->groups, g);
     int k = (int)f->groups.n - 1;
@@ -581,7 +582,7 @@ static void sink(Fuse *f) {
     find_users(f, users);
     for (int i = f->n_ops - 1; i >= 0; i--) {
         const Op *op = f->op[i];
-        if (f->role[i] != ROLE_MEMBER || !op_info[op->code].elementwise || users[i].inside || users[i].group < 0 ||
+        if (f->role[i] != ROLE_MEMBER || f->drawn[i] || !op_info[op->code].elementwise || users[i].inside || users[i].group < 0 ||
             !users[i].plain)
             continue;
         int from = f->group_of[i], to = users[i].group;
@@ -675,6 +676,7 @@ static bool fuse_block(PassCtx *c, Func *func, Block *block) {
     fuse_list_ops(f);
     f->role = arena_make_n(scratch, Role, (size_t)f->n_ops);
     f->group_of = arena_make_n(scratch, int, (size_t)f->n_ops);
+    f->drawn = arena_make_n(scratch, bool, (size_t)f->n_ops);
     f->kept = arena_make_n(scratch, bool, (size_t)f->n_ops);
     for (int i = 0; i < f->n_ops; i++) f->group_of[i] = -1;
     find_roles(f);
@@ -684,6 +686,7 @@ static bool fuse_block(PassCtx *c, Func *func, Block *block) {
     f->whole = new_set(f);
     for (int i = 0; i < 2; i++) f->moment[i] = new_set(f);
     make_groups(f);
+    fuse_free_draws(f);
     join_rows(f);
     sink(f);
     fuse_again(f);

@@ -33,6 +33,7 @@ typedef struct Fuse {
     int *op_of;    /* by value id: 1 + the op of this block that makes it; 0: none */
     Role *role;    /* by op */
     int *group_of; /* by op; -1 for free ones */
+    bool *drawn;   /* by op: it is drawn, and stored for a product's group */
     bool *kept;    /* by op: its value is needed outside of kernels (a result, an operand of control) */
     Vec(Group *) groups;
     int words;                   /* of a bit set of groups */
@@ -56,10 +57,9 @@ void fuse_list_ops(Fuse *f);
 void fuse_reshape_early(Fuse *f);
 void fuse_masks(Fuse *f);
 void fuse_drop_dead(Fuse *f);
-/* v is to lie in memory, or what it is a mere move of. */
-void fuse_keep(Fuse *f, const Value *v);
-/* Stores what is drawn for ops behind products (fuse_draws.c). */
+/* Before grouping: what is drawn for ops behind products becomes a group of its own (fuse_draws.c). After it: but for what no product's group reads in the end. */
 void fuse_store_draws(Fuse *f);
+void fuse_free_draws(Fuse *f);
 /* Bytes of all elements of v, at the largest batch. */
 int64_t fuse_value_bytes(const Fuse *f, const Value *v);
 /* Does the op read each element of its operands about once? */

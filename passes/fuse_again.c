@@ -216,7 +216,7 @@ static bool could_make(const Again *a, const Entry *e) {
     const Op *op = a->f->op[e->op];
     const Group *g = a->f->groups.at[a->group];
     if (e->fixed || op->n_out != 1 || op->n_blocks || !op_info[op->code].elementwise || op->out[0]->type->rank == 0) return false;
-    return !g->heavy || type_same_shape(op->out[0]->type, g->point);
+    return !g->heavy || (!a->f->drawn[e->op] && type_same_shape(op->out[0]->type, g->point));
 }
 
 static void make_network(Again *a, int forbidden) {
@@ -519,24 +519,26 @@ static void number_again(const Made *m) {
     typedef struct Place {
         Role role;
         int group;
-        bool kept;
+        bool drawn, kept;
     } Place;
     Place *at = arena_make_n(f->arena, Place, (size_t)f->func->n_values); /* by id of an op's first result */
-    for (int i = 0; i < f->n_ops; i++) at[f->op[i]->out[0]->id] = (Place){f->role[i], f->group_of[i], f->kept[i]};
+    for (int i = 0; i < f->n_ops; i++) at[f->op[i]->out[0]->id] = (Place){f->role[i], f->group_of[i], f->drawn[i], f->kept[i]};
     for (size_t k = 0; k < m->copies.n; k++) {
         int g = m->groups.at[k];
-        at[m->copies.at[k]->out[0]->id] = (Place){g < 0 ? ROLE_FREE : ROLE_MEMBER, g, false};
+        at[m->copies.at[k]->out[0]->id] = (Place){g < 0 ? ROLE_FREE : ROLE_MEMBER, g, false, false};
     }
     fuse_drop_dead(f);
     fuse_list_ops(f);
     f->role = arena_make_n(f->arena, Role, (size_t)f->n_ops);
     f->group_of = arena_make_n(f->arena, int, (size_t)f->n_ops);
+    f->drawn = arena_make_n(f->arena, bool, (size_t)f->n_ops);
     f->kept = arena_make_n(f->arena, bool, (size_t)f->n_ops);
     for (size_t g = 0; g < f->groups.n; g++) f->groups.at[g]->ops.n = 0;
     for (int i = 0; i < f->n_ops; i++) {
         const Place *p = &at[f->op[i]->out[0]->id];
         f->role[i] = p->role;
         f->group_of[i] = p->group;
+        f->drawn[i] = p->drawn;
         f->kept[i] = p->kept;
         if (p->role != ROLE_FREE) vec_push(f->arena, &f->groups.at[p->group]->ops, i);
     }

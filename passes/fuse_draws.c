@@ -37,7 +37,38 @@ void fuse_store_draws(Fuse *f) {
         if (!behind[i] || type_count(op->out[0]->type, f->func->batch_bound) < FEW) continue;
         for (int k = 0; k < op->n_in; k++) {
             const Value *v = op->in[k];
-            if (!is_behind(f, behind, v) && type_same_shape(v->type, op->out[0]->type) && is_drawn(f, v)) fuse_keep(f, v);
+            if (is_behind(f, behind, v) || !type_same_shape(v->type, op->out[0]->type) || !is_drawn(f, v)) continue;
+            int made = fuse_op_of(f, v);
+            f->role[made] = ROLE_MEMBER;
+            f->drawn[made] = true;
         }
+    }
+}
+
+/* Notes which of the stored draws v is made of, through free ops. */
+static void note_read(const Fuse *f, const Value *v, bool *read) {
+    int i = fuse_op_of(f, v);
+    if (i < 0) return;
+    if (f->drawn[i]) read[i] = true;
+    if (f->role[i] != ROLE_FREE) return;
+    for (int k = 0; k < f->op[i]->n_in; k++) note_read(f, f->op[i]->in[k], read);
+}
+
+void fuse_free_draws(Fuse *f) {
+    bool *read = arena_make_n(f->arena, bool, (size_t)f->n_ops); /* by a product's group */
+    for (int i = 0; i < f->n_ops; i++) {
+        if (f->role[i] == ROLE_FREE || !f->groups.at[f->group_of[i]]->heavy) continue;
+        for (int k = 0; k < f->op[i]->n_in; k++) note_read(f, f->op[i]->in[k], read);
+    }
+    for (int i = 0; i < f->n_ops; i++) {
+        if (!f->drawn[i]) continue;
+        Group *g = f->groups.at[f->group_of[i]];
+        g->closed = false;
+        if (read[i] || f->kept[i]) continue;
+        f->drawn[i] = false;
+        f->role[i] = ROLE_FREE;
+        f->group_of[i] = -1;
+        g->ops.n = 0;
+        g->gone = true;
     }
 }
