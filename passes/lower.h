@@ -134,6 +134,8 @@ Temp *low_made(const Lower *l, const Value *v, int n, const Affine *const *key);
 void low_note_made(Lower *l, const Value *v, int n, const Affine *const *key, Temp *t);
 /* Element of an integer value as an index, checked against size. */
 const Affine *pull_index(Lower *l, const Value *v, const Affine *const *index, const Affine *size);
+/* Where a part of `size` begins that is `start` from the begin of `whole`: checked, with a fault. */
+const Affine *low_dynamic_start(Lower *l, const Value *start, Dim whole, Dim size);
 /* x at an index that may lie outside on the axes where `guard` says so: `fill` is the value there. */
 Expr *pull_or(Lower *l, const Value *x, const Affine *const *index, const bool *guard, double fill);
 /* The address of an element of something at `h`. */

@@ -254,6 +254,30 @@ static bool write_concat(Lower *l, const Value *v, const Home *h) {
     return true;
 }
 
+/* A result that is an operand with a part exchanged, and lies where the operand does: only the part is written. (Should the part be made of numbers that are overwritten on the way,
+ * lower_block.c finds out, and the result gets memory of its own.) */
+static bool write_update(Lower *l, const Value *v, const Home *h) {
+    const Op *op = v->def;
+    if (!op || op->code != OP_dynamic_update || l->home[v->id] || h->also || !is_there(l, op->in[0], h, -1, low_number(l, 0)))
+        return false;
+    const Value *part = op->in[1];
+    const int64_t *axes;
+    int64_t n = op_ints(op, A_axes, &axes);
+    Scope *here = l->scope;
+    const Affine *from[MAX_RANK + 1], *to[MAX_RANK + 1];
+    for (int i = 0; i < part->type->rank; i++) {
+        Dim d = part->type->dim[i];
+        bool one = d.n == 1 && !d.batch;
+        from[i] = to[i] = one ? low_number(l, 0) : affine_var(l->arena, low_open_dim(l, low_axis_name(i), d));
+    }
+    for (int64_t k = 0; k < n; k++)
+        to[axes[k]] = affine_add(l->arena, from[axes[k]],
+                                 low_dynamic_start(l, op->in[2 + k], v->type->dim[axes[k]], part->type->dim[axes[k]]));
+    home_store(l, h, to, pull(l, part, from));
+    low_close_to(l, here);
+    return true;
+}
+
 static void write_row(Lower *l, const Nest *n, const Value *v, const Home *h) {
     const Affine *at[MAX_RANK + 1];
     Scope *here = l->scope;
@@ -312,7 +336,11 @@ static void write_nest(Group *g, Nest *n, Home *const *homes) {
     Lower *l = g->l;
     sort_outputs(g, n);
     Scope *outer = l->scope;
-    if (n->outputs.n == 1 && write_concat(l, g->results[n->outputs.at[0]], homes[n->outputs.at[0]])) return;
+    if (n->outputs.n == 1) {
+        const Value *v = g->results[n->outputs.at[0]];
+        const Home *h = homes[n->outputs.at[0]];
+        if (write_concat(l, v, h) || write_update(l, v, h)) return;
+    }
     const Affine *point[MAX_RANK + 1];
     open_point(g, n, point);
     l->n_point = n->n_point;

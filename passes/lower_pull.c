@@ -394,8 +394,7 @@ static Expr *pull_scatter_one(Lower *l, const Op *op, const Affine *const *index
     return expr_op(l->arena, OP_select, t->elem, 3, args);
 }
 
-/* The start of a dynamic slice of `size` along axis k of x. */
-static const Affine *dynamic_start(Lower *l, const Value *start, Dim whole, Dim size) {
+const Affine *low_dynamic_start(Lower *l, const Value *start, Dim whole, Dim size) {
     const Affine *room = affine_add(l->arena, low_dim(l, whole), affine_scale(l->arena, low_dim(l, size), -1));
     return pull_index(l, start, NULL, affine_add_constant(l->arena, room, 1));
 }
@@ -407,7 +406,7 @@ static Expr *pull_dynamic_slice(Lower *l, const Op *op, const Affine *const *ind
     const Affine *at[MAX_RANK + 1];
     for (int k = 0; k < x->type->rank; k++) at[k] = index[k];
     for (int64_t k = 0; k < n; k++) {
-        const Affine *start = dynamic_start(l, op->in[1 + k], x->type->dim[axes[k]], op->out[0]->type->dim[axes[k]]);
+        const Affine *start = low_dynamic_start(l, op->in[1 + k], x->type->dim[axes[k]], op->out[0]->type->dim[axes[k]]);
         at[axes[k]] = affine_add(l->arena, index[axes[k]], start);
     }
     return pull(l, x, at);
@@ -420,7 +419,7 @@ static Expr *pull_dynamic_update(Lower *l, const Op *op, const Affine *const *in
     const Affine *at[MAX_RANK + 1];
     for (int k = 0; k < x->type->rank; k++) at[k] = index[k];
     for (int64_t k = 0; k < n; k++) {
-        const Affine *start = dynamic_start(l, op->in[2 + k], x->type->dim[axes[k]], u->type->dim[axes[k]]);
+        const Affine *start = low_dynamic_start(l, op->in[2 + k], x->type->dim[axes[k]], u->type->dim[axes[k]]);
         at[axes[k]] = affine_add(l->arena, index[axes[k]], affine_scale(l->arena, start, -1));
     }
     Temp *t = low_acc(l, "updated", x->type->elem, 0, pull(l, x, index));

@@ -122,6 +122,40 @@ START_TEST(one_value_goes_to_two_slots) {
 }
 END_TEST
 
+/* A part of a parameter is exchanged where it lies, without a loop over the whole; unless it is made of what is overwritten on the way, or the result
+ * lies elsewhere. */
+START_TEST(a_part_is_exchanged_where_it_lies) {
+    static const struct {
+        const char *part, *returned;
+        bool whole; /* all of it is written */
+    } rows[] = {
+        {"%u = slice %b, start=[0, 0], limit=[2, 3], step=[1, 1] : f32[2, 3]", "(%a: f32[4, 3])", false},
+        {"%o = dynamic_slice %a, %i, axes=[0], sizes=[2] : f32[2, 3]\n  %u = add %o, %o : f32[2, 3]", "(%a: f32[4, 3])", false},
+        {"%u = slice %a, start=[0, 0], limit=[2, 3], step=[1, 1] : f32[2, 3]", "(%a: f32[4, 3])", true},
+        {"%r = reverse %a, axes=[0, 1] : f32[4, 3]\n  %u = slice %r, start=[1, 0], limit=[3, 3], step=[1, 1] : f32[2, 3]",
+         "(%a: f32[4, 3])", true},
+        {"%u = slice %b, start=[0, 0], limit=[2, 3], step=[1, 1] : f32[2, 3]", "(%b: f32[4, 3])", true},
+        {"%u = slice %b, start=[0, 0], limit=[2, 3], step=[1, 1] : f32[2, 3]", "(%a: f32[4, 3], %b: f32[4, 3])", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Arena *a = arena_new();
+        const char *x = strstr(rows[i].returned, ", %b") ? "%x, %x" : "%x";
+        const char *text =
+            arena_printf(a,
+                         "%sfunc @f(%%a: f32[4, 3], %%b: f32[4, 3], %%s: f32) -> %s {\n  %%i = convert %%s : i32\n  %s\n"
+                         "  %%x = dynamic_update %%a, %%u, %%i, axes=[0] : f32[4, 3]\n  return %s\n}\n",
+                         SLOTS, rows[i].returned, rows[i].part, x);
+        check_text(text);
+        Text shown = {0};
+        TestGraph g = test_fused(text, NULL);
+        loops_print(pass_lower(&g.c, g.m), LOOPS_LOWERED, NULL, &shown, a);
+        ck_assert_msg((strstr(text_str(a, &shown), "updated") != NULL) == rows[i].whole, "row %zu:\n%s", i, text_str(a, &shown));
+        arena_free(g.a);
+        arena_free(a);
+    }
+}
+END_TEST
+
 /* ---- control ---- */
 
 START_TEST(a_scan_runs_both_ways) {
@@ -459,6 +493,7 @@ Suite *lower_suite(void) {
     tcase_add_test(t, an_old_value_is_read_after_it_was_replaced);
     tcase_add_test(t, a_matrix_becomes_its_own_reverse);
     tcase_add_test(t, one_value_goes_to_two_slots);
+    tcase_add_test(t, a_part_is_exchanged_where_it_lies);
     tcase_add_test(t, a_scan_runs_both_ways);
     tcase_add_test(t, one_stack_whatever_axis_turns_are);
     tcase_add_loop_test(t, maxima_of_windows_side_by_side, 0, 7);
