@@ -17,11 +17,15 @@
  *
  *   kernel @x.border: %x.border[n, 0, y, c] = 0 ; ... ; %x.border[n, x + 1, y + 1, c] = %x[n, x, y, c]
  *
+ * What is read through another shape, the channels of a convolution in groups, is read by the shape that it was made in first: %r[n, x + v - 1, y + u - 1, g, c] of %max[.., 2 x 48] is
+ * %max[n, x + v - 1, y + u - 1, 48 g + c].
+ *
  * Done where a chain of products reads outside and finds 0 there, the borders do not make the map much larger, and (of what the step computes) nobody else looks at the map's memory.
  */
 #include "passes/machine.h"
 #include "passes/nest.h"
 #include "passes/pipeline.h"
+#include "passes/plan.h"
 
 enum {
     MOST_TIMES = 4,   /* the map may become so many times as large; any that fits the second cache may */
@@ -32,6 +36,7 @@ typedef struct Border {
     bool bad;              /* how far loads go cannot be told, or they find something else than 0 there */
     bool stored;           /* the step writes it */
     bool wanted;           /* a product reads outside */
+    bool by_whole;         /* a shape of other memory, which is to be read by its own */
     double reads;          /* that may be outside, at most */
     Buffer *copy;          /* loads that may be outside are to read this */
     const StepNode *first; /* of the step's own nodes, the first that touches it */
@@ -186,14 +191,18 @@ static int64_t count_with(const Halo *h, const Buffer *b) {
     return count;
 }
 
-/* Has the buffer its own memory, rows behind each other? */
-static bool is_plain(const Halo *h, const Buffer *b) {
+static bool in_rows(const Halo *h, const Buffer *b) {
     int64_t stride = 1;
-    if (b->place != PLACE_NONE || b->same) return false;
     for (int i = b->rank - 1; i >= 0; i--) {
         if (b->stride[i] != stride) return false;
         stride *= dim_size(b->dim[i], h->step->batch_bound);
     }
+    return true;
+}
+
+/* Has the buffer its own memory, rows behind each other? */
+static bool is_plain(const Halo *h, const Buffer *b) {
+    if (b->place != PLACE_NONE || b->same || !in_rows(h, b)) return false;
     for (size_t i = 0; i < h->step->buffers.n; i++)
         if (h->step->buffers.at[i]->same == b) return false;
     return true;
@@ -250,6 +259,89 @@ static void move_nodes(Halo *h, StepNode *const *nodes, size_t n) {
         body_walk(&nodes[i]->body, move_stmt, h);
         move_nodes(h, nodes[i]->nodes.at, nodes[i]->nodes.n);
     }
+}
+
+/* ---- other shapes ---- */
+
+/* Are the axes of `view` those of the memory that it shares, some of them in several parts, both row by row? first[k]: the view's first axis of the memory's axis k. */
+static bool is_split(const Halo *h, const Buffer *view, int first[MAX_RANK + 1]) {
+    const Buffer *whole = view->same;
+    int at = 0;
+    if (!whole || whole->same || whole->elem != view->elem || !in_rows(h, whole) || !in_rows(h, view)) return false;
+    for (int k = 0; k < whole->rank; k++) {
+        first[k] = at;
+        if (whole->dim[k].batch) {
+            if (at == view->rank || !dim_same(view->dim[at++], whole->dim[k])) return false;
+            continue;
+        }
+        int64_t n = 1;
+        while (n < whole->dim[k].n && at < view->rank && !view->dim[at].batch) n *= view->dim[at++].n;
+        if (n != whole->dim[k].n) return false;
+    }
+    first[whole->rank] = at;
+    return at == view->rank;
+}
+
+/* Is it read outside by products, but never along the parts of an axis? */
+static bool goes_by_whole(const Halo *h, const Buffer *view) {
+    const Border *x = border_of(h, view);
+    int first[MAX_RANK + 1];
+    if (x->bad || !x->wanted || !is_split(h, view, first)) return false;
+    for (int k = 0; k < view->same->rank; k++)
+        for (int i = first[k]; i < first[k + 1] && first[k + 1] - first[k] != 1; i++)
+            if (x->low[i] || x->high[i]) return false;
+    return true;
+}
+
+static const Affine **whole_index(Halo *h, const Buffer *view, const Affine *const *index) {
+    const Buffer *whole = view->same;
+    const Affine **at = arena_make_n(h->arena, const Affine *, (size_t)whole->rank + 1);
+    int first[MAX_RANK + 1];
+    is_split(h, view, first);
+    for (int k = 0; k < whole->rank; k++) {
+        at[k] = affine_constant(h->arena, 0);
+        for (int i = first[k]; i < first[k + 1]; i++)
+            at[k] = affine_add(h->arena, affine_scale(h->arena, at[k], view->dim[i].batch ? 1 : view->dim[i].n), index[i]);
+    }
+    return at;
+}
+
+static void load_by_whole(Expr **at, void *halo) {
+    Halo *h = halo;
+    Expr *e = *at;
+    if (e->kind != EXPR_LOAD || !border_of(h, e->buffer)->by_whole) return;
+    e->index = whole_index(h, e->buffer, e->index);
+    e->n_index = e->buffer->same->rank;
+    e->buffer = e->buffer->same;
+}
+
+static void stmt_by_whole(Stmt *s, void *halo) {
+    Halo *h = halo;
+    stmt_walk_exprs(s, load_by_whole, h);
+    if (!s->buffer || !border_of(h, s->buffer)->by_whole) return;
+    s->index = whole_index(h, s->buffer, s->index);
+    s->n_index = s->buffer->same->rank;
+    s->buffer = s->buffer->same;
+}
+
+static void nodes_by_whole(Halo *h, StepNode *const *nodes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        body_walk(&nodes[i]->body, stmt_by_whole, h);
+        nodes_by_whole(h, nodes[i]->nodes.at, nodes[i]->nodes.n);
+    }
+}
+
+/* false: there is nothing of the kind. */
+static bool forget_shapes(Halo *h) {
+    bool any = false;
+    for (size_t i = 0; i < h->step->buffers.n; i++) {
+        Buffer *b = h->step->buffers.at[i];
+        any |= border_of(h, b)->by_whole = goes_by_whole(h, b);
+    }
+    if (!any) return false;
+    nodes_by_whole(h, h->step->nodes.at, h->step->nodes.n);
+    plan_drop_unused(h->step);
+    return true;
 }
 
 /* ---- the zeros ---- */
@@ -325,16 +417,22 @@ static Buffer *new_copy(Halo *h, const Buffer *b) {
 
 /* ---- the pass ---- */
 
-static void halo_step(PassCtx *c, Step *s) {
-    Halo halo = {.arena = c->arena, .step = s, .machine = c->machine}, *h = &halo;
-    size_t n = s->buffers.n;
-    bool any = false;
-    h->border = arena_make_n(c->arena, Border, 2 * n + 1); /* and for copies */
+static void look(Halo *h) {
+    Step *s = h->step;
+    h->border = arena_make_n(h->arena, Border, 2 * s->buffers.n + 1); /* and for copies */
     h->turns = 1;
     for (size_t i = 0; i < s->nodes.n; i++) {
         h->top = s->nodes.at[i];
         look_through(h, &s->nodes.at[i], 1);
     }
+}
+
+static void halo_step(PassCtx *c, Step *s) {
+    Halo halo = {.arena = c->arena, .step = s, .machine = c->machine}, *h = &halo;
+    bool any = false;
+    look(h);
+    if (forget_shapes(h)) look(h);
+    size_t n = s->buffers.n;
     for (size_t i = 0; i < n; i++) {
         Border *b = border_of(h, s->buffers.at[i]);
         bool copied = gets_copy(h, s->buffers.at[i]);

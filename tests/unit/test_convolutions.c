@@ -176,6 +176,57 @@ START_TEST(what_is_read_is_copied) {
 }
 END_TEST
 
+/* A convolution in groups reads a map by another shape, its channels in two parts: by the map's own behind halo, with a border. Not where it reads outside along the parts, or where axes lie
+ * in another way. */
+static const struct {
+    const char *map, *index;
+    bool border;
+} shapes[] = {
+    {"f32[B, 7, 8, 2, 3]", "n, x + v - 1, y + u - 1, h, c", true},
+    {"f32[B, 7, 8, 2, 3]", "n, x, y + u - 1, h, c + v - 1", false},
+    {"f32[B, 7, 4, 2, 6]", "n, x + v - 1, y - 3, u - 1, c + 2*h", false},
+    {"f32[B, 7, 8, 6]", "n, x + v - 1, y + u - 1, 3*h + c", true},
+    {"f32[B, 7, 8, 3, 2]", "n, x + v - 1, y + u - 1, c, h", true},
+};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+static const Buffer *named(const Step *s, const char *name) {
+    for (size_t i = 0; i < s->buffers.n; i++)
+        if (strcmp(s->buffers.at[i]->name, name) == 0) return s->buffers.at[i];
+    return NULL;
+}
+
+START_TEST(groups_read_a_border) {
+    Arena *a = arena_new();
+    const char *text =
+        arena_printf(a,
+                     "loops lowered\nsource \"nest.nn\" 0x1\n\nstep @f batch B<=6 {\n  buffer %%x: f32[B, 7, 8, 6]\n"
+                     "  buffer %%w: f32[3, 3, 3, 2, 20]\n  buffer %%y: f32[B, 7, 8, 2, 20]\n  buffer %%a: f32[B, 7, 8, 6]\n"
+                     "  buffer %%g: %s same %%a\n"
+                     "  kernel @make {\n    for n in 0..B, x in 0..7, y in 0..8, c in 0..6 { %%a[n, x, y, c] = mul(2, %%x[n, x, "
+                     "y, c]) }\n  }\n  barrier\n"
+                     "  kernel @conv {\n    for n in 0..B, x in 0..7, y in 0..8, h in 0..2, d in 0..20 {\n      acc s: f32 = 0\n"
+                     "      for v in 0..3, u in 0..3, c in 0..3 { s = fma(%%g[%s] else 0, %%w[v, u, c, h, d], s) }\n"
+                     "      %%y[n, x, y, h, d] = s\n    }\n  }\n}\n",
+                     shapes[_i].map, shapes[_i].index);
+    for (int batch = 1; batch <= 6; batch += 5) {
+        LoopsProgram *plain = loops_read(a, text), *with = loops_read(a, text);
+        const Step *before = plain->steps.at[0], *after = with->steps.at[0];
+        PassCtx c = {.arena = a, .diag = diag_new(a), .machine = &machines[0]};
+        ck_assert(pass_halo(&c, with));
+        const char *why = loops_verify(a, with, LOOPS_LOWERED);
+        ck_assert_msg(!why, "after halo: %s", why);
+        Text out = {0};
+        loops_print(with, LOOPS_LOWERED, NULL, &out, a);
+        ck_assert_msg((strstr(text_str(a, &out), "else") == NULL) == shapes[_i].border, "%s", text_str(a, &out));
+        void **want = loops_run(a, before, 3, batch), **got = loops_run(a, after, 3, batch);
+        const Buffer *y = named(before, "y");
+        ck_assert(memcmp(want[y->id], got[named(after, "y")->id], (size_t)y->bytes) == 0);
+    }
+    arena_free(a);
+}
+END_TEST
+
 /* Where a piece begins hangs on index lets, which are at least 0. */
 START_TEST(pieces_read_a_border) {
     Arena *a = arena_new();
@@ -208,6 +259,7 @@ Suite *convolutions_suite(void) {
     tcase_add_loop_test(t, long_chains_forward, 0, 4);
     tcase_add_loop_test(t, what_is_read_is_copied, 0, sizeof sources / sizeof *sources);
     tcase_add_loop_test(t, pieces_read_a_border, 1, 3);
+    tcase_add_loop_test(t, groups_read_a_border, 0, N_SHAPES);
     suite_add_tcase(s, t);
     return s;
 }
