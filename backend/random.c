@@ -8,7 +8,7 @@
  *   %v[i, j] = uniform(site, key, 784*i + j)  =>  e = 784*i + j ;  unless e .. e + 7 are in the window { nn.draws(window, key, site, e, e + 7) } ;  load window[e]
  *
  * That is 3 to 4 cycles a number with AVX2 in place of 33. A register tile's rows lie far apart, each in another 64: what is behind a product reads draws that a kernel in
- * front of it made (passes/fuse.c).
+ * front of it made (passes/fuse_draws.c).
  */
 #include "emit.h"
 

@@ -219,6 +219,11 @@ static bool make_words(struct nn_data_reader *r, const struct nn_vocab *v, struc
         good = path && count_path(&c, path, nn_vocab_cut(v));
         nn_free(env, path);
     }
+    if (good && c.words.n == 0) { /* whatever is read would be unknown, and nothing learnt */
+        nn_fail(env, NN_BAD_INPUT, "%s%s: there are no %s (vocab %s, %s:%" PRId64 ")", v->files[0],
+                v->n_files > 1 ? " and the others" : "", v->kind, v->name, r->program->source, v->line);
+        good = false;
+    }
     good = good && rank(&c, v->size > 0 ? v->size - 2 : INT64_MAX, words);
     nn_words_free(env, &c.words);
     nn_free(env, c.n);

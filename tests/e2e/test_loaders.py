@@ -111,7 +111,7 @@ def test_trees(t):
         f.bad("read", "trees.txt", b"(1 a)\n" + bad, "trees.txt:2", "not a tree")
     f.bad("read", "trees.txt", b"(1 (1 a) (1 (1 b) (1 (1 c) (1 d))))\n", "trees.txt:1", "7 nodes", "nodes=5")
     f.bad("read", "trees.txt", b"(1 a)\n(1 \xe9)\n", "trees.txt:2", "UTF-8")
-    f.bad("read", "trees.txt", b"\n", "no samples")
+    f.bad("read", "trees.txt", b"\n", "there are no words", "vocab v")
     f.bad("read", "trees.txt", None, "no such file")
 
 

@@ -74,3 +74,12 @@ def test_spoilt_words(t):
         with open(t.path("bag.safetensors"), "wb") as f: f.write(struct.pack("<Q", len(text)) + text + data[8 + n:])
         done = t.run(program, "judge", "--text=a", status=2)
         assert "word" in done.stderr and done.stdout == "", done.stderr
+
+
+def test_no_words(t):
+    """Files without a word make no vocabulary: all that is read would be unknown."""
+    program = setup(t)
+    for name in ("bad.txt", "good.txt"): t.write(name, "\n \n\t\n")
+    done = t.run(program, "train", f"--out={t.folder}", "--progress=none", status=2)
+    assert "bad.txt and the others: there are no words" in done.stderr and "bag.nn:3" in done.stderr and "vocab word" in done.stderr, done.stderr
+    assert not os.path.exists(t.path("bag.safetensors"))
