@@ -126,9 +126,13 @@ void emit_aside_end(Emit *e, const Aside *aside) {
     LLVMSetCurrentDebugLocation2(e->b, aside->place);
 }
 
-static LLVMValueRef field(Emit *e, LLVMValueRef base, size_t offset, LLVMTypeRef t, const char *name) {
-    LLVMValueRef at = emit_i64(e, (int64_t)offset), p = LLVMBuildGEP2(e->b, e->i8, base, &at, 1, "");
-    return LLVMBuildLoad2(e->b, t, p, name);
+LLVMValueRef emit_bytes_on(Emit *e, LLVMValueRef p, int64_t bytes) {
+    LLVMValueRef k = emit_i64(e, bytes);
+    return bytes ? LLVMBuildGEP2(e->b, e->i8, p, &k, 1, "") : p;
+}
+
+LLVMValueRef emit_member(Emit *e, LLVMValueRef base, size_t offset, LLVMTypeRef t, const char *name) {
+    return LLVMBuildLoad2(e->b, t, emit_bytes_on(e, base, (int64_t)offset), name);
 }
 
 /* ---- faults ---- */
@@ -141,16 +145,13 @@ static LLVMValueRef fault_function(Emit *e) {
     Aside aside = emit_aside_begin(e, "nn.fault", e->void_type, 5, params, true);
     fn = aside.fn;
     LLVMBasicBlockRef first = emit_block(e, "first"), done = emit_block(e, "done");
-    LLVMValueRef fault = field(e, LLVMGetParam(fn, 0), offsetof(struct nn_call, fault), e->ptr, "fault");
+    LLVMValueRef fault = emit_member(e, LLVMGetParam(fn, 0), offsetof(struct nn_call, fault), e->ptr, "fault");
     LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, fault, emit_i64(e, NN_NO_FAULT), LLVMGetParam(fn, 1),
                                                LLVMAtomicOrderingMonotonic, LLVMAtomicOrderingMonotonic, 0);
     LLVMBuildCondBr(e->b, LLVMBuildExtractValue(e->b, swap, 1, ""), first, done);
     LLVMPositionBuilderAtEnd(e->b, first);
     size_t offset[3] = {offsetof(struct nn_fault, line), offsetof(struct nn_fault, value), offsetof(struct nn_fault, bound)};
-    for (unsigned i = 0; i < 3; i++) {
-        LLVMValueRef at = emit_i64(e, (int64_t)offset[i]);
-        LLVMBuildStore(e->b, LLVMGetParam(fn, i + 2), LLVMBuildGEP2(e->b, e->i8, fault, &at, 1, ""));
-    }
+    for (unsigned i = 0; i < 3; i++) LLVMBuildStore(e->b, LLVMGetParam(fn, i + 2), emit_bytes_on(e, fault, (int64_t)offset[i]));
     LLVMBuildBr(e->b, done);
     LLVMPositionBuilderAtEnd(e->b, done);
     LLVMBuildRetVoid(e->b);
@@ -256,31 +257,26 @@ typedef struct StepState {
 
 static LLVMValueRef known_member(Emit *e, const StepState *st, LLVMValueRef *known, size_t offset, LLVMTypeRef t,
                                  const char *name) {
-    if (!*known) *known = field(e, st->call, offset, t, name);
+    if (!*known) *known = emit_member(e, st->call, offset, t, name);
     return *known;
 }
 
 #define MEMBER(e, st, known, name, type) known_member(e, st, &(st)->known, offsetof(struct nn_call, name), type, #name)
 
-static LLVMValueRef on(Emit *e, LLVMValueRef p, int64_t bytes) {
-    LLVMValueRef k = emit_i64(e, bytes);
-    return bytes ? LLVMBuildGEP2(e->b, e->i8, p, &k, 1, "") : p;
-}
-
 /* The address of a buffer, computed in the step. */
 static LLVMValueRef buffer_address(Emit *e, StepState *st, const Buffer *b) {
     b = emit_placed(b);
     switch (b->place) {
-    case PLACE_ARENA: return on(e, MEMBER(e, st, arena, arena, e->ptr), b->offset);
+    case PLACE_ARENA: return emit_bytes_on(e, MEMBER(e, st, arena, arena, e->ptr), b->offset);
     case PLACE_THREAD: {
         int64_t first = step_own_at(e->step, 0), each = step_own_at(e->step, 1) - first;
         LLVMValueRef thread = MEMBER(e, st, thread, thread, e->i64), k = LLVMBuildNSWMul(e->b, thread, emit_i64(e, each), "");
-        return LLVMBuildGEP2(e->b, e->i8, on(e, MEMBER(e, st, arena, arena, e->ptr), first + b->offset), &k, 1, "");
+        return LLVMBuildGEP2(e->b, e->i8, emit_bytes_on(e, MEMBER(e, st, arena, arena, e->ptr), first + b->offset), &k, 1, "");
     }
-    case PLACE_SLOT: return on(e, MEMBER(e, st, frame, frame, e->ptr), st->slot_offset[b->slot->index]);
+    case PLACE_SLOT: return emit_bytes_on(e, MEMBER(e, st, frame, frame, e->ptr), st->slot_offset[b->slot->index]);
     case PLACE_FIELD: {
         LLVMValueRef fields = MEMBER(e, st, fields, fields, e->ptr);
-        return LLVMBuildLoad2(e->b, e->ptr, on(e, fields, st->slot_offset[b->slot->index] * 8), "");
+        return LLVMBuildLoad2(e->b, e->ptr, emit_bytes_on(e, fields, st->slot_offset[b->slot->index] * 8), "");
     }
     case PLACE_DATA: return data_constant(e, b);
     case PLACE_NONE: break;
@@ -353,7 +349,7 @@ static void emit_kernel(Emit *e, int which) {
     begin_subprogram(e, fn, e->plan->kernels.at[which].name, c->node->loc);
     unsigned outer = KERNEL_PARAMS, sites = outer + (unsigned)c->n_outer, first = sites + (unsigned)c->n_sites;
     for (int i = 0; i < c->n_buffers; i++)
-        e->buffer[c->buffers[i]->id] = on(e, LLVMGetParam(fn, first + (unsigned)c->piece[i]), c->offset[i]);
+        e->buffer[c->buffers[i]->id] = emit_bytes_on(e, LLVMGetParam(fn, first + (unsigned)c->piece[i]), c->offset[i]);
     if (e->step->batch) emit_bind(e, e->step->batch, LLVMGetParam(fn, 1), 0, 1, e->plan->largest_batch);
     e->sites.n = 0;
     for (int i = 0; i < c->n_sites; i++)
@@ -404,12 +400,12 @@ static void watch_lap(StepEmit *s, int64_t k) {
     Emit *e = s->e;
     in_step(s);
     LLVMTypeRef params[2] = {e->ptr, e->i64};
-    LLVMValueRef watch = field(e, s->st.call, offsetof(struct nn_call, watch), e->ptr, "watch"),
+    LLVMValueRef watch = emit_member(e, s->st.call, offsetof(struct nn_call, watch), e->ptr, "watch"),
                  args[2] = {watch, emit_i64(e, k)};
     LLVMBasicBlockRef lap = emit_block(e, "lap"), on_ = emit_block(e, "on");
     LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, watch, ""), on_, lap);
     LLVMPositionBuilderAtEnd(e->b, lap);
-    LLVMValueRef fn = field(e, watch, offsetof(struct nn_watch, lap), e->ptr, ""),
+    LLVMValueRef fn = emit_member(e, watch, offsetof(struct nn_watch, lap), e->ptr, ""),
                  call = LLVMBuildCall2(e->b, LLVMFunctionType(e->void_type, params, 2, 0), fn, args, 2, "");
     unsigned cold = LLVMGetEnumAttributeKindForName("cold", 4);
     LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->ctx, cold, 0));

@@ -220,6 +220,9 @@ LLVMTypeRef emit_vector(LLVMTypeRef t, int lanes);  /* t itself for one lane */
 LLVMBasicBlockRef emit_block(Emit *e, const char *name);
 LLVMValueRef emit_slot(Emit *e, LLVMTypeRef type, const char *name); /* an alloca at the start of the kernel */
 LLVMValueRef emit_i64(Emit *e, int64_t k);
+LLVMValueRef emit_bytes_on(Emit *e, LLVMValueRef p, int64_t bytes); /* p + bytes */
+/* The member of a struct at `base`. */
+LLVMValueRef emit_member(Emit *e, LLVMValueRef base, size_t offset, LLVMTypeRef t, const char *name);
 /* Calls an intrinsic of LLVM, overloaded on the given types. */
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args);
 LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef result, int n, LLVMTypeRef *params);

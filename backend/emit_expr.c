@@ -323,8 +323,7 @@ static Val tree(Emit *e, const Expr *x) {
     }
     LLVMValueRef part[SUM_LANES];
     for (int i = 0; i < n; i++) {
-        LLVMValueRef at = emit_i64(e, (int64_t)i * lanes * elem_size(x->temp->elem));
-        LLVMValueRef p = LLVMBuildGEP2(e->b, e->i8, c->memory, &at, 1, "");
+        LLVMValueRef p = emit_bytes_on(e, c->memory, (int64_t)i * lanes * elem_size(x->temp->elem));
         part[i] = LLVMBuildLoad2(e->b, emit_vector(t, lanes), p, "");
         LLVMSetAlignment(part[i], (unsigned)elem_size(x->temp->elem));
         if (truth) part[i] = LLVMBuildICmp(e->b, LLVMIntNE, part[i], LLVMConstNull(LLVMTypeOf(part[i])), "");

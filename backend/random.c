@@ -110,19 +110,12 @@ typedef struct Window {
     float draws[HELD + MOST_LANES];
 } Window;
 
-static LLVMValueRef part(Emit *e, LLVMValueRef window, size_t offset) {
-    LLVMValueRef at = emit_i64(e, (int64_t)offset);
-    return LLVMBuildGEP2(e->b, e->i8, window, &at, 1, "");
-}
-
-static LLVMValueRef held(Emit *e, LLVMValueRef window, size_t offset) {
-    return LLVMBuildLoad2(e->b, e->i64, part(e, window, offset), "");
-}
+static LLVMValueRef held(Emit *e, LLVMValueRef window, size_t offset) { return emit_member(e, window, offset, e->i64, ""); }
 
 /* Where in the window an element is. */
 static LLVMValueRef place_of(Emit *e, LLVMValueRef window, LLVMValueRef element) {
     LLVMValueRef bytes = LLVMBuildShl(e->b, with(e, element, HELD - 1, 1), emit_i64(e, 2), "");
-    return LLVMBuildGEP2(e->b, e->i8, part(e, window, offsetof(Window, draws)), &bytes, 1, "");
+    return LLVMBuildGEP2(e->b, e->i8, emit_bytes_on(e, window, offsetof(Window, draws)), &bytes, 1, "");
 }
 
 /* Makes elements 64 * group .. 64 * group + 63: as many blocks at once as registers hold. Goes on in the block behind. */
@@ -184,13 +177,14 @@ static LLVMValueRef draws_function(Emit *e) {
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLE, next, last, ""), each, done);
     LLVMPositionBuilderAtEnd(e->b, done);
     LLVMValueRef groups = LLVMBuildAdd(e->b, LLVMBuildSub(e->b, last, first, ""), emit_i64(e, 1), "");
-    LLVMBuildStore(e->b, key, part(e, window, offsetof(Window, key)));
-    LLVMBuildStore(e->b, LLVMBuildShl(e->b, first, emit_i64(e, 6), ""), part(e, window, offsetof(Window, from)));
-    LLVMBuildStore(e->b, LLVMBuildShl(e->b, groups, emit_i64(e, 6), ""), part(e, window, offsetof(Window, n)));
+    LLVMBuildStore(e->b, key, emit_bytes_on(e, window, offsetof(Window, key)));
+    LLVMBuildStore(e->b, LLVMBuildShl(e->b, first, emit_i64(e, 6), ""), emit_bytes_on(e, window, offsetof(Window, from)));
+    LLVMBuildStore(e->b, LLVMBuildShl(e->b, groups, emit_i64(e, 6), ""), emit_bytes_on(e, window, offsetof(Window, n)));
     LLVMTypeRef again = LLVMVectorType(e->f32, MOST_LANES);
-    LLVMValueRef begin = LLVMBuildLoad2(e->b, again, part(e, window, offsetof(Window, draws)), "");
+    LLVMValueRef begin = LLVMBuildLoad2(e->b, again, emit_bytes_on(e, window, offsetof(Window, draws)), "");
     LLVMSetAlignment(begin, sizeof(float));
-    LLVMSetAlignment(LLVMBuildStore(e->b, begin, part(e, window, offsetof(Window, draws) + HELD * sizeof(float))), sizeof(float));
+    LLVMSetAlignment(LLVMBuildStore(e->b, begin, emit_bytes_on(e, window, offsetof(Window, draws) + HELD * sizeof(float))),
+                     sizeof(float));
     LLVMBuildRetVoid(e->b);
     emit_aside_end(e, &aside);
     return aside.fn;
@@ -204,7 +198,7 @@ static LLVMValueRef window_of(Emit *e, Site *s) {
     LLVMPositionBuilderBefore(e->b, LLVMGetNextInstruction(s->window));
     int64_t empty[] = {0, -(INT64_C(1) << 62), GROUP}; /* no element is there */
     size_t at[] = {offsetof(Window, key), offsetof(Window, from), offsetof(Window, n)};
-    for (int i = 0; i < 3; i++) LLVMBuildStore(e->b, emit_i64(e, empty[i]), part(e, s->window, at[i]));
+    for (int i = 0; i < 3; i++) LLVMBuildStore(e->b, emit_i64(e, empty[i]), emit_bytes_on(e, s->window, at[i]));
     LLVMPositionBuilderAtEnd(e->b, here);
     return s->window;
 }

@@ -43,7 +43,7 @@ enum {
 
 /* ---- what ops cost and are ---- */
 
-static bool is_product(OpCode c) { return c == OP_contract || c == OP_conv; }
+bool fuse_is_product(OpCode c) { return c == OP_contract || c == OP_conv; }
 static bool is_window(OpCode c) { return c == OP_window_max || c == OP_window_sum || c == OP_window_put || c == OP_window_pick; }
 static bool is_reduction(OpCode c) {
     return c == OP_sum || c == OP_prod || c == OP_reduce_max || c == OP_reduce_min || c == OP_any || c == OP_all ||
@@ -167,7 +167,7 @@ static void find_roles(Fuse *f) {
     for (int i = 0; i < f->n_ops; i++) {
         const Op *op = f->op[i];
         f->role[i] = find_role(f, op);
-        bool repeats = is_product(op->code) || is_window(op->code) || op->code == OP_sort || op->code == OP_top_k;
+        bool repeats = fuse_is_product(op->code) || is_window(op->code) || op->code == OP_sort || op->code == OP_top_k;
         for (int k = 0; k < op->n_in && repeats; k++) /* a map in memory can have a border of zeros (halo.c) */
             if ((op->code == OP_conv && k == 0) || !cheap_operand(f, op->in[k])) store_operand(f, op->in[k]);
     }
@@ -416,7 +416,7 @@ static void new_group(Fuse *f, int i) {
     Group *g = arena_make(f->arena, Group);
     g->point = op->n_out ? op->out[0]->type : type_scalar(F32);
     g->n_point = g->point->rank;
-    g->heavy = is_product(op->code) || is_window(op->code);
+    g->heavy = fuse_is_product(op->code) || is_window(op->code);
     g->closed = (!is_pointwise(op) && !is_reduction(op->code) && !g->heavy) || f->drawn[i];
     g->needs = new_set(f);
     vec_push(f->arena, &f->groups, g);

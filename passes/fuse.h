@@ -48,6 +48,7 @@ enum {
     FREE_COST = 6,    /* ops of arithmetic that are rather done again than stored */
     SCALAR_COST = 20, /* what a function costs; a scalar that costs more is computed once a step */
 };
+bool fuse_is_product(OpCode c);
 /* What an op costs an element, in additions. */
 int fuse_cost(OpCode c);
 

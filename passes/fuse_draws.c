@@ -31,7 +31,7 @@ void fuse_store_draws(Fuse *f) {
     bool *behind = arena_make_n(f->arena, bool, (size_t)f->n_ops); /* a product, with elementwise ops only between */
     for (int i = 0; i < f->n_ops; i++) {
         const Op *op = f->op[i];
-        behind[i] = op->code == OP_contract || op->code == OP_conv;
+        behind[i] = fuse_is_product(op->code);
         if (!op_info[op->code].elementwise || op->n_out != 1) continue;
         for (int k = 0; k < op->n_in; k++) behind[i] |= is_behind(f, behind, op->in[k]);
         if (!behind[i] || type_count(op->out[0]->type, f->func->batch_bound) < FEW) continue;

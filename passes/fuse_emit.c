@@ -131,7 +131,7 @@ static void write_kernel(Emit *e, int g) {
     const Op *named = f->op[group->ops.at[group->ops.n - 1]];
     for (size_t k = group->ops.n; k-- > 0;) {
         OpCode c = f->op[group->ops.at[k]]->code;
-        if (c == OP_contract || c == OP_conv) named = f->op[group->ops.at[k]];
+        if (fuse_is_product(c)) named = f->op[group->ops.at[k]];
     }
     if (out.n) {
         Builder b = {.arena = arena, .func = f->func, .block = f->block, .before = e->end, .loc = named->loc};

@@ -157,13 +157,6 @@ static bool can_be_row(const Tiling *t, const Stmt *loop) {
     return loop != t->col && !tile_cols_see(t, loop->var) && expr_uses_var(t->rows, loop->var);
 }
 
-/* Turns of all reduced loops together. */
-static int64_t chain_turns(const Tiling *t) {
-    int64_t k = 1;
-    for (int i = 0; i < t->product.n_reduce; i++) k *= loop_turns(t->step, t->product.reduce[i]);
-    return k;
-}
-
 /*
  * Of the loops inside the row's one whose turns are rows, too, and neighbours: the places of a picture and not its samples. A tile then reads lines of memory that overlap, and stores
  * to a few; samples lie pages apart, and where that is a power of two their lines meet in one set of the cache (28 x 28 pictures with a border of 2: 3 times as fast). Where there are too few
@@ -172,7 +165,7 @@ static int64_t chain_turns(const Tiling *t) {
 static void choose_near_row(Tiling *t) {
     const Product *p = &t->product;
     Stmt *far = t->row;
-    int64_t n = loop_turns(t->step, t->col), k = chain_turns(t);
+    int64_t n = loop_turns(t->step, t->col), k = tile_chain_length(t);
     if (!far || !tile_rows_are_far(t) || tile_chain_fits(t) || n == 0 || k == 0) return;
     double most = tile_row_cost(t, n, k);
     for (int i = p->n_outer - 1; i >= 0 && p->outer[i] != far; i--) {
@@ -326,7 +319,7 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     t->lanes = machine_lanes(t->machine, elem_size(p->acc->temp->elem));
     choose_row(t);
     if (!limits_fit(t)) return false;
-    int64_t k = chain_turns(t), n = loop_turns(t->step, t->col), m = t->row ? loop_turns(t->step, t->row) : 1;
+    int64_t k = tile_chain_length(t), n = loop_turns(t->step, t->col), m = t->row ? loop_turns(t->step, t->row) : 1;
     if (k == 0 || n == 0 || m == 0) return false;
     tile_choose_size(t, m, n, k);
     t->of_column = lets_of_column(t); /* which loop is the column's is known now */

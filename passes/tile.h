@@ -245,6 +245,8 @@ void tile_make_blocks(Tiling *t, const StepNode *kernel, Body *body);
 
 /* Is the chain so long that it is to be computed in blocks, for many tiles at a time? */
 bool tile_chain_fits(const Tiling *t);
+/* Turns of all reduced loops together. */
+int64_t tile_chain_length(const Tiling *t);
 /* Turns of the chain in a block, about. */
 int64_t tile_chain_depth(const Tiling *t);
 void tile_make_chain(Tiling *t, const StepNode *kernel, Body *body);

@@ -59,7 +59,7 @@ static int64_t block_depth(const Tiling *t, int nv) {
 
 int64_t tile_chain_depth(const Tiling *t) { return block_depth(t, 4); }
 
-static int64_t chain_length(const Tiling *t) {
+int64_t tile_chain_length(const Tiling *t) {
     int64_t k = 1;
     for (int i = 0; i < t->product.n_reduce; i++) k *= loop_turns(t->step, t->product.reduce[i]);
     return k;
@@ -75,7 +75,7 @@ bool tile_chain_fits(const Tiling *t) {
         const Affine *extent = tile_extent(p->reduce[i]);
         if (i && !affine_is_constant(extent)) return false;
     }
-    int64_t line = chain_length(t) * t->machine->vector_bytes * 3; /* of a panel three vectors wide */
+    int64_t line = tile_chain_length(t) * t->machine->vector_bytes * 3; /* of a panel three vectors wide */
     /* Neighbours along the row: each line of memory has numbers for several tiles. */
     bool shared = tile_adjacent(t->rows, t->row->var) && tile_adjacent(t->cols, t->col->var);
     return line > (shared ? t->machine->l1 : t->machine->l2 / 4);

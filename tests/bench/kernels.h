@@ -70,6 +70,8 @@ void timed_free(Timed *t, int n);
 /* Median over the rounds of x; of x / y, round by round. */
 double timed_median(const Setup *u, const Timed *x);
 double timed_ratio(const Setup *u, const Timed *x, const Timed *y);
+/* A line of a table, or of JSON: 10^9 numbers a second of a call that makes `count`, ours at t[0] and, if n is 2, beside it those of `other` at t[1]. */
+void print_numbers(const Setup *u, const char *part, const char *name, const char *other, double count, const Timed *t, int n);
 
 /* ---- PyTorch ---- */
 
@@ -81,8 +83,14 @@ typedef struct Torch {
 /* Starts it if the setup names one, and ends the benchmark if that has no PyTorch. */
 Torch torch_start(const Setup *u);
 void torch_end(Torch *t);
-/* Seconds of what a line of kernels_torch.py asks for. */
-double torch_ask(const Torch *t, const char *question);
+/* A line that kernels_torch.py understands. */
+typedef struct Question {
+    const Torch *torch;
+    const char *line;
+} Question;
+
+/* Timed.ask: the seconds of what the line asks for. arg: const Question. */
+double torch_ask(void *question);
 
 /* ---- numbers ---- */
 

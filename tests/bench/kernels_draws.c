@@ -34,36 +34,15 @@ static void check(const Draw *d, const float *y) {
     if (!(fabs(sum / N - d->mean) < 6 * d->deviation / sqrt(N))) fail("%s: WRONG NUMBERS, mean %g", d->name, sum / N);
 }
 
-typedef struct Question {
-    const Torch *torch;
-    const char *line;
-} Question;
-
-static double ask(void *arg) {
-    const Question *q = arg;
-    return torch_ask(q->torch, q->line);
-}
-
 static void bench_draw(const Setup *u, const Draw *d, const Torch *torch) {
     Arena *a = arena_new();
     Compiled *c = compiled_new(u, d->name, draw_text(a, d), TEXT_LOOPS, 1);
     Question q = {torch, arena_printf(a, "%s %d", d->name, N)};
-    Timed t[] = {{.call = compiled_call, .arg = c}, {.ask = ask, .arg = &q}};
+    Timed t[] = {{.call = compiled_call, .arg = c}, {.ask = torch_ask, .arg = &q}};
     int n = u->torch ? 2 : 1;
     timed_in_turns(u, t, n);
     check(d, compiled_buffer(c, "y", NULL));
-    double speed = N / timed_median(u, &t[0]) * 1e-9, theirs = n > 1 ? N / timed_median(u, &t[1]) * 1e-9 : 0,
-           ratio = n > 1 ? timed_ratio(u, &t[1], &t[0]) : 0;
-    if (u->json) {
-        printf("{\"part\": \"draws\", \"name\": \"%s\", \"gnumbers\": %.3f", d->name, speed);
-        if (n > 1) printf(", \"torch_gnumbers\": %.3f, \"torch_ratio\": %.4f", theirs, ratio);
-        puts("}");
-    } else if (n > 1) {
-        printf("%-16s  %8.2f  %8.2f  %5.2f\n", d->name, speed, theirs, ratio);
-    } else {
-        printf("%-16s  %8.2f\n", d->name, speed);
-    }
-    fflush(stdout);
+    print_numbers(u, "draws", d->name, "torch", N, t, n);
     timed_free(t, n);
     compiled_free(c);
     arena_free(a);

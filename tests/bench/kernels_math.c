@@ -89,18 +89,7 @@ static void bench_function(const Setup *u, const Function *f) {
     int n = g.run ? 2 : 1;
     timed_in_turns(u, t, n);
     check(f, x, y);
-    double speed = N / timed_median(u, &t[0]) * 1e-9, glibc = g.run ? N / timed_median(u, &t[1]) * 1e-9 : 0,
-           ratio = g.run ? timed_ratio(u, &t[1], &t[0]) : 0;
-    if (u->json) {
-        printf("{\"part\": \"math\", \"name\": \"%s\", \"gnumbers\": %.3f", f->name, speed);
-        if (g.run) printf(", \"glibc_gnumbers\": %.3f, \"glibc_ratio\": %.4f", glibc, ratio);
-        puts("}");
-    } else if (g.run) {
-        printf("%-16s  %8.2f  %8.2f  %5.2f\n", f->name, speed, glibc, ratio);
-    } else {
-        printf("%-16s  %8.2f\n", f->name, speed);
-    }
-    fflush(stdout);
+    print_numbers(u, "math", f->name, "glibc", N, t, n);
     timed_free(t, n);
     numbers_free(g.y, 9);
     compiled_free(c);

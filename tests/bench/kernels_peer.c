@@ -41,10 +41,12 @@ void torch_end(Torch *t) {
     waitpid(t->pid, NULL, 0);
 }
 
-double torch_ask(const Torch *t, const char *question) {
+double torch_ask(void *question) {
+    const Question *q = question;
+    const Torch *t = q->torch;
     char line[256];
     double seconds = 0;
-    fprintf(t->to, "%s\n", question);
+    fprintf(t->to, "%s\n", q->line);
     fflush(t->to);
     if (!fgets(line, sizeof line, t->from) || sscanf(line, "%lf", &seconds) != 1 || !(seconds > 0))
         fail("PyTorch gave no answer");

@@ -78,20 +78,6 @@ static double difference(const Case *c, const float *x, const float *y) {
     return most / sqrt(c->k);
 }
 
-/* ---- products in PyTorch ---- */
-
-typedef struct Question {
-    Torch *torch;
-    const Case *c;
-} Question;
-
-static double ask_torch(void *arg) {
-    const Question *q = arg;
-    char line[64];
-    snprintf(line, sizeof line, "%s %d %d %d", q->c->order, q->c->m, q->c->n, q->c->k);
-    return torch_ask(q->torch, line);
-}
-
 /* ---- products ---- */
 
 enum { OURS, TILE, BLAS, TORCH, N_TIMED };
@@ -131,12 +117,12 @@ static void bench_case(const Setup *u, const Yardsticks *y, const Case *c, Torch
     fill_numbers(x, (int64_t)c->m * c->k, -1, 1, 1);
     fill_numbers(w, (int64_t)c->n * c->k, -1, 1, 2);
     Blas blas = {c, x, w, numbers_new((int64_t)c->m * c->n, 3)};
-    Question question = {torch, c};
+    Question question = {torch, arena_printf(a, "%s %d %d %d", c->order, c->m, c->n, c->k)};
     Timed t[N_TIMED] = {
         [OURS] = {.call = compiled_call, .arg = mine},
         [TILE] = {.call = call_tiles, .arg = (void *)y},
         [BLAS] = {.call = call_blas, .arg = &blas},
-        [TORCH] = {.ask = ask_torch, .arg = &question},
+        [TORCH] = {.ask = torch_ask, .arg = &question},
     };
     int n = u->torch ? N_TIMED : TORCH;
     timed_in_turns(u, t, n);

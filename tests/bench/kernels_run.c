@@ -209,6 +209,21 @@ static double median_of(const Setup *u, const Timed *x, const Timed *y) {
 double timed_median(const Setup *u, const Timed *x) { return median_of(u, x, NULL); }
 double timed_ratio(const Setup *u, const Timed *x, const Timed *y) { return median_of(u, x, y); }
 
+void print_numbers(const Setup *u, const char *part, const char *name, const char *other, double count, const Timed *t, int n) {
+    double speed = count / timed_median(u, &t[0]) * 1e-9, theirs = n > 1 ? count / timed_median(u, &t[1]) * 1e-9 : 0,
+           ratio = n > 1 ? timed_ratio(u, &t[1], &t[0]) : 0;
+    if (u->json) {
+        printf("{\"part\": \"%s\", \"name\": \"%s\", \"gnumbers\": %.3f", part, name, speed);
+        if (n > 1) printf(", \"%s_gnumbers\": %.3f, \"%s_ratio\": %.4f", other, theirs, other, ratio);
+        puts("}");
+    } else if (n > 1) {
+        printf("%-16s  %8.2f  %8.2f  %5.2f\n", name, speed, theirs, ratio);
+    } else {
+        printf("%-16s  %8.2f\n", name, speed);
+    }
+    fflush(stdout);
+}
+
 /* ---- numbers ---- */
 
 void fill_numbers(float *at, int64_t n, double lo, double hi, unsigned seed) {

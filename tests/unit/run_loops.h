@@ -54,6 +54,13 @@ static inline void **loops_run(Arena *a, const Step *s, size_t n_own, int64_t ba
     return memory;
 }
 
+/* NULL: the step has none of this name. */
+static inline Buffer *buffer_named(const Step *s, const char *name) {
+    for (size_t i = 0; i < s->buffers.n; i++)
+        if (strcmp(s->buffers.at[i]->name, name) == 0) return s->buffers.at[i];
+    return NULL;
+}
+
 /* The buffer in which a slot lies, or NULL if the step does not touch it. */
 static inline Buffer *slot_buffer(const Step *s, const Slot *slot) {
     for (size_t i = 0; i < s->buffers.n; i++)

@@ -190,12 +190,6 @@ static const struct {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-static const Buffer *named(const Step *s, const char *name) {
-    for (size_t i = 0; i < s->buffers.n; i++)
-        if (strcmp(s->buffers.at[i]->name, name) == 0) return s->buffers.at[i];
-    return NULL;
-}
-
 START_TEST(groups_read_a_border) {
     Arena *a = arena_new();
     const char *text =
@@ -220,8 +214,8 @@ START_TEST(groups_read_a_border) {
         loops_print(with, LOOPS_LOWERED, NULL, &out, a);
         ck_assert_msg((strstr(text_str(a, &out), "else") == NULL) == shapes[_i].border, "%s", text_str(a, &out));
         void **want = loops_run(a, before, 3, batch), **got = loops_run(a, after, 3, batch);
-        const Buffer *y = named(before, "y");
-        ck_assert(memcmp(want[y->id], got[named(after, "y")->id], (size_t)y->bytes) == 0);
+        const Buffer *y = buffer_named(before, "y");
+        ck_assert(memcmp(want[y->id], got[buffer_named(after, "y")->id], (size_t)y->bytes) == 0);
     }
     arena_free(a);
 }

@@ -123,12 +123,6 @@ END_TEST
 
 /* ---- by hand ---- */
 
-static Buffer *buffer_named(const Step *s, const char *name) {
-    for (size_t i = 0; i < s->buffers.n; i++)
-        if (strcmp(s->buffers.at[i]->name, name) == 0) return s->buffers.at[i];
-    return NULL;
-}
-
 #define CHAIN(mul)                                                                                                               \
     "loops marked\nparam %p: f32[1000] = 0\ncommand @c() {\n}\n"                                                                 \
     "step @f {\n  buffer %p: f32[1000] slot \"p\"\n  buffer %x: f32[1000]\n  buffer %y: f32[1000]\n  buffer %z: f32[1000]\n  "   \
