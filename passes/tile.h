@@ -171,20 +171,25 @@ void tile_prefetch_packed(Tiling *t, const Rewrite *r, const Affine *panel, cons
 
 /* ---- tile_make.c: tiles and the loops around them ---- */
 
-/* acc[i, j] = fma(rows, cols, acc[i, j]) for the whole tile, at one place of the reduction. */
-void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const Affine *row, const Affine *panel,
-                       const Affine *col, bool tail, Body *inside);
+/* A register tile: rows row..row + mr - 1, nv vectors of columns from `col` on, which lie in panel number `panel`. */
+typedef struct Tile {
+    int mr, nv;
+    const Affine *row, *panel, *col;
+    bool tail;      /* the last columns are not a whole vector */
+    int begin, end; /* rows that are worked on; 0, 0: all */
+    Temp *acc;
+} Tile;
+
+/* Declares tile->acc, zeros. */
+void tile_declare(Tiling *t, Tile *tile, Body *body);
+/* acc[i, j] = fma(rows, cols, acc[i, j]) for the tile, at one place of the reduction. */
+void tile_multiply_add(Tiling *t, const Rewrite *outer, const Tile *tile, Body *inside);
 /* Index lets between the outer loops, which say where chains of a piece begin and end. */
 void tile_add_bounds(Tiling *t, Rewrite *r, Body *body);
 /* Loops of the reduction, the innermost four turns at a time, around the body that they return, for a tile of mr rows. first: where a chain that starts at 0 goes on. */
 Body *tile_reduction(Tiling *t, Rewrite *r, int mr, int first, Body *body);
-/* The loops at[0] in 0..mr unroll, at[1] in 0..nv * lanes vector (tail: up to the last column alone) over the places of a tile; from then on r has the row and
- * the column there. Returns the inner body. */
-Body *tile_elements(Tiling *t, Rewrite *r, int mr, int nv, const Affine *row, const Affine *col, bool tail, Body *body,
-                    const Affine **at);
 /* The epilogue for every element of the tile. */
-void tile_store(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *col, bool tail,
-                Body *body);
+void tile_store(Tiling *t, const Rewrite *outer, const Tile *tile, Body *body);
 /* All tiles, panel by panel; panels are packed in front or read where they lie. */
 void tile_make_strips(Tiling *t, Body *body);
 /* The same where each thread packs its panels: so many whole ones, and columns behind them. */
@@ -207,10 +212,9 @@ typedef struct TileChunk {
 
 /* One tile of those that belong to a chunk. */
 typedef struct ChunkTile {
-    int mr, nv;
-    const Affine *row, *panel, *col; /* the panel counted from the first of the chunk */
-    const Affine *number, *first;    /* of the tile of rows, counted likewise; its first row in that */
-    bool single, tail;               /* it is a row of a short batch; the last columns are not a whole vector */
+    Tile reg;                     /* the panel counted from the first of the chunk */
+    const Affine *number, *first; /* of the tile of rows, counted likewise; its first row in that */
+    bool single;                  /* it is a row of a short batch */
 } ChunkTile;
 
 /* The loops over the outer variables beside row, column and those inside a chunk, over chunks of rows and, if there are several, of columns: all shared out among threads. */

@@ -76,7 +76,7 @@ typedef void Make(Tiling *t, const Blocks *b, const Rewrite *r, const ChunkTile 
 static void each_tile(Tiling *t, const Blocks *b, const Rewrite *r, bool along, Make *make, Body *body) {
     for (int outer = 0; outer < 2; outer++)
         for (int inner = 0; inner < 2; inner++) {
-            ChunkTile tile;
+            ChunkTile tile = {0};
             int rows = along ? outer : inner, columns = along ? inner : outer;
             if (!tile_any_rows(t, &b->chunk, rows) || !tile_any_columns(t, columns)) continue;
             Body *at =
@@ -89,7 +89,7 @@ static void each_tile(Tiling *t, const Blocks *b, const Rewrite *r, bool along, 
 /* Loops over all numbers of a tile around the body that is returned, at[0] and at[1]: row and column. place: where in %sums. */
 static Body *open_numbers(Tiling *t, const ChunkTile *tile, Body *body, const Affine **at, const Affine **place) {
     Body *element = tile_open_numbers(t, tile, body, at);
-    place[0] = tile->panel;
+    place[0] = tile->reg.panel;
     place[1] = tile->number;
     place[2] = affine_add(t->arena, tile->first, at[0]);
     place[3] = at[1];
@@ -103,13 +103,13 @@ static void clear(Tiling *t, const Blocks *b, const Rewrite *r, const ChunkTile 
     body_add(element, stmt_store(t->arena, b->sums, place, expr_const(t->arena, b->sums->elem, 0)));
 }
 
-static Temp *load_sums(Tiling *t, const Blocks *b, const ChunkTile *tile, Body *body) {
+static Tile load_sums(Tiling *t, const Blocks *b, const ChunkTile *tile, Body *body) {
     const Affine *at[2], *place[4];
-    Temp *acc = step_temp(t->arena, t->step, "t", b->sums->elem, true, 2, (int64_t[]){tile->mr, (int64_t)tile->nv * t->lanes});
-    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, acc->elem, 0)));
+    Tile reg = tile->reg;
+    tile_declare(t, &reg, body);
     Body *element = open_numbers(t, tile, body, at, place);
-    body_add(element, stmt_assign(t->arena, acc, at, expr_load(t->arena, b->sums, place)));
-    return acc;
+    body_add(element, stmt_assign(t->arena, reg.acc, at, expr_load(t->arena, b->sums, place)));
+    return reg;
 }
 
 /*
@@ -119,12 +119,12 @@ static Temp *load_sums(Tiling *t, const Blocks *b, const ChunkTile *tile, Body *
 static void prefetch_next_rows(Tiling *t, const Blocks *b, const Rewrite *outer, const ChunkTile *tile, Body *body) {
     enum { MOST_LINES = 16 };
     const TileChunk *c = &b->chunk;
-    if (!t->row_panel || !tile_rows_are_slow(t) || tile->nv != t->nv || tile->mr != t->mr) return;
+    if (!t->row_panel || !tile_rows_are_slow(t) || tile->reg.nv != t->nv || tile->reg.mr != t->mr) return;
     int64_t rows = c->tiles * t->mr, lines = tile_over(rows, CACHE_LINE / elem_size(t->rows->elem));
     int64_t whole = t->by_columns.whole, panels = whole && whole < c->panels ? whole : c->panels,
             places = tile_over(b->depth, c->tiles * panels);
     if (places * lines > MOST_LINES) return;
-    const Affine *q, *number = affine_add(t->arena, affine_scale(t->arena, tile->panel, c->tiles), tile->number);
+    const Affine *q, *number = affine_add(t->arena, affine_scale(t->arena, tile->reg.panel, c->tiles), tile->number);
     Stmt *loop = tile_loop(t, "q", affine_constant(t->arena, places), MARK_UNROLL, 0, &q);
     body_add(body, loop);
     const Affine *place = affine_add(t->arena, affine_scale(t->arena, number, places), q);
@@ -135,22 +135,22 @@ static void prefetch_next_rows(Tiling *t, const Blocks *b, const Rewrite *outer,
 /* A tile goes on from what is stored, for one block of the chain. */
 static void go_on(Tiling *t, const Blocks *b, const Rewrite *outer, const ChunkTile *tile, Body *body) {
     const Affine *at[2], *place[4];
-    Temp *acc = load_sums(t, b, tile, body);
+    Tile reg = load_sums(t, b, tile, body);
     Rewrite r = *outer;
     Buffer *packed = t->row_panel;
     prefetch_next_rows(t, b, outer, tile, body);
-    Body *inside = tile_reduction(t, &r, tile->mr, 0, body);
+    Body *inside = tile_reduction(t, &r, reg.mr, 0, body);
     if (tile->single) t->row_panel = NULL;
     t->row_tile = tile->number;
-    tile_multiply_add(t, &r, acc, tile->mr, tile->row, tile->panel, tile->col, false, inside);
+    tile_multiply_add(t, &r, &reg, inside);
     t->row_panel = packed;
     Body *element = open_numbers(t, tile, body, at, place);
-    body_add(element, stmt_store(t->arena, b->sums, place, expr_temp(t->arena, acc, at)));
+    body_add(element, stmt_store(t->arena, b->sums, place, expr_temp(t->arena, reg.acc, at)));
 }
 
 static void finish(Tiling *t, const Blocks *b, const Rewrite *outer, const ChunkTile *tile, Body *body) {
-    Temp *acc = load_sums(t, b, tile, body);
-    tile_store(t, outer, acc, tile->mr, tile->nv, tile->row, tile->col, tile->tail, body);
+    Tile reg = load_sums(t, b, tile, body);
+    tile_store(t, outer, &reg, body);
 }
 
 /* The block of the chain that begins at k0: the product that the rest of this file computes runs over m in 0..len, at places k0 + m. */
@@ -187,11 +187,11 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *r, Body *body
     Stmt *loop = tile_loop(t, "k", len, MARK_SERIAL, 0, &k);
     body_add(body, loop);
     for (int part = 0; part < 2; part++) {
-        ChunkTile tile;
+        ChunkTile tile = {0};
         if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &b->chunk, part, &tile, &loop->body);
-        index[0] = tile.panel;
-        tile_fill_row(t, r, index, 1, k, tile.col, tile_part(t, part).rest, at);
+        index[0] = tile.reg.panel;
+        tile_fill_row(t, r, index, 1, k, tile.reg.col, tile_part(t, part).rest, at);
     }
 }
 
@@ -199,12 +199,12 @@ static void fill_panels(Tiling *t, const Blocks *b, const Rewrite *r, Body *body
 static void fill_panels_across(Tiling *t, const Blocks *b, const Rewrite *r, Body *body) {
     const Affine *k, *kb, *index[3], *len = t->product.reduce[0]->limits[0];
     for (int part = 0; part < 2; part++) {
-        ChunkTile tile;
+        ChunkTile tile = {0};
         if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &b->chunk, part, &tile, body);
         int64_t rest = tile_part(t, part).rest;
         const Affine *first = affine_constant(t->arena, 0);
-        index[0] = tile.panel;
+        index[0] = tile.reg.panel;
         if (rest % t->lanes == 0) {
             Var *blocks = step_var(t->arena, t->step, VAR_INDEX, "blocks");
             body_insert_before(body, body->last, stmt_index(t->arena, blocks, INDEX_DIV, len, t->lanes, NULL));
@@ -212,14 +212,14 @@ static void fill_panels_across(Tiling *t, const Blocks *b, const Rewrite *r, Bod
             Stmt *inner = tile_loop(t, "k", affine_constant(t->arena, t->lanes), MARK_UNROLL, 0, &k);
             body_add(at, loop);
             body_add(&loop->body, inner);
-            tile_fill_row(t, r, index, 1, affine_add(t->arena, affine_scale(t->arena, kb, t->lanes), k), tile.col, rest,
+            tile_fill_row(t, r, index, 1, affine_add(t->arena, affine_scale(t->arena, kb, t->lanes), k), tile.reg.col, rest,
                           &inner->body);
             first = affine_scale(t->arena, affine_var(t->arena, blocks), t->lanes);
         }
         Stmt *loop = tile_loop(t, "k", len, MARK_SERIAL, 0, &k);
         loop->lo = first;
         body_add(at, loop);
-        tile_fill_row(t, r, index, 1, k, tile.col, rest, &loop->body);
+        tile_fill_row(t, r, index, 1, k, tile.reg.col, rest, &loop->body);
     }
 }
 
@@ -236,7 +236,7 @@ static void fill_rows(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bo
                                rows, body);
     }
     for (int part = 0; part < 2; part++) {
-        ChunkTile tile;
+        ChunkTile tile = {0};
         bool single = part && !affine_is_constant(b->chunk.m); /* rows of a short batch are read where they lie */
         if (!tile_any_rows(t, &b->chunk, part) || single) continue;
         Body *at = tile_open_rows(t, &b->chunk, part, &tile, body);
@@ -246,9 +246,9 @@ static void fill_rows(Tiling *t, const Blocks *b, const Rewrite *outer, Body *bo
             body->last->width = 8;
         }
         if (neighbours)
-            tile_fill_rows_at(t, &r, 2, index, tile.mr, tile.row, at);
+            tile_fill_rows_at(t, &r, 2, index, tile.reg.mr, tile.reg.row, at);
         else
-            tile_fill_rows(t, &r, 1, index, tile.mr, tile.row, at);
+            tile_fill_rows(t, &r, 1, index, tile.reg.mr, tile.reg.row, at);
     }
 }
 

@@ -214,7 +214,7 @@ static const Affine **sum_index(const Chain *c, const ChunkTile *tile, const Aff
     const Affine **index = arena_make_n(t->arena, const Affine *, (size_t)c->sums->rank);
     int n = 0;
     index[n++] = tile->number;
-    index[n++] = tile->panel;
+    index[n++] = tile->reg.panel;
     for (int k = 0; k < c->n_inside; k++) index[n++] = c->at[k];
     index[n++] = affine_add(t->arena, tile->first, i);
     index[n++] = j;
@@ -232,7 +232,7 @@ static Body *open_numbers(Chain *c, const ChunkTile *tile, bool fold, Body *body
         c->at[c->n_inside - 1] = f;
     }
     Body *element = tile_open_numbers(t, tile, body, at);
-    *acc = f ? affine_add(t->arena, affine_scale(t->arena, f, tile->mr), at[0]) : at[0];
+    *acc = f ? affine_add(t->arena, affine_scale(t->arena, f, tile->reg.mr), at[0]) : at[0];
     return element;
 }
 
@@ -244,44 +244,45 @@ static void clear(Chain *c, const Rewrite *r, const ChunkTile *tile, Body *body)
     body_add(element, stmt_store(c->t->arena, c->sums, sum_index(c, tile, at[0], at[1]), zero));
 }
 
-static Temp *load_sums(Chain *c, const ChunkTile *tile, bool fold, Body *body) {
+static Tile load_sums(Chain *c, const ChunkTile *tile, bool fold, Body *body) {
     Tiling *t = c->t;
     const Affine *at[2], *row;
-    int64_t dims[2] = {tile->mr * (fold ? t->fold->limits[0]->constant : 1), (int64_t)tile->nv * t->lanes};
-    Temp *acc = step_temp(t->arena, t->step, "t", c->sums->elem, true, 2, dims);
-    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, acc->elem, 0)));
+    Tile reg = tile->reg, all = tile->reg; /* one for each turn of the fold, one below the other */
+    if (fold) all.mr *= (int)t->fold->limits[0]->constant;
+    tile_declare(t, &all, body);
+    reg.acc = all.acc;
     Body *element = open_numbers(c, tile, fold, body, at, &row);
     Expr *sum = expr_load(t->arena, c->sums, sum_index(c, tile, at[0], at[1]));
-    body_add(element, stmt_assign(t->arena, acc, (const Affine *[]){row, at[1]}, sum));
-    return acc;
+    body_add(element, stmt_assign(t->arena, reg.acc, (const Affine *[]){row, at[1]}, sum));
+    return reg;
 }
 
 /* A tile goes on from what is stored, for one block of the chain. */
 static void go_on(Chain *c, const Rewrite *outer, const ChunkTile *tile, Body *body) {
     Tiling *t = c->t;
-    const Affine *at[2], *row, *f, *panel = tile->panel;
-    Temp *acc = load_sums(c, tile, t->fold != NULL, body);
+    const Affine *at[2], *row, *f;
+    Tile reg = load_sums(c, tile, t->fold != NULL, body);
     Rewrite r = *outer;
-    Body *inside = tile_reduction(t, &r, tile->mr, 0, body);
+    Body *inside = tile_reduction(t, &r, reg.mr, 0, body);
     if (t->panel && t->panel->place != PLACE_THREAD)
-        panel = affine_add(t->arena, panel, affine_scale(t->arena, c->chunk.jc, c->chunk.panels));
+        reg.panel = affine_add(t->arena, reg.panel, affine_scale(t->arena, c->chunk.jc, c->chunk.panels));
     if (t->fold) {
         Stmt *loop = tile_loop(t, t->fold->var->name, t->fold->limits[0], MARK_UNROLL, 0, &f);
         body_add(inside, loop);
         inside = &loop->body;
         rewrite_var(&r, t->fold->var, f);
-        t->acc_row = affine_scale(t->arena, f, tile->mr);
+        t->acc_row = affine_scale(t->arena, f, reg.mr);
     }
-    tile_multiply_add(t, &r, acc, tile->mr, tile->row, panel, tile->col, tile->tail, inside);
+    tile_multiply_add(t, &r, &reg, inside);
     t->acc_row = NULL;
     Body *element = open_numbers(c, tile, t->fold != NULL, body, at, &row);
-    Expr *sum = expr_temp(t->arena, acc, (const Affine *[]){row, at[1]});
+    Expr *sum = expr_temp(t->arena, reg.acc, (const Affine *[]){row, at[1]});
     body_add(element, stmt_store(t->arena, c->sums, sum_index(c, tile, at[0], at[1]), sum));
 }
 
 static void finish(Chain *c, const Rewrite *outer, const ChunkTile *tile, Body *body) {
-    Temp *acc = load_sums(c, tile, false, body);
-    tile_store(c->t, outer, acc, tile->mr, tile->nv, tile->row, tile->col, tile->tail, body);
+    Tile reg = load_sums(c, tile, false, body);
+    tile_store(c->t, outer, &reg, body);
 }
 
 /* Copies the window of a tile of rows, whose places in the block are counted from `from`, and lets the product read that. */
@@ -294,7 +295,7 @@ static void fill_window(Chain *c, const Rewrite *outer, const ChunkTile *tile, c
         in[d] = zero;
         for (int i = 0; i < x->n; i++) {
             Var *v = x->term[i].var;
-            const Affine *start = v == t->row->var                 ? tile->row
+            const Affine *start = v == t->row->var                 ? tile->reg.row
                                   : v == t->product.reduce[0]->var ? from
                                   : window_turns(c, v)             ? zero
                                                                    : NULL;
@@ -307,7 +308,7 @@ static void fill_window(Chain *c, const Rewrite *outer, const ChunkTile *tile, c
         Dim size = c->rows->buffer->dim[d];
         const Affine *end =
             size.batch ? affine_scale(t->arena, affine_var(t->arena, t->step->batch), size.n) : affine_constant(t->arena, size.n);
-        Stmt *loop = tile_loop(t, intern_printf("w%d", d), affine_constant(t->arena, window_span(c, x, tile->mr)),
+        Stmt *loop = tile_loop(t, intern_printf("w%d", d), affine_constant(t->arena, window_span(c, x, tile->reg.mr)),
                                last ? MARK_VECTOR : MARK_SERIAL, last ? t->lanes : 0, &at[d]);
         if (!last) stmt_add_limit(t->arena, loop, affine_add(t->arena, end, affine_scale(t->arena, base, -1)));
         body_add(body, loop);
@@ -336,7 +337,7 @@ static void each_column(Chain *c, const Rewrite *outer, ChunkTile *tile, Make *m
 /* All tiles of the chunk. from: where the block begins whose window is wanted; NULL: none. */
 static void each_tile(Chain *c, const Rewrite *outer, Make *make, const Affine *from, Body *body) {
     for (int part = 0; part < 2; part++) {
-        ChunkTile tile;
+        ChunkTile tile = {0};
         if (!tile_any_rows(c->t, &c->chunk, part)) continue;
         Body *at = tile_open_rows(c->t, &c->chunk, part, &tile, body);
         if (from && c->window) fill_window(c, outer, &tile, from, at);
@@ -378,17 +379,17 @@ static void fill_panels(Chain *c, const Rewrite *outer, Body *body) {
     const Product *p = &t->product;
     for (int part = 0; part < 2; part++) {
         const Affine *k, *index[MAX_RANK + 2];
-        ChunkTile tile;
+        ChunkTile tile = {0};
         if (!tile_any_columns(t, part)) continue;
         Body *at = tile_open_columns(t, &c->chunk, part, &tile, body);
-        index[0] = tile.panel;
+        index[0] = tile.reg.panel;
         Rewrite r = *outer;
         for (int i = 0; i < p->n_reduce; i++) {
             for (size_t b = 0; b < p->bounds[i].n; b++) body_add(at, rewrite_stmt(&r, p->bounds[i].at[b]));
             at = tile_loop_like(t, &r, p->reduce[i], MARK_SERIAL, at, &k);
             index[1 + i] = i ? k : affine_add(t->arena, k, affine_scale(t->arena, t->panel_from, -1));
         }
-        tile_fill_row(t, &r, index, p->n_reduce, k, tile.col, tile_part(t, part).rest, at);
+        tile_fill_row(t, &r, index, p->n_reduce, k, tile.reg.col, tile_part(t, part).rest, at);
     }
 }
 

@@ -76,18 +76,18 @@ Body *tile_open_rows(Tiling *t, const TileChunk *c, int part, ChunkTile *tile, B
     const Affine *ii, *whole = c->whole_tiles;
     int64_t chunks = affine_is_constant(c->m) ? tile_over(c->m->constant, c->tiles * t->mr) : 0;
     tile->single = part && !affine_is_constant(c->m);
-    tile->mr = part ? rows_left(t, c) : t->mr;
+    tile->reg.mr = part ? rows_left(t, c) : t->mr;
     tile->first = affine_constant(t->arena, 0);
     if (tile->single) {
         const Affine *behind = affine_scale(t->arena, whole, t->mr);
-        body = loop_in_chunk(t, "ii", behind, c->m, c->ic, c->tiles * t->mr, 0, body, &tile->row);
+        body = loop_in_chunk(t, "ii", behind, c->m, c->ic, c->tiles * t->mr, 0, body, &tile->reg.row);
         tile->number = in_chunk(t, whole, c->ic, c->tiles);
-        tile->first = affine_add(t->arena, tile->row, affine_scale(t->arena, behind, -1));
+        tile->first = affine_add(t->arena, tile->reg.row, affine_scale(t->arena, behind, -1));
         return body;
     }
     body = loop_in_chunk(t, "ii", part ? whole : NULL, affine_add_constant(t->arena, whole, part), c->ic, c->tiles, chunks, body,
                          &ii);
-    tile->row = affine_scale(t->arena, ii, t->mr);
+    tile->reg.row = affine_scale(t->arena, ii, t->mr);
     tile->number = in_chunk(t, ii, c->ic, c->tiles);
     return body;
 }
@@ -97,16 +97,16 @@ Body *tile_open_columns(Tiling *t, const TileChunk *c, int part, ChunkTile *tile
     const Affine *jj;
     body = loop_in_chunk(t, "jj", part ? affine_constant(t->arena, p.first) : NULL, affine_constant(t->arena, p.end), c->jc,
                          c->panels, c->column_chunks, body, &jj);
-    tile->nv = p.nv;
-    tile->tail = p.tail;
-    tile->panel = in_chunk(t, jj, c->jc, c->panels);
-    tile->col = tile_panel_column(t, part, jj);
+    tile->reg.nv = p.nv;
+    tile->reg.tail = p.tail;
+    tile->reg.panel = in_chunk(t, jj, c->jc, c->panels);
+    tile->reg.col = tile_panel_column(t, part, jj);
     return body;
 }
 
 Body *tile_open_numbers(Tiling *t, const ChunkTile *tile, Body *body, const Affine **at) {
-    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, tile->mr), MARK_UNROLL, 0, &at[0]);
-    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)tile->nv * t->lanes), MARK_VECTOR, t->lanes, &at[1]);
+    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, tile->reg.mr), MARK_UNROLL, 0, &at[0]);
+    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)tile->reg.nv * t->lanes), MARK_VECTOR, t->lanes, &at[1]);
     body_add(body, rows);
     body_add(&rows->body, cols);
     return &cols->body;

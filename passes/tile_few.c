@@ -196,12 +196,11 @@ static void multiply_rest(Few *f, const Rewrite *r, Temp *acc, const Affine *col
     multiply_add(f, r, acc, k, NULL, 0, col, tail, &loop->body);
 }
 
-static Temp *new_tile(Few *f, int64_t nv, Body *body) {
-    Tiling *t = f->t;
-    Elem elem = t->product.acc->temp->elem;
-    Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, (int64_t[]){t->mr, nv * t->lanes});
-    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
-    return acc;
+/* All rows, nv vectors of columns from `col` on. */
+static Tile new_tile(Few *f, int64_t nv, const Affine *col, bool tail, Body *body) {
+    Tile tile = {.mr = f->t->mr, .nv = (int)nv, .row = affine_constant(f->t->arena, 0), .col = col, .tail = tail};
+    tile_declare(f->t, &tile, body);
+    return tile;
 }
 
 static const Affine *times(const Few *f, const Affine *x, int64_t factor) { return affine_scale(f->t->arena, x, factor); }
@@ -251,16 +250,16 @@ static void pass_over_strip(Few *f, const Rewrite *r, const Affine *jj, const Af
         bool tail = behind && rest % t->lanes;
         const Affine *col = times(f, jt, f->width), *place = affine_add(t->arena, col, times(f, first, -f->width));
         Body *body = &loop->body;
-        Temp *acc = new_tile(f, nv, body);
-        move_sums(f, acc, place, false, body);
+        Tile tile = new_tile(f, nv, col, tail, body);
+        move_sums(f, tile.acc, place, false, body);
         if (k0) {
             Stmt *turns = tile_loop(t, t->product.reduce[0]->var->name, affine_constant(t->arena, f->depth), MARK_UNROLL, 0, &k);
             body_add(body, turns);
-            multiply_add(f, r, acc, affine_add(t->arena, k0, k), NULL, 0, col, tail, &turns->body);
-            move_sums(f, acc, place, true, body);
+            multiply_add(f, r, tile.acc, affine_add(t->arena, k0, k), NULL, 0, col, tail, &turns->body);
+            move_sums(f, tile.acc, place, true, body);
         } else {
-            multiply_rest(f, r, acc, col, tail, body);
-            tile_store(t, r, acc, t->mr, (int)nv, affine_constant(t->arena, 0), col, tail, body);
+            multiply_rest(f, r, tile.acc, col, tail, body);
+            tile_store(t, r, &tile, body);
         }
     }
 }
@@ -342,24 +341,24 @@ static void fetch_ahead(Few *f, const Rewrite *outer, const Affine *k0, const Af
 static void make_across(Few *f, const Rewrite *r, int64_t nv, const Affine *col, int64_t shift, bool tail, Body *body) {
     Tiling *t = f->t;
     const Affine *k0, *k, *from = affine_add_constant(t->arena, col, -shift);
-    Temp *acc = new_tile(f, nv, body);
+    Tile tile = new_tile(f, nv, col, tail, body);
     Body *inside = open_blocks(f, body, &k0);
     fetch_ahead(f, r, k0, from, inside);
     fill_block(f, r, k0, from, inside);
     Stmt *turns = tile_loop(t, t->product.reduce[0]->var->name, affine_constant(t->arena, f->depth), MARK_UNROLL, 0, &k);
     body_add(inside, turns);
-    multiply_add(f, r, acc, affine_add(t->arena, k0, k), k, shift, NULL, false, &turns->body);
+    multiply_add(f, r, tile.acc, affine_add(t->arena, k0, k), k, shift, NULL, false, &turns->body);
     if (f->rest && !t->piece) { /* a whole block again, of which the last turns are new */
         int64_t end = f->limits[0]->constant, begin = end - f->depth;
         fill_block(f, r, affine_constant(t->arena, begin), from, body);
         turns = tile_loop(t, t->product.reduce[0]->var->name, affine_constant(t->arena, f->depth), MARK_UNROLL, 0, &k);
         turns->lo = affine_constant(t->arena, f->rest->constant - begin);
         body_add(body, turns);
-        multiply_add(f, r, acc, affine_add_constant(t->arena, k, begin), k, shift, NULL, false, &turns->body);
+        multiply_add(f, r, tile.acc, affine_add_constant(t->arena, k, begin), k, shift, NULL, false, &turns->body);
     } else {
-        multiply_rest(f, r, acc, col, tail, body);
+        multiply_rest(f, r, tile.acc, col, tail, body);
     }
-    tile_store(t, r, acc, t->mr, (int)nv, affine_constant(t->arena, 0), col, tail, body);
+    tile_store(t, r, &tile, body);
 }
 
 /* What the last tile reads behind the columns of its blocks is never stored, but what may lie there (denormal numbers) is slow to compute with. */

@@ -38,34 +38,43 @@ Body *tile_reduction(Tiling *t, Rewrite *r, int mr, int first, Body *body) {
     return body;
 }
 
-Body *tile_elements(Tiling *t, Rewrite *r, int mr, int nv, const Affine *row, const Affine *col, bool tail, Body *body,
-                    const Affine **at) {
-    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &at[0]);
-    body_add(body, rows);
-    if (t->row) rewrite_var(r, t->row->var, affine_add(t->arena, row, at[0]));
-    for (size_t k = 0; k < t->inner.n; k++)
-        if (!t->of_column[k]) body_add(&rows->body, rewrite_stmt(r, t->inner.at[k]));
-    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, (int64_t)nv * t->lanes), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL,
-                           t->lanes > 1 ? t->lanes : 0, &at[1]);
-    if (tail)
-        stmt_add_limit(
-            t->arena, cols,
-            affine_add(t->arena, affine_constant(t->arena, loop_turns(t->step, t->col)), affine_scale(t->arena, col, -1)));
-    body_add(&rows->body, cols);
-    rewrite_var(r, t->col->var, affine_add(t->arena, col, at[1]));
-    return &cols->body;
+void tile_declare(Tiling *t, Tile *tile, Body *body) {
+    Elem elem = t->product.acc->temp->elem;
+    tile->acc = step_temp(t->arena, t->step, "t", elem, true, 2, (int64_t[]){tile->mr, (int64_t)tile->nv * t->lanes});
+    body_add(body, stmt_acc(t->arena, tile->acc, expr_const(t->arena, elem, 0)));
 }
 
-void tile_store(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *col, bool tail,
-                Body *body) {
+/* The loop over the rows of a tile, or those of them that are worked on. */
+static Stmt *loop_rows(Tiling *t, const Tile *tile, const Affine **i) {
+    int end = tile->end ? tile->end : tile->mr;
+    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, end), MARK_UNROLL, 0, i);
+    rows->lo = affine_constant(t->arena, tile->begin);
+    return rows;
+}
+
+static Stmt *loop_columns(Tiling *t, const Tile *tile, const Affine **j) {
+    return tile_loop(t, "j", affine_constant(t->arena, tile->acc->dim[1]), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL,
+                     t->lanes > 1 ? t->lanes : 0, j);
+}
+
+void tile_store(Tiling *t, const Rewrite *outer, const Tile *tile, Body *body) {
     Product *p = &t->product;
     Rewrite r = *outer;
     const Affine *at[2];
-    Body *element = tile_elements(t, &r, mr, nv, row, col, tail, body, at);
-    rewrite_temp(&r, p->acc->temp, expr_temp(t->arena, acc, at));
+    Stmt *rows = loop_rows(t, tile, &at[0]);
+    body_add(body, rows);
+    if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, tile->row, at[0]));
     for (size_t k = 0; k < t->inner.n; k++)
-        if (t->of_column[k]) body_add(element, rewrite_stmt(&r, t->inner.at[k]));
-    for (const Stmt *s = p->epilogue; s; s = s->next) body_add(element, rewrite_stmt(&r, s));
+        if (!t->of_column[k]) body_add(&rows->body, rewrite_stmt(&r, t->inner.at[k]));
+    Stmt *cols = loop_columns(t, tile, &at[1]);
+    const Affine *n = affine_constant(t->arena, loop_turns(t->step, t->col));
+    if (tile->tail) stmt_add_limit(t->arena, cols, affine_add(t->arena, n, affine_scale(t->arena, tile->col, -1)));
+    body_add(&rows->body, cols);
+    rewrite_var(&r, t->col->var, affine_add(t->arena, tile->col, at[1]));
+    rewrite_temp(&r, p->acc->temp, expr_temp(t->arena, tile->acc, at));
+    for (size_t k = 0; k < t->inner.n; k++)
+        if (t->of_column[k]) body_add(&cols->body, rewrite_stmt(&r, t->inner.at[k]));
+    for (const Stmt *s = p->epilogue; s; s = s->next) body_add(&cols->body, rewrite_stmt(&r, s));
 }
 
 /* Is the buffer out of reach of the second cache: a parameter or state, or a temporary that is larger? */
@@ -119,20 +128,19 @@ static void prefetch_row(Tiling *t, const Rewrite *outer, int nv, const Affine *
 }
 
 /* The first mr turns of the reduction prefetch a row each; the others follow in `reduction`. */
-static void prefetching_turns(Tiling *t, const Rewrite *outer, Temp *acc, int mr, int nv, const Affine *row, const Affine *panel,
-                              const Affine *col, bool tail, Body *body) {
+static void prefetching_turns(Tiling *t, const Rewrite *outer, const Tile *tile, Body *body) {
     const Stmt *old = t->product.reduce[0];
     const Affine *k, **limits = arena_make_n(t->arena, const Affine *, 2);
     Rewrite r = *outer;
-    limits[0] = affine_constant(t->arena, mr);
+    limits[0] = affine_constant(t->arena, tile->mr);
     limits[1] = rewrite_affine(&r, old->limits[0]);
     Stmt *loop = tile_loop(t, old->var->name, limits[0], MARK_SERIAL, 0, &k);
     loop->limits = limits;
     loop->n_limits = 2;
     rewrite_var(&r, old->var, k);
     body_add(body, loop);
-    prefetch_row(t, &r, nv, affine_add(t->arena, row, k), col, &loop->body);
-    tile_multiply_add(t, &r, acc, mr, row, panel, col, tail, &loop->body);
+    prefetch_row(t, &r, tile->nv, affine_add(t->arena, tile->row, k), tile->col, &loop->body);
+    tile_multiply_add(t, &r, tile, &loop->body);
 }
 
 /* Does it read something far, a row of it for each row of the tile? */
@@ -154,45 +162,36 @@ static bool worth_prefetching(const Tiling *t, int mr) {
     return false;
 }
 
-/* One tile of mr rows from `row` and nv vectors from `col`, which lie in panel number `panel`. */
-static void make_tile(Tiling *t, const Rewrite *outer, int mr, int nv, const Affine *row, const Affine *panel, const Affine *col,
-                      bool tail, Body *body) {
-    int64_t dims[2] = {mr, (int64_t)nv * t->lanes};
-    Elem elem = t->product.acc->temp->elem;
-    Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, dims);
-    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
+static void make_tile(Tiling *t, const Rewrite *outer, Tile tile, Body *body) {
+    tile_declare(t, &tile, body);
     Rewrite r = *outer;
     tile_add_bounds(t, &r, body);
-    bool ahead = worth_prefetching(t, mr);
-    if (ahead) prefetching_turns(t, &r, acc, mr, nv, row, panel, col, tail, body);
-    Body *inside = tile_reduction(t, &r, mr, ahead ? mr : 0, body);
-    tile_multiply_add(t, &r, acc, mr, row, panel, col, tail, inside);
-    tile_store(t, outer, acc, mr, nv, row, col, tail, body);
+    bool ahead = worth_prefetching(t, tile.mr);
+    if (ahead) prefetching_turns(t, &r, &tile, body);
+    Body *inside = tile_reduction(t, &r, tile.mr, ahead ? tile.mr : 0, body);
+    tile_multiply_add(t, &r, &tile, inside);
+    tile_store(t, outer, &tile, body);
 }
 
-void tile_multiply_add(Tiling *t, const Rewrite *outer, Temp *acc, int mr, const Affine *row, const Affine *panel,
-                       const Affine *col, bool tail, Body *inside) {
+void tile_multiply_add(Tiling *t, const Rewrite *outer, const Tile *tile, Body *inside) {
     Rewrite r = *outer;
-    Elem elem = acc->elem;
     const Affine *i, *j;
-    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, mr), MARK_UNROLL, 0, &i);
-    Stmt *cols = tile_loop(t, "j", affine_constant(t->arena, acc->dim[1]), t->lanes > 1 ? MARK_VECTOR : MARK_UNROLL,
-                           t->lanes > 1 ? t->lanes : 0, &j);
-    tile_prefetch_packed(t, outer, panel, col, acc->dim[1], inside);
+    Stmt *rows = loop_rows(t, tile, &i), *cols = loop_columns(t, tile, &j);
+    tile_prefetch_packed(t, outer, tile->panel, tile->col, tile->acc->dim[1], inside);
     body_add(inside, rows);
     body_add(&rows->body, cols);
-    if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, row, i));
+    if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, tile->row, i));
     Expr *a = t->row_panel ? tile_row_panel_load(t, &r, i) : rewrite_expr(&r, t->rows), *b;
     if (t->panel) {
-        b = tile_panel_load(t, &r, panel, j);
+        b = tile_panel_load(t, &r, tile->panel, j);
     } else {
-        rewrite_var(&r, t->col->var, affine_add(t->arena, col, j));
-        r.guard = tail;
+        rewrite_var(&r, t->col->var, affine_add(t->arena, tile->col, j));
+        r.guard = tile->tail;
         b = rewrite_expr(&r, t->cols);
     }
     const Affine *index[2] = {t->acc_row ? affine_add(t->arena, t->acc_row, i) : i, j};
-    Expr *args[3] = {a, b, expr_temp(t->arena, acc, index)};
-    body_add(&cols->body, stmt_assign(t->arena, acc, index, expr_op(t->arena, OP_fma, elem, 3, args)));
+    Expr *args[3] = {a, b, expr_temp(t->arena, tile->acc, index)};
+    body_add(&cols->body, stmt_assign(t->arena, tile->acc, index, expr_op(t->arena, OP_fma, tile->acc->elem, 3, args)));
 }
 
 /* Tiles of nv vectors in panels first..last-1; tail: the last columns are not a whole vector. */
@@ -224,10 +223,12 @@ static void make_whole_and_rest(Tiling *t, const Strip *s, const Rewrite *outer,
     Stmt *loop = tile_loop(t, "ii", affine_constant(t->arena, tiles + s->rests->constant), MARK_PARALLEL, 0, &ii);
     body_add(body, loop);
     t->row_tile = ii;
-    make_tile(t, outer, t->mr, s->nv, affine_scale(t->arena, ii, t->mr), panel, col, s->tail,
-              tile_turns_if(t, ii, tiles, false, &loop->body));
+    Tile tile = {.mr = t->mr, .nv = s->nv, .row = affine_scale(t->arena, ii, t->mr), .panel = panel, .col = col, .tail = s->tail};
+    make_tile(t, outer, tile, tile_turns_if(t, ii, tiles, false, &loop->body));
     const Affine *q = s->rests->constant > 1 ? affine_add_constant(t->arena, ii, -tiles) : affine_constant(t->arena, 0);
-    make_tile(t, outer, s->rest, s->nv, tile_more_row(t, q), panel, col, s->tail, tile_turns_if(t, ii, tiles, true, &loop->body));
+    tile.mr = s->rest;
+    tile.row = tile_more_row(t, q);
+    make_tile(t, outer, tile, tile_turns_if(t, ii, tiles, true, &loop->body));
 }
 
 /* Loops over the columns (and, of a piece or where each thread packs, over outer variables that the columns hang on: what follows in time reads the
@@ -287,19 +288,18 @@ static void make_rows(Tiling *t, const Strip *s, const Rewrite *outer, Kind kind
     bool both = affine_is_constant(s->limit) && s->tiles->constant > 0 && s->rest && mark == MARK_PARALLEL;
     if (!any_rows(t, s, kind) || (both && kind == SMALL)) return;
     Rewrite r = *outer;
-    const Affine *as, *row;
-    int mr;
+    const Affine *as;
     if (!t->own) body = open_columns(t, s, &r, body, &panel);
-    const Affine *col = s->col ? s->col : tile_panel_column(t, s->part, panel);
+    Tile tile = {.nv = s->nv, .panel = panel, .col = s->col ? s->col : tile_panel_column(t, s->part, panel), .tail = s->tail};
     for (int i = 0; i < p->n_outer; i++)
         if (p->outer[i] != t->row && p->outer[i] != t->col && !((t->own || t->piece) && tile_cols_see(t, p->outer[i]->var)))
             body = tile_loop_like(t, &r, p->outer[i], mark, body, &as);
     if (both) {
-        make_whole_and_rest(t, s, &r, panel, col, body);
+        make_whole_and_rest(t, s, &r, tile.panel, tile.col, body);
         return;
     }
-    body = open_rows(t, s, kind, mark, body, &mr, &row);
-    make_tile(t, &r, mr, s->nv, row, panel, col, s->tail, body);
+    body = open_rows(t, s, kind, mark, body, &tile.mr, &tile.row);
+    make_tile(t, &r, tile, body);
 }
 
 /*
@@ -354,19 +354,18 @@ static bool packs_in_passing(const Tiling *t, const Strip *s) {
 
 /* rest: columns of the panel, if it is no whole one. */
 static void make_packing_tile(Tiling *t, const Strip *s, const Rewrite *outer, int64_t rest, Body *body) {
-    const Affine *index[MAX_RANK], *row = affine_constant(t->arena, 0);
-    Elem elem = t->product.acc->temp->elem;
-    Temp *acc = step_temp(t->arena, t->step, "t", elem, true, 2, (int64_t[]){t->mr, (int64_t)s->nv * t->lanes});
+    const Affine *index[MAX_RANK];
+    Tile tile = {.mr = t->mr, .nv = s->nv, .row = affine_constant(t->arena, 0), .col = s->col};
     Rewrite r = *outer;
     Buffer *packed = t->panel;
-    t->row_tile = row;
-    body_add(body, stmt_acc(t->arena, acc, expr_const(t->arena, elem, 0)));
+    t->row_tile = tile.row;
+    tile_declare(t, &tile, body);
     Body *inside = tile_reduction(t, &r, t->mr, 0, body);
     tile_fill_row(t, &r, index, 0, rewrite_affine(&r, affine_var(t->arena, t->product.reduce[0]->var)), s->col, rest, inside);
     t->panel = NULL;
-    tile_multiply_add(t, &r, acc, t->mr, row, NULL, s->col, false, inside);
+    tile_multiply_add(t, &r, &tile, inside);
     t->panel = packed;
-    tile_store(t, outer, acc, t->mr, s->nv, row, s->col, false, body);
+    tile_store(t, outer, &tile, body);
 }
 
 /* The columns of a panel packed by the first tile of rows, if there is one: a short batch may have none. */
@@ -461,8 +460,13 @@ static void make_rows_of_tiles(Tiling *t, const Rewrite *r, int64_t tiles, int m
             inside = &loop->body;
         }
         t->row_tile = ii;
-        make_tile(t, r, mr, p.nv, affine_add(t->arena, row, affine_scale(t->arena, ii, mr)), panel,
-                  tile_panel_column(t, part, panel), p.tail, inside);
+        Tile tile = {.mr = mr,
+                     .nv = p.nv,
+                     .row = affine_add(t->arena, row, affine_scale(t->arena, ii, mr)),
+                     .panel = panel,
+                     .col = tile_panel_column(t, part, panel),
+                     .tail = p.tail};
+        make_tile(t, r, tile, inside);
     }
 }
 
