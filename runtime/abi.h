@@ -48,6 +48,7 @@ struct nn_barrier;
  * the first (k: -1). --profile and --guard have what they need behind it. */
 struct nn_watch {
     void (*lap)(struct nn_watch *watch, int64_t k);
+    int64_t apart; /* bytes from the watch of a thread to that of the next one; 0: thread 0 alone is watched */
 };
 
 struct nn_call {
@@ -59,7 +60,7 @@ struct nn_call {
     struct nn_barrier *barrier;
     struct nn_fault *fault;
     const struct nn_func *func;
-    struct nn_watch *watch; /* of thread 0 alone; NULL: nobody watches */
+    struct nn_watch *watch; /* of thread 0, and from there on of the others; in a step, of its thread; NULL: nobody watches */
 };
 
 typedef void nn_step(struct nn_call *);

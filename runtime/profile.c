@@ -8,7 +8,8 @@
  *       0.0009       6000         0.15    0.1%    around the kernels
  *
  * Time is that of thread 0, measured from the end of one kernel (or barrier) to the end of the next: some 30 ns of each are the measuring. A kernel's share of work that
- * another thread does longer shows as waiting. Rates are what the kernel must compute and move at least, as the compiler counts it, over its time.
+ * another thread does longer shows as waiting. Rates are what the kernel must compute and move at least, as the compiler counts it, over the time of the thread that takes longest: thread 0 may
+ * have had no share of a small one.
  */
 #include "profile.h"
 #include <inttypes.h>
@@ -22,7 +23,8 @@ static uint64_t now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Of one function: nanoseconds and how often, of each kernel and, behind the last, of its barriers. */
+/* Of one function and one thread: nanoseconds and how often, of each kernel and, behind the last, of its barriers. Those of the threads lie one behind the other, watch.apart bytes
+ * apart. */
 struct nn_profile {
     struct nn_watch watch;
     uint64_t last; /* lap, in nanoseconds */
@@ -54,14 +56,28 @@ void nn_profile_free(struct nn_run *r) {
     nn_free(r->env, r->func_batch);
 }
 
+static struct nn_profile *profile_of(struct nn_profile *first, int64_t thread) {
+    return (struct nn_profile *)((char *)first + thread * first->watch.apart);
+}
+
+static struct nn_profile *make_profile(struct nn_run *r, int64_t n_kernels, int64_t threads) {
+    enum { APART = 128 }; /* no thread writes to a line of memory that another one writes to, nor to its neighbour */
+    size_t size = sizeof(struct nn_profile) + (size_t)(n_kernels + 1) * sizeof(struct nn_laps);
+    int64_t apart = (int64_t)(size + 2 * APART - 1) / APART * APART;
+    struct nn_profile *p = nn_alloc_n(r->env, threads, (size_t)apart);
+    if (!p) return NULL;
+    p->watch.apart = apart;
+    for (int64_t t = 0; t < threads; t++) profile_of(p, t)->watch = (struct nn_watch){lap, apart};
+    return p;
+}
+
 bool nn_profile_call(struct nn_run *r, int64_t index, struct nn_call *call) {
     int64_t n = r->program->funcs[index].n_kernels;
     r->func_batch[index] += call->batch;
     if (n == 0) return true;
     struct nn_profile **p = &r->profiles[index];
-    if (!*p) *p = nn_alloc(r->env, sizeof **p + (size_t)(n + 1) * sizeof *(*p)->at);
+    if (!*p) *p = make_profile(r, n, nn_run_threads(r, &r->program->funcs[index]));
     if (!*p) return false;
-    (*p)->watch.lap = lap;
     call->watch = &(*p)->watch;
     return true;
 }
@@ -75,6 +91,7 @@ static void line(struct nn_run *r, double seconds, int64_t calls, double all) {
 
 struct row {
     uint64_t ns, calls;
+    uint64_t longest; /* nanoseconds of the thread that took longest */
     int64_t kernel;
 };
 
@@ -88,9 +105,9 @@ static int longer(const void *x, const void *y) {
 /* `batch`: the mean. A rate is not told where nothing was counted, or the time is that of the clock alone. */
 static void rates(struct nn_run *r, const struct nn_kernel *k, const struct row *row, double batch) {
     double flop = (k->flop + k->flop_batch * batch) * (double)row->calls,
-           bytes = (k->bytes + k->bytes_batch * batch) * (double)row->calls, ns = (double)row->ns;
+           bytes = (k->bytes + k->bytes_batch * batch) * (double)row->calls, ns = (double)row->longest;
     const char *before = " ";
-    if (row->ns == 0) return;
+    if (row->longest == 0) return;
     if (flop > 0) nn_print(r->env, NN_ERR, "%s%.3g GFLOP/s", before, flop / ns), before = ", ";
     if (bytes > 0) nn_print(r->env, NN_ERR, "%s%.3g GB/s", before, bytes / ns);
 }
@@ -98,13 +115,18 @@ static void rates(struct nn_run *r, const struct nn_kernel *k, const struct row 
 /* The kernels of function f, which took `seconds` in all. */
 static bool kernels(struct nn_run *r, int64_t f, double seconds, double all) {
     const struct nn_func *func = &r->program->funcs[f];
-    const struct nn_profile *profile = r->profiles[f];
+    struct nn_profile *profile = r->profiles[f];
+    int64_t threads = nn_run_threads(r, func);
     double batch = (double)r->func_batch[f] / (double)r->func_calls[f];
     struct row *rows = nn_alloc_n(r->env, func->n_kernels + 1, sizeof *rows);
     if (!rows) return false;
     uint64_t inside = 0;
     for (int64_t k = 0; k <= func->n_kernels; k++) {
-        rows[k] = (struct row){profile->at[k].ns, profile->at[k].calls, k};
+        rows[k] = (struct row){.ns = profile->at[k].ns, .calls = profile->at[k].calls, .kernel = k};
+        for (int64_t t = 0; t < threads; t++) {
+            uint64_t ns = profile_of(profile, t)->at[k].ns;
+            if (ns > rows[k].longest) rows[k].longest = ns;
+        }
         inside += rows[k].ns;
     }
     qsort(rows, (size_t)func->n_kernels + 1, sizeof *rows, longer);

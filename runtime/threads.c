@@ -207,7 +207,8 @@ static void step_part(void *arg, int64_t thread, int64_t threads) {
     mine.thread = thread;
     mine.threads = threads;
     mine.barrier = s->barrier;
-    if (thread != 0) mine.watch = NULL;
+    if (mine.watch && thread != 0)
+        mine.watch = mine.watch->apart ? (struct nn_watch *)((char *)mine.watch + thread * mine.watch->apart) : NULL;
     if (mine.watch) mine.watch->lap(mine.watch, -1);
     mine.func->step(&mine);
 }
