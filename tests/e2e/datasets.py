@@ -79,11 +79,15 @@ def imagenet(folder):
 
 # ---- text ----
 
-def numbers(folder):
+def numbers(folder, count=100):
+    """0..count-1 in words, count at most 10000."""
     ones = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
     tens = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
-    words = lambda n: ones[n] if n < 20 else tens[n // 10] + (" " + ones[n % 10] if n % 10 else "")
-    write(f"{folder}/numbers.tsv", "".join(f"{words(n)}\t{n}\n" for n in range(100)))
+    def words(n):
+        for each, name in ((1000, " thousand"), (100, " hundred")):
+            if n >= each: return words(n // each) + name + (" " + words(n % each) if n % each else "")
+        return ones[n] if n < 20 else tens[n // 10] + (" " + ones[n % 10] if n % 10 else "")
+    write(f"{folder}/numbers.tsv", "".join(f"{words(n)}\t{n}\n" for n in range(count)))
 
 
 def book(folder):
