@@ -516,17 +516,37 @@ bool writes_parameters(Elab *e, const Nodes *body) {
 
 /* ---- a command ---- */
 
+/* Files are given to inputs and asked of outputs as --NAME=FILE: what else is called so on the command line would hide them. */
 static void check_flag(Elab *e, const AstNode *f, const char *what) {
-    if (names_flag(f->field.name))
-        elab_error(e, f->loc, 501, "the %s `%s` has the name of a flag that every program has (--%s)", what, f->field.name,
-                   f->field.name);
+    const char *name = f->field.name;
+    if (names_flag(name))
+        elab_error(e, f->loc, 501, "the %s `%s` has the name of a flag that every program has (--%s)", what, name, name);
+}
+
+static void check_input(Elab *e, const AstNode *f) {
+    const char *name = f->field.name;
+    const Decl *d = names_decl(e, name);
+    check_flag(e, f, "input");
+    if (!d || d->node->kind != AST_OPTION) return;
+    elab_error(e, f->loc, 501, "the input `%s` has the name of an option: --%s=... would be both", name, name);
+    elab_note(e, d->node->loc, "the option `%s` is declared here", name);
+}
+
+static void check_output(Elab *e, const Nodes *inputs, const AstNode *f) {
+    const char *name = f->field.name;
+    check_flag(e, f, "output");
+    for (uint32_t i = 0; i < inputs->n; i++) {
+        if (inputs->at[i]->field.name != name) continue;
+        elab_error(e, f->loc, 501, "the output `%s` has the name of an input: --%s=FILE would be both", name, name);
+        elab_note(e, inputs->at[i]->loc, "the input `%s` is declared here", name);
+    }
 }
 
 static void bind_inputs(Elab *e, const AstNode *decl, Command *c, Batch *batch) {
     const Nodes *inputs = &decl->function->inputs;
     for (uint32_t i = 0; i < inputs->n; i++) {
         const AstNode *f = inputs->at[i];
-        check_flag(e, f, "input");
+        check_input(e, f);
         if (!f->field.type || f->field.type->kind != AST_TYPE) {
             if (!f->field.type) elab_error(e, f->loc, 501, "the input `%s` of a command needs a type", f->field.name);
             scope_bind(e, e->scope, f->field.name, val_error(), f->loc);
@@ -570,7 +590,7 @@ static void bind_outputs(Elab *e, const AstNode *decl, Command *c) {
     const Nodes *results = &decl->function->results;
     for (uint32_t i = 0; i < results->n; i++) {
         const AstNode *f = results->at[i];
-        if (f->field.name) check_flag(e, f, "output");
+        if (f->field.name) check_output(e, &decl->function->inputs, f);
         if (!f->field.name) {
             elab_error(e, f->loc, 501, "the outputs of a command have names: -> (name: type)");
             continue;

@@ -48,8 +48,20 @@ static const Node *tracked_in(const NodeVec *nodes, const char *name) {
     return NULL;
 }
 
+/* What a line of the log begins with (runtime/report.c). */
+static bool is_log_key(const char *name) {
+    static const char *const keys[] = {"command", "line", "data", "epoch", "step", "samples", "seconds"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!strcmp(name, keys[i])) return true;
+    return false;
+}
+
 static bool track_name(Elab *e, const char *name, Loc at) {
     CommandState *c = e->command;
+    if (is_log_key(name)) {
+        elab_error(e, at, 309, "`%s` is a key that every line of the log has: an average needs another name", name);
+        return false;
+    }
     NodeVec body = {c->holder->body.at, c->holder->body.n, c->holder->body.cap};
     const Node *before = tracked_in(&body, name);
     if (!before) before = tracked_in(&c->pending, name);
