@@ -250,6 +250,30 @@ static bool name_field(struct nn_load *l) {
     return false;
 }
 
+bool nn_data_note(struct nn_data_reader *r, const char *path) {
+    struct stat s;
+    if (stat(path, &s) != 0 || !S_ISREG(s.st_mode)) return true; /* a text in place of a file, a pipe, a tree of pictures */
+    if (r->n_files == r->cap_files) {
+        int64_t cap = r->cap_files ? 2 * r->cap_files : 16;
+        struct nn_file_id *more = nn_alloc_n(r->env, cap, sizeof *more);
+        if (!more) return false;
+        if (r->n_files) memcpy(more, r->files, (size_t)r->n_files * sizeof *more);
+        nn_free(r->env, r->files);
+        r->files = more;
+        r->cap_files = cap;
+    }
+    r->files[r->n_files++] = (struct nn_file_id){(uint64_t)s.st_dev, (uint64_t)s.st_ino};
+    return true;
+}
+
+bool nn_data_has_read(const struct nn_data_reader *r, const char *path) {
+    struct stat s;
+    bool there = stat(path, &s) == 0;
+    for (int64_t i = 0; there && i < r->n_files; i++)
+        if (r->files[i].device == (uint64_t)s.st_dev && r->files[i].inode == (uint64_t)s.st_ino) return true;
+    return false;
+}
+
 /* Calls the loader for one file; a folder stands for its files, but to `images`, which reads its tree itself. */
 static bool load_file(struct nn_load *l, const char *path, const char *kind) {
     nn_loader_fn *load = NULL;
@@ -261,7 +285,7 @@ static bool load_file(struct nn_load *l, const char *path, const char *kind) {
     if (!known) return nn_load_fail(l, 0, "there is no loader `%s`", kind);
     if (!load) return nn_load_fail(l, 0, "this program was linked without the decoders of pictures");
     if (!nn_is_folder(path) || strcmp(kind, "images") == 0) {
-        bool good = load(l);
+        bool good = nn_data_note(l->reader, path) && load(l);
         l->file++;
         return good;
     }
@@ -274,7 +298,7 @@ static bool load_file(struct nn_load *l, const char *path, const char *kind) {
         good = inside != NULL;
         if (good && nn_is_file(inside)) {
             l->path = inside;
-            good = load(l);
+            good = nn_data_note(l->reader, inside) && load(l);
             l->file++;
         }
         nn_free(l->env, inside);
@@ -324,6 +348,7 @@ void nn_data_reader_end(struct nn_data_reader *r) {
     for (int64_t i = 0; r->words && i < r->program->n_vocabs; i++) nn_words_free(r->env, &r->words[i]);
     nn_free(r->env, r->words);
     nn_free(r->env, r->words_made);
+    nn_free(r->env, r->files);
 }
 
 /* A column that stayed empty, and why as far as its first file tells. Returns false. */

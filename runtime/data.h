@@ -59,12 +59,20 @@ struct nn_data_reader { /* what all loaders of a run share */
     struct nn_env *env;
     const struct nn_program *program;
     struct nn_folders folders;
+    struct nn_file_id {
+        uint64_t device, inode;
+    } *files; /* n_files that were read so far, and room for cap_files */
+    int64_t n_files, cap_files;
     struct nn_words *words; /* one a vocabulary of the program; made when first asked for */
     bool *words_made;
 };
 bool nn_data_reader_begin(struct nn_env *env, struct nn_data_reader *r, const struct nn_program *program,
                           const struct nn_folders *f);
 void nn_data_reader_end(struct nn_data_reader *r);
+/* Keeps in mind that the file is read. */
+bool nn_data_note(struct nn_data_reader *r, const char *path);
+/* Is it, by whatever name, a file that was read for a field, an input or a vocabulary? */
+bool nn_data_has_read(const struct nn_data_reader *r, const char *path);
 /* The words of vocabulary i, read from its files if need be; NULL: failed. */
 const struct nn_words *nn_data_words(struct nn_data_reader *r, int64_t i);
 

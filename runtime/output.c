@@ -319,6 +319,17 @@ static bool differ(struct nn_run *r, const struct place *places, int64_t n) {
     return true;
 }
 
+/* Does the run read the file that it would write? Weights may go on to where they came from, by --save or a statement. */
+static bool is_read(struct nn_run *r, const struct place *p) {
+    if (nn_is_special(p->path)) return false;
+    if (nn_data_has_read(&r->reader, p->path)) return true;
+    if (!p->option || strcmp(p->option, "save") == 0) return false;
+    const char *const weights[] = {r->settings->init, r->weights_path};
+    for (int i = 0; i < 2; i++)
+        if (weights[i] && nn_same_place(weights[i], p->path)) return true;
+    return false;
+}
+
 /* Whether an output can be written to a file of that suffix. Programs whose outputs cannot be pictures are linked without the writer of pictures. */
 static bool check_kind(struct nn_run *r, const struct nn_io *io, const char *before, const char *path) {
     const struct nn_slot *s = &r->program->slots[io->slot];
@@ -342,6 +353,8 @@ static bool check_place(struct nn_run *r, const struct place *p) {
     else
         nn_text_printf(r->env, &before, own ? "--%s: " : "--%s=", own ? "out" : p->option);
     bool good = nn_text_ok(r->env, &before);
+    if (good && is_read(r, p))
+        good = nn_fail(r->env, NN_BAD_INPUT, "%s%s: the run reads this file, and would replace it", before.at, p->path);
     if (good && p->output >= 0 && p->path[0]) good = check_kind(r, &r->command->outputs[p->output], before.at, p->path);
     if (good && !is_log) good = nn_write_check(r->env, before.at, p->path);
     nn_text_free(r->env, &before);

@@ -441,11 +441,20 @@ static bool walk(struct nn_run *r) {
 
 /* ---- all of it ---- */
 
-static bool check_out(struct nn_run *r) {
+/* *made: the folder was not there before. */
+static bool make_out(struct nn_run *r, bool *made) {
     const char *out = r->settings->out;
     if (!out || nn_is_folder(out)) return true;
     if (nn_is_file(out)) return nn_fail(r->env, NN_BAD_INPUT, "--out=%s: this is a file, not a folder", out);
-    return nn_make_folder(r->env, out);
+    return *made = nn_make_folder(r->env, out);
+}
+
+/* All that is written during the run can be; else nothing is left. */
+static bool open_places(struct nn_run *r, int64_t log_bytes, bool resumed) {
+    bool made = false;
+    if (make_out(r, &made) && nn_check_places(r) && nn_log_open(r, log_bytes, resumed)) return true;
+    if (made) rmdir(r->settings->out);
+    return false;
 }
 
 static bool prepare(struct nn_run *r, int64_t *log_bytes) {
@@ -521,7 +530,7 @@ static void do_command(struct nn_team *team, void *doing) {
     struct nn_run *r = d->r;
     int64_t log_bytes = 0;
     r->team = team;
-    bool good = prepare(r, &log_bytes) && check_out(r) && nn_check_places(r) && nn_log_open(r, log_bytes, d->resumed);
+    bool good = prepare(r, &log_bytes) && open_places(r, log_bytes, d->resumed);
     if (good && r->settings->save_init && !d->resumed) good = nn_save_weights(r, r->settings->save_init);
     d->good = good && walk(r) && finish(r);
     r->team = NULL;

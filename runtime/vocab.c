@@ -216,7 +216,7 @@ static bool make_words(struct nn_data_reader *r, const struct nn_vocab *v, struc
                     nn_text_str(&looked), v->name, r->program->source, v->line);
             nn_text_free(env, &looked);
         }
-        good = path && count_path(&c, path, nn_vocab_cut(v));
+        good = path && nn_data_note(r, path) && count_path(&c, path, nn_vocab_cut(v));
         nn_free(env, path);
     }
     if (good && c.words.n == 0) { /* whatever is read would be unknown, and nothing learnt */

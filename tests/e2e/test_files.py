@@ -593,6 +593,46 @@ def test_outputs(t):
     assert (kind, shape) == ("<f4", (2, 5, 5, 3)) and len(values) == 150
 
 
+READS = """
+vocab words = words("words.txt", size=9)
+data d {
+    x: f32[3] = csv("d.csv")
+    w: i32[2] = lines("words.txt", vocab=words, length=2)
+}
+param p: f32[3] = 1
+command train {
+    for x, w in d batch 2 { minimize mean((x @ p - 1)^2) over p using sgd[0.01] }
+    save p to "p.safetensors"
+}
+command apply(x: f32[B, 3] = csv(columns=0..3)) -> (y: f32[B]) { y = x @ p }
+"""
+
+
+def test_what_is_read_is_not_replaced(t):
+    """Data, inputs, vocabularies, the weights that a run begins with: none of them may be its log, its checkpoint or an output. Weights may be saved over those that it began with."""
+    t.write("reads.nn", READS)
+    t.run(t.nnc, "reads.nn", "-o", t.path("reads"))
+    put(t, "d.csv", b"1,2,3\n4,5,6\n")
+    put(t, "words.txt", b"one two\nthree four\n")
+    put(t, "x.csv", b"7,8,9\n")
+    run = lambda *args, status=0: t.run(t.path("reads"), *args, f"--data={t.folder}", "--progress=none", cwd=t.folder, status=status)
+    run("train", "--out=new")
+    os.symlink("d.csv", t.path("link"))
+    os.replace(t.path("new/p.safetensors"), t.path("w"))
+    kept = {name: open(t.path(name), "rb").read() for name in ("d.csv", "words.txt", "x.csv", "w")}
+    os.rmdir(t.path("new"))
+    for args in (["train", "--log=d.csv"], ["train", "--checkpoint=./d.csv"], ["train", "--save=link"], ["train", "--save-init=words.txt"], ["train", "--init=w", "--log=w"],
+                 ["train", "--init=w", "--checkpoint=new/../w"], ["apply", "--weights=w", "--x=x.csv", "--y=x.csv"], ["apply", "--weights=w", "--x=x.csv", "--log=w"],
+                 ["apply", "--init=w", "--x=x.csv", "--log=x.csv"]):
+        done = run(*args, "--out=new", status=2)
+        assert "the run reads this file, and would replace it" in done.stderr and args[-1].split("=")[1] in done.stderr, (args, done.stderr)
+        assert {name: open(t.path(name), "rb").read() for name in kept} == kept, args
+        assert not os.path.exists(t.path("new")), args  # a folder that a refused run has made is gone
+    run("train", "--init=w", "--save=w", "--out=new")
+    assert open(t.path("w"), "rb").read() != kept["w"]
+    run("apply", "--weights=w", "--x=x.csv", "--y=y.csv", "--log=/dev/null")
+
+
 def test_writes_through_links(t):
     """The file that a symbolic link leads to is replaced, wherever it lies; the link stays. One that leads nowhere becomes a file."""
     program = weights_program(t)
