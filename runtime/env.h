@@ -17,6 +17,8 @@ enum { NN_OK = 0, NN_INTERNAL = 1, NN_BAD_INPUT = 2, NN_RUNTIME = 3 };
 
 enum nn_stream { NN_OUT = 1, NN_ERR = 2 };
 
+enum { NN_NOT_BEGUN = -1 }; /* in place of a signal's number: a run has not begun, and there is nothing to be finished */
+
 /* What the runtime asks of the world. Tests put failing ones in its place. */
 struct nn_system {
     void *(*allocate)(void *context, void *old, size_t size);                    /* as realloc; size 0: free, returns NULL */
@@ -24,10 +26,10 @@ struct nn_system {
     bool (*print)(void *context, enum nn_stream to, const char *text, size_t n); /* results and messages; false: errno says why */
     double (*now)(void *context);                                                /* seconds of a clock that never goes back */
     void *context;
-    const volatile int *stop; /* the signal that asks to stop, 0: none yet */
-    const char *data_folder;  /* $NNC_DATA or NULL */
-    bool terminal;            /* messages go to a terminal */
-    int columns;              /* ... so wide; 0: not known */
+    volatile int *stop;      /* the signal that asks to stop, 0: none yet; the run makes that of NN_NOT_BEGUN. NULL: none comes */
+    const char *data_folder; /* $NNC_DATA or NULL */
+    bool terminal;           /* messages go to a terminal */
+    int columns;             /* ... so wide; 0: not known */
 };
 
 struct nn_error {

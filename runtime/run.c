@@ -531,6 +531,8 @@ static void do_command(struct nn_team *team, void *doing) {
     int64_t log_bytes = 0;
     r->team = team;
     bool good = prepare(r, &log_bytes) && open_places(r, log_bytes, d->resumed);
+    volatile int *stop = r->env->sys->stop;
+    if (stop && *stop == NN_NOT_BEGUN) *stop = 0;
     if (good && r->settings->save_init && !d->resumed) good = nn_save_weights(r, r->settings->save_init);
     d->good = good && walk(r) && finish(r);
     r->team = NULL;

@@ -13,16 +13,24 @@
 /* The one variable of the runtime that is no one's: a signal handler is told nothing else. */
 static volatile int stop_signal;
 
-static void on_signal(int number) { stop_signal = number; }
+static void on_signal(int number) {
+    static const char told[] = "stopped by a signal\n";
+    if (stop_signal != NN_NOT_BEGUN) {
+        stop_signal = number;
+        return;
+    }
+    if (write(STDERR_FILENO, told, sizeof told - 1) < 0) {} /* nobody listens: the status tells */
+    _exit(128 + number);
+}
 
-/* The first SIGINT or SIGTERM asks the run to stop after its step, the second ends the process. A pipe that nobody reads any more
- * and a file that may not grow are failures of the write: a run is not killed by them, with a file half written. */
+/* While data are read, which may take long or, of a pipe, for ever, SIGINT and SIGTERM end the process. From then on the first one asks the run to stop after its step, and the
+ * second ends the process. A pipe that nobody reads any more and a file that may not grow are failures of the write: a run is not killed by them, with a file half written. */
 static void catch_signals(void) {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
     static const int numbers[] = {SIGINT, SIGTERM};
-    stop_signal = 0;
+    stop_signal = NN_NOT_BEGUN;
     for (int i = 0; i < 2; i++) {
         struct sigaction before;
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);

@@ -4,7 +4,7 @@ How a run is stopped in a turn that we choose, without clocks: the program print
 `print` until somebody reads. We read just k lines, wait until the next has begun, and signal: SIGTERM is then answered at the end of that turn, SIGKILL finds
 the checkpoint of the turns before.
 """
-import fcntl, json, os, select, shutil, signal, struct, subprocess
+import errno, fcntl, json, os, select, shutil, signal, struct, subprocess
 
 from support import read_log, read_safetensors
 
@@ -205,6 +205,26 @@ def test_stopped_twice_and_without_a_checkpoint(t):
     assert alone.status == 143 and "checkpoint is" not in alone.err, alone.err
     assert os.listdir(folder) in ([], ["log.jsonl"]), os.listdir(folder)
     t.run(program, *flags(folder, "--resume"), status=2)
+
+
+def test_stopped_before_it_begins(t):
+    """While data are read, from a pipe that nobody writes to, say, nothing is there to be finished: a signal ends the process, with the status that it has later."""
+    program = t.path("reads")
+    t.write("reads.nn", 'data d { x: f32 = csv("x.csv") }\ncommand total { for x in d batch 2 { track all = sum(x) } }\n')
+    t.run(t.nnc, t.path("reads.nn"), "-o", program)
+    os.mkfifo(t.path("x.csv"))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        run = subprocess.Popen([program, "total", f"--data={t.folder}", f"--checkpoint={t.path('c')}", f"--out={t.path('out')}"], stderr=subprocess.PIPE, text=True,
+                               preexec_fn=hear_interrupts)
+        pipe = None
+        while pipe is None and run.poll() is None:  # it can be opened like this once somebody reads, who then waits for what we do not write
+            try: pipe = os.open(t.path("x.csv"), os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as e: assert e.errno == errno.ENXIO, e
+        run.send_signal(number)
+        _, errors = run.communicate(timeout=60)
+        if pipe is not None: os.close(pipe)
+        assert run.returncode == 128 + number and "stopped by a signal" in errors, (run.returncode, errors)
+        assert not os.path.exists(t.path("c")) and not os.path.exists(t.path("out"))
 
 
 def test_checkpoints_are_safetensors(t):
