@@ -3,6 +3,7 @@
  * tree.
  */
 #include "elab.h"
+#include <strings.h>
 
 /* The slot that will hold v when the stretch has run. */
 Slot *slot_of_val(Elab *e, Val v, const char *hint, Loc at) {
@@ -205,26 +206,27 @@ static void add_text(Elab *e, Node *n, const char *text, size_t size) {
     if (size && elab_row(e, n->loc)) vec_push(e->a, &n->pieces, ((Piece){.text = arena_strndup(e->a, text, size)}));
 }
 
-static void add_value(Elab *e, Node *n, Val v, int digits, const char *hint, Loc at) {
+/* False: it could not be added, and that is said. */
+static bool add_value(Elab *e, Node *n, Val v, int digits, const char *hint, Loc at) {
     switch (v.kind) {
-    case VAL_ERROR: return;
+    case VAL_ERROR: return false;
     case VAL_NUMBER:
         if (!v.batch) {
             const char *s = arena_printf(e->a, "%.*g", digits ? digits : 7, v.num);
             add_text(e, n, s, strlen(s));
-            return;
+            return true;
         }
         break;
-    case VAL_BOOL: add_text(e, n, v.truth ? "true" : "false", v.truth ? 4 : 5); return;
-    case VAL_STRING: add_text(e, n, v.text, strlen(v.text)); return;
-    case VAL_FUNCTION: add_text(e, n, v.fn->name, strlen(v.fn->name)); return;
+    case VAL_BOOL: add_text(e, n, v.truth ? "true" : "false", v.truth ? 4 : 5); return true;
+    case VAL_STRING: add_text(e, n, v.text, strlen(v.text)); return true;
+    case VAL_FUNCTION: add_text(e, n, v.fn->name, strlen(v.fn->name)); return true;
     case VAL_LIST:
         for (size_t i = 0; i < v.list->n && elab_work(e, at, 1); i++) {
             add_text(e, n, i ? ", " : "[", i ? 2 : 1);
-            add_value(e, n, v.list->at[i], digits, hint, at);
+            if (!add_value(e, n, v.list->at[i], digits, hint, at)) return false;
         }
         add_text(e, n, v.list->n ? "]" : "[]", v.list->n ? 1 : 2);
-        return;
+        return true;
     case VAL_NONE:
     case VAL_SCALAR:
     case VAL_TUPLE:
@@ -237,22 +239,20 @@ static void add_value(Elab *e, Node *n, Val v, int digits, const char *hint, Loc
     }
     Slot *slot = slot_of_val(e, v, hint, at);
     if (slot && elab_row(e, at)) vec_push(e->a, &n->pieces, ((Piece){.slot = slot, .digits = digits}));
+    return slot != NULL;
 }
 
-static void add_string(Elab *e, Node *n, const AstNode *s) {
-    if (s->string.plain) {
-        add_text(e, n, s->string.text, s->string.size);
-        return;
-    }
-    for (uint32_t i = 0; i < s->string.n; i++) {
+static bool add_string(Elab *e, Node *n, const AstNode *s) {
+    if (s->string.plain) add_text(e, n, s->string.text, s->string.size);
+    bool good = true;
+    for (uint32_t i = 0; i < s->string.n && !s->string.plain; i++) {
         const AstPiece *p = &s->string.pieces[i];
-        if (!p->name) {
+        if (p->name)
+            good &= add_value(e, n, expr(e, p->name), p->digits, p->name->name, p->name->loc);
+        else
             add_text(e, n, p->text, p->n);
-            continue;
-        }
-        Val v = expr(e, p->name);
-        add_value(e, n, v, p->digits, p->name->name, p->name->loc);
     }
+    return good;
 }
 
 void exec_print(Elab *e, const AstNode *s) {
@@ -270,10 +270,24 @@ void exec_print(Elab *e, const AstNode *s) {
 
 /* ---- files ---- */
 
+/* Texts that stand side by side become one: a name that hangs on no value is then one piece, and what follows the last value is the last piece. */
+static void join_texts(Elab *e, Node *n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n->pieces.n; kept++) {
+        Piece piece = n->pieces.at[i++];
+        Text whole = {0};
+        if (piece.text) text_add(e->a, &whole, piece.text);
+        while (piece.text && i < n->pieces.n && n->pieces.at[i].text) text_add(e->a, &whole, n->pieces.at[i++].text);
+        if (piece.text) piece.text = text_str(e->a, &whole);
+        n->pieces.at[kept] = piece;
+    }
+    n->pieces.n = kept;
+}
+
 static bool path_of(Elab *e, Node *n, const AstNode *path) {
-    if (path->kind == AST_STRING)
-        add_string(e, n, path);
-    else {
+    if (path->kind == AST_STRING) {
+        if (!add_string(e, n, path)) return false;
+    } else {
         if (hint_unquoted(e, path, 402)) return false;
         Val v = expr(e, path);
         if (v.kind == VAL_ERROR) return false;
@@ -283,19 +297,39 @@ static bool path_of(Elab *e, Node *n, const AstNode *path) {
         }
         add_text(e, n, v.text, strlen(v.text));
     }
-    return true;
+    join_texts(e, n);
+    if (n->pieces.n == 0) elab_error(e, path->loc, 402, "the name of a file is empty");
+    return n->pieces.n > 0;
 }
 
-/* The suffix says what kind of file it will be: known when compiled unless it is a value's. */
-static bool suffix_known(Elab *e, const AstNode *path) {
+static bool ends_in(const char *text, const char *suffix) {
+    size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && strcasecmp(text + n - m, suffix) == 0;
+}
+
+static const char *name_text(Elab *e, const Node *n) {
+    Text t = {0};
+    for (size_t i = 0; i < n->pieces.n; i++) text_add(e->a, &t, n->pieces.at[i].text ? n->pieces.at[i].text : "{...}");
+    return text_str(e->a, &t);
+}
+
+/* The suffix says what kind of file it will be. Values print as numbers, which no suffix is made of: it stands behind the last one. */
+static bool suffix_fits(Elab *e, const Node *n, const AstNode *s) {
     static const char *const known[] = {".npy", ".png", ".csv", ".txt"};
-    if (path->kind != AST_STRING || !path->string.plain) return true;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        size_t n = strlen(known[i]);
-        if (path->string.size >= n && memcmp(path->string.text + path->string.size - n, known[i], n) == 0) return true;
-    }
-    elab_error(e, path->loc, 402, "`write` makes .npy, .png or .csv files, and the name \"%.*s\" ends in none of these",
-               (int)path->string.size, path->string.text);
+    const AstNode *path = s->file.path, *value = s->file.values.at[0];
+    const Piece *last = &n->pieces.at[n->pieces.n - 1];
+    const char *tail = last->text ? last->text : "";
+    size_t kind = 0, kinds = sizeof known / sizeof *known;
+    while (kind < kinds && !ends_in(tail, known[kind])) kind++;
+    if (kind == kinds)
+        elab_error(e, path->loc, 402, "`write` makes .npy, .png or .csv files, and the name \"%s\" ends in none of these",
+                   name_text(e, n));
+    else if (n->slot->type->rank < 2 && ends_in(tail, ".png"))
+        elab_error(e, value->loc, 402,
+                   "a picture has two dimensions, [height, width], or a third of 1 or 3 colours, and this is %s",
+                   type_name(n->slot->type));
+    else
+        return true;
     return false;
 }
 
@@ -305,16 +339,7 @@ static void exec_write(Elab *e, const AstNode *s) {
     Val v = expr(e, value);
     if (v.kind == VAL_ERROR) return;
     n->slot = slot_of_val(e, v, own_name(value), value->loc);
-    if (!n->slot || !path_of(e, n, s->file.path) || !suffix_known(e, s->file.path)) return;
-    const AstNode *path = s->file.path;
-    if (n->slot->type->rank < 2 && path->kind == AST_STRING && path->string.plain && path->string.size >= 4 &&
-        memcmp(path->string.text + path->string.size - 4, ".png", 4) == 0) {
-        elab_error(e, value->loc, 402,
-                   "a picture has two dimensions, [height, width], or a third of 1 or 3 colours, and this is %s",
-                   type_name(n->slot->type));
-        return;
-    }
-    vec_push(e->a, &e->command->pending, n);
+    if (n->slot && path_of(e, n, s->file.path) && suffix_fits(e, n, s)) vec_push(e->a, &e->command->pending, n);
 }
 
 void exec_file(Elab *e, const AstNode *s) {
