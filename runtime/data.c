@@ -39,7 +39,7 @@ static const struct {
 /* The loader for a file by its suffix, where the source names none. */
 static const char *kind_of_suffix(const char *path) {
     char suffix[8];
-    nn_path_suffix(path, suffix);
+    nn_path_suffix_unpacked(path, suffix);
     static const char *const by_suffix[][2] = {{"npy", "npy"},    {"csv", "csv"},    {"txt", "text"},
                                                {"png", "images"}, {"jpg", "images"}, {"jpeg", "images"}};
     for (size_t i = 0; i < sizeof by_suffix / sizeof by_suffix[0]; i++) {

@@ -290,17 +290,22 @@ char *nn_path_join(struct nn_env *env, const char *dir, const char *name) {
     return t.bad ? NULL : t.at;
 }
 
-void nn_path_suffix(const char *name, char suffix[8]) {
-    const char *slash = strrchr(name, '/');
-    if (slash) name = slash + 1;
-    size_t n = strlen(name);
-    if (n > 3 && strcasecmp(name + n - 3, ".gz") == 0) n -= 3;
+/* Of the first n bytes of a name. */
+static void suffix_of(const char *name, size_t n, char suffix[8]) {
     size_t dot = n;
-    while (dot > 0 && name[dot - 1] != '.') dot--;
+    while (dot > 0 && name[dot - 1] != '.' && name[dot - 1] != '/') dot--;
     suffix[0] = 0;
-    if (dot == 0 || n - dot >= 8) return;
+    if (dot == 0 || name[dot - 1] == '/' || n - dot >= 8) return;
     for (size_t i = dot; i < n; i++) suffix[i - dot] = (char)tolower((unsigned char)name[i]);
     suffix[n - dot] = 0;
+}
+
+void nn_path_suffix(const char *name, char suffix[8]) { suffix_of(name, strlen(name), suffix); }
+
+void nn_path_suffix_unpacked(const char *name, char suffix[8]) {
+    size_t n = strlen(name);
+    bool packed = n > 3 && strcasecmp(name + n - 3, ".gz") == 0;
+    suffix_of(name, packed ? n - 3 : n, suffix);
 }
 
 bool nn_is_file(const char *path) {

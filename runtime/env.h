@@ -91,8 +91,10 @@ double nn_now(struct nn_env *env);
 
 /* "DIR/NAME", or NAME alone if it is absolute or dir is NULL or "". */
 char *nn_path_join(struct nn_env *env, const char *dir, const char *name);
-/* The last suffix without its dot, in lower case, ".gz" skipped ("a.csv.gz" is "csv"); "" if there is none. */
+/* The last suffix without its dot, in lower case; "" if there is none. */
 void nn_path_suffix(const char *name, char suffix[8]);
+/* The same of a file that is read, compressed or not: ".gz" is skipped, "a.csv.gz" is "csv". */
+void nn_path_suffix_unpacked(const char *name, char suffix[8]);
 bool nn_is_file(const char *path);
 bool nn_is_folder(const char *path);
 /* Makes the folder if it is not there. */

@@ -42,7 +42,7 @@ static bool read_form(struct nn_load *l, struct form *f) {
 
 static bool is_picture(const char *path) {
     char suffix[8];
-    nn_path_suffix(path, suffix);
+    nn_path_suffix_unpacked(path, suffix);
     return strcmp(suffix, "png") == 0 || strcmp(suffix, "jpg") == 0 || strcmp(suffix, "jpeg") == 0;
 }
 

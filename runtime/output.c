@@ -155,7 +155,12 @@ static enum form form_of(const char *path) {
     return (enum form)form;
 }
 
-static const char no_form[] = "its suffix does not say how to write it: .npy .png .csv or .txt";
+static const char *why_no_form(const char *path) {
+    char suffix[8];
+    nn_path_suffix(path, suffix);
+    return strcmp(suffix, "gz") == 0 ? "nothing is compressed when it is written: .npy .png .csv or .txt"
+                                     : "its suffix does not say how to write it: .npy .png .csv or .txt";
+}
 
 static bool write_array(struct nn_run *r, const char *path, const struct array *a, const struct nn_io *io) {
     switch (form_of(path)) {
@@ -165,7 +170,8 @@ static bool write_array(struct nn_run *r, const char *path, const struct array *
     case TXT: return write_txt(r, path, a, io);
     case NO_FORM: break;
     }
-    return nn_fail(r->env, NN_BAD_INPUT, "%s: %s", path, no_form);
+    return nn_fail(r->env, NN_RUNTIME, "%s: %s", path,
+                   why_no_form(path)); /* of a graph written by hand: the compiler, or check_kind, has looked */
 }
 
 bool nn_write_tensor(struct nn_run *r, const char *path, const void *at, int64_t elem, const int64_t *dims, int64_t n_dims) {
@@ -334,7 +340,7 @@ static bool is_read(struct nn_run *r, const struct place *p) {
 static bool check_kind(struct nn_run *r, const struct nn_io *io, const char *before, const char *path) {
     const struct nn_slot *s = &r->program->slots[io->slot];
     enum form form = form_of(path);
-    if (form == NO_FORM) return nn_fail(r->env, NN_BAD_INPUT, "%s%s: %s", before, path, no_form);
+    if (form == NO_FORM) return nn_fail(r->env, NN_BAD_INPUT, "%s%s: %s", before, path, why_no_form(path));
     if (form != PNG || (nn_png_write && s->n_dims >= 2)) return true;
     struct nn_text type = {0};
     nn_text_type(r->env, &type, s->elem, s->dims + (s->batch_axis == 0), s->n_dims - (s->batch_axis == 0));

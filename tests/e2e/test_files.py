@@ -563,7 +563,7 @@ def test_outputs(t):
     assert read("s.csv") == b"12\n16\n20\n24\n" and done.stdout == "all 72\n", done.stdout
     total(f"--sums={t.path('s.txt')}", f"--all={t.path('a.npy')}")
     assert read("s.txt").split() == [b"12", b"16", b"20", b"24"]
-    for name, word in (("s.dat", ".npy"), ("s", ".npy"), ("no/such/folder/s.npy", "cannot be written"), ("s.png", "picture")):  # found before the run
+    for name, word in (("s.dat", ".npy"), ("s", ".npy"), ("s.csv.gz", "nothing is compressed"), ("s.npy.GZ", "nothing is compressed"), ("no/such/folder/s.npy", "cannot be written"), ("s.png", "picture")):  # found before the run
         done = total(f"--sums={t.path(name)}", f"--all={t.path('before.npy')}", status=2)
         assert name in done.stderr and word in done.stderr and done.stdout == "" and not os.path.exists(t.path(name)), done.stderr
         assert not os.path.exists(t.path("before.npy")), name

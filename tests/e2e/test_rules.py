@@ -85,6 +85,11 @@ def test_C4_statuses(t):
     assert "p.nn:5" in done.stderr and "6" in done.stderr, done.stderr
     done = t.run(t.nnc, source, "--eval", "show", "--k=5", status=3)
     assert "p.nn:5" in done.stderr and "6" in done.stderr, done.stderr
+    late = t.write("late.nn", 'param w: f32 = 4\ncommand show {\n    for i in 0..2 { write w to "late{i}.npy" }\n}\n')
+    text = t.run(t.nnc, late, "--emit=graph").stdout
+    graph = t.write("late.graph", text.replace('".npy"', '".npy.gz"'))  # which the compiler refuses in a program
+    done = t.run(t.nnc, graph, "--eval", "show", f"--out={t.folder}", status=3)
+    assert '".npy"' in text and "late0.npy.gz: nothing is compressed" in done.stderr and not os.path.exists(t.path("late0.npy.gz")), done.stderr
 
 
 def test_C4_refuses(t):
