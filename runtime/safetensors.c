@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -134,14 +135,17 @@ static bool read_at(struct nn_env *env, const struct nn_tensors *f, void *at, in
     return true;
 }
 
+/* Where a tensor lies behind the header. */
+struct span {
+    int64_t begin, end;
+};
+
 /* dtype, shape and place of one tensor; false: not as the format says. */
 static bool parse_entry(const struct nn_tensors *f, const json_t *e, int64_t *elem, int64_t *dims, int64_t *n_dims,
-                        int64_t *begin) {
+                        struct span *at) {
     const char *dtype = json_string_value(json_object_get(e, "dtype"));
     const json_t *shape = json_object_get(e, "shape"), *place = json_object_get(e, "data_offsets");
-    if (!dtype || !json_is_array(shape) || json_array_size(shape) > MOST_DIMS || !json_is_array(place) ||
-        json_array_size(place) != 2)
-        return false;
+    if (!dtype || !json_is_array(shape) || json_array_size(shape) > MOST_DIMS || json_array_size(place) != 2) return false;
     int64_t count = 1, bytes;
     *elem = nn_elem_of_dtype(dtype);
     *n_dims = (int64_t)json_array_size(shape);
@@ -150,32 +154,49 @@ static bool parse_entry(const struct nn_tensors *f, const json_t *e, int64_t *el
         dims[i] = json_integer_value(d);
         if (!json_is_integer(d) || !nn_product(count, dims[i], &count)) return false;
     }
-    *begin = json_integer_value(json_array_get(place, 0));
-    int64_t end = json_integer_value(json_array_get(place, 1));
-    if (*begin < 0 || end < *begin || end > f->size) return false;
+    const json_t *begin = json_array_get(place, 0), *end = json_array_get(place, 1);
+    *at = (struct span){json_integer_value(begin), json_integer_value(end)};
+    if (!json_is_integer(begin) || !json_is_integer(end) || at->begin < 0 || at->end < at->begin || at->end > f->size)
+        return false;
     if (*elem < 0) return true;
-    return nn_product(count, nn_elem_size(*elem), &bytes) && bytes == end - *begin;
+    return nn_product(count, nn_elem_size(*elem), &bytes) && bytes == at->end - at->begin;
 }
 
-/* Every byte behind the header is of one tensor (the format allows no holes): so many bytes as all tensors have, none of them behind the last. */
+static int by_place(const void *a, const void *b) {
+    const struct span *x = a, *y = b;
+    return x->begin != y->begin ? (x->begin > y->begin) - (x->begin < y->begin) : (x->end > y->end) - (x->end < y->end);
+}
+
+/* Every byte behind the header is of one tensor (the format allows no holes): each begins where the one before it ends, and the last ends the file. */
+static bool check_spans(struct nn_env *env, const struct nn_tensors *f, struct span *spans, size_t n) {
+    int64_t end = 0;
+    qsort(spans, n, sizeof *spans, by_place);
+    for (size_t i = 0; i < n; i++) {
+        if (spans[i].begin != end)
+            return nn_fail(env, NN_BAD_INPUT, "%s: damaged: its tensors %s", f->path,
+                           spans[i].begin < end ? "lie one over the other" : "leave bytes between them");
+        end = spans[i].end;
+    }
+    return end == f->size ||
+           nn_fail(env, NN_BAD_INPUT, "%s: damaged: %" PRId64 " bytes follow the last tensor", f->path, f->size - end);
+}
+
 static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
     const char *key;
     json_t *e;
-    int64_t elem, dims[MOST_DIMS], n_dims, begin, last = 0, all = 0;
+    size_t n = 0;
+    int64_t elem, dims[MOST_DIMS], n_dims;
+    struct span *spans = nn_alloc_n(env, (int64_t)json_object_size(f->header), sizeof *spans);
+    bool good = spans != NULL;
     json_object_foreach(f->header, key, e) {
-        if (strcmp(key, METADATA) == 0) continue;
-        if (!parse_entry(f, e, &elem, dims, &n_dims, &begin)) {
-            return nn_fail(env, NN_BAD_INPUT, "%s: damaged or truncated: the header's entry of `%s` does not fit the file",
-                           f->path, key);
-        }
-        int64_t end = json_integer_value(json_array_get(json_object_get(e, "data_offsets"), 1));
-        last = end > last ? end : last;
-        all = all <= f->size ? all + (end - begin) : all;
+        if (!good || strcmp(key, METADATA) == 0) continue;
+        good = parse_entry(f, e, &elem, dims, &n_dims, &spans[n++]) ||
+               nn_fail(env, NN_BAD_INPUT, "%s: damaged or truncated: the header's entry of `%s` does not fit the file", f->path,
+                       key);
     }
-    if (last != f->size)
-        return nn_fail(env, NN_BAD_INPUT, "%s: damaged: %" PRId64 " bytes follow the last tensor", f->path, f->size - last);
-    return all == last || nn_fail(env, NN_BAD_INPUT, "%s: damaged: its tensors %s", f->path,
-                                  all > last ? "lie one over the other" : "leave bytes between them");
+    good = good && check_spans(env, f, spans, n);
+    nn_free(env, spans);
+    return good;
 }
 
 /* How long the file is; one that gzip has compressed is unpacked first. (Behind the length of a header of a tensors' file stands its `{`.) */
@@ -275,18 +296,19 @@ bool nn_tensors_checksum(struct nn_env *env, struct nn_tensors *f) {
 }
 
 bool nn_tensors_type(const struct nn_tensors *f, const char *name, int64_t *elem, int64_t *dims, int64_t *n_dims) {
-    int64_t begin;
+    struct span at;
     const json_t *e = strcmp(name, METADATA) == 0 ? NULL : json_object_get(f->header, name);
-    return e && parse_entry(f, e, elem, dims, n_dims, &begin);
+    return e && parse_entry(f, e, elem, dims, n_dims, &at);
 }
 
 bool nn_tensors_get(struct nn_env *env, struct nn_tensors *f, const char *name, void *at) {
-    int64_t elem, dims[MOST_DIMS], n_dims, begin;
+    int64_t elem, dims[MOST_DIMS], n_dims;
+    struct span place;
     const json_t *e = json_object_get(f->header, name);
-    if (!parse_entry(f, e, &elem, dims, &n_dims, &begin))
+    if (!parse_entry(f, e, &elem, dims, &n_dims, &place))
         return nn_fail(env, NN_BAD_INPUT, "%s: there is no tensor `%s` in it", f->path, name);
     int64_t n = nn_count(dims, n_dims);
-    if (!read_at(env, f, at, n * nn_elem_size(elem), f->data + begin)) return false;
+    if (!read_at(env, f, at, n * nn_elem_size(elem), f->data + place.begin)) return false;
     int64_t wrong = elem == NN_BOOL ? nn_no_bool(at, n) : -1;
     return wrong < 0 || nn_fail(env, NN_BAD_INPUT, "%s: element %" PRId64 " of `%s` is %d: bool is 0 or 1", f->path, wrong, name,
                                 ((unsigned char *)at)[wrong]);

@@ -300,6 +300,10 @@ def test_safetensors(t):
     bad(good.replace(b"[0, 72]", b"[-8, 64]"))
     bad(good.replace(b"[72, 84]", b"[60, 72]")[:-12], "lie one over the other")
     bad(good.replace(b"[0, 72]", b"[8, 80]").replace(b"[72, 84]", b"[80, 92]") + bytes(8), "leave bytes between them")
+    over = files.safetensors({**tensors, "over": ("f32", [3, 2, 3], X), "b": ("u8", [4], [0] * 4)})  # as many bytes as the file has, 72 twice, 72 never
+    bad(over.replace(b"[84, 156]", b"[0, 72]  "), "lie one over the other")
+    bad(good.replace(b"[0, 72]", b'["",72]'), "does not fit the file", "a.x")
+    bad(good.replace(b"[72, 84]", b"[72,8e1]"), "does not fit the file", "a.y")
 
 
 LOADS = """
