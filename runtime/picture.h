@@ -6,6 +6,7 @@
 #define NN_PICTURE_H
 
 #include "env.h"
+#include <stdio.h>
 
 struct nn_picture {
     unsigned char *at; /* [height, width, channels], 0..255 */
@@ -18,6 +19,8 @@ static inline bool nn_picture_is_other(const struct nn_picture *p) {
     return p->only_height > 0 && (p->height != p->only_height || p->width != p->only_width);
 }
 void nn_picture_free(struct nn_env *env, struct nn_picture *p);
+/* For readers, before memory is asked for: whether the file has the bytes that a picture of that size takes in it at least. */
+bool nn_picture_fits(struct nn_env *env, const char *path, FILE *file, const struct nn_picture *p, int64_t bytes);
 
 /* Read a file whose first bytes say what it is; p->only_height and only_width are set before; 16 bits become 8, transparency is dropped, palettes become colours. */
 bool nn_png_read(struct nn_env *env, const char *path, struct nn_picture *p);

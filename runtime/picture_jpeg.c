@@ -31,6 +31,14 @@ static void on_message(j_common_ptr jpeg, int level) {
     if (level < 0) jpeg->err->num_warnings++;
 }
 
+/* A block of 8 x 8 takes one bit at least, that of its mean, in codes by Huffman. Arithmetic codes can take less of one grey: up to some size a picture
+ * may have few bytes. */
+static int64_t least_bytes(const struct nn_picture *p) {
+    enum { FREE = 1 << 24, MOST = 8 * 64 }; /* pixels of a picture, pixels of a byte */
+    int64_t pixels = p->height * p->width;
+    return pixels > FREE ? pixels / MOST : 0;
+}
+
 static bool decode(struct job *j, FILE *file) {
     struct nn_picture *p = j->picture;
     if (setjmp(j->failed)) return false;
@@ -40,6 +48,7 @@ static bool decode(struct job *j, FILE *file) {
     p->height = j->jpeg.image_height;
     p->width = j->jpeg.image_width;
     if (nn_picture_is_other(p)) return true;
+    if (!nn_picture_fits(j->env, j->path, file, p, least_bytes(p))) return false;
     j->jpeg.out_color_space = j->jpeg.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
     j->jpeg.dct_method = JDCT_ISLOW; /* the same bits on every machine */
     jpeg_start_decompress(&j->jpeg);

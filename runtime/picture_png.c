@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct job {
     struct nn_env *env;
@@ -41,6 +42,8 @@ static bool read_rows(struct job *j) {
     p->height = png_get_image_height(j->png, j->info);
     p->width = png_get_image_width(j->png, j->info);
     if (nn_picture_is_other(p)) return true;
+    int64_t rows = p->height * (int64_t)png_get_rowbytes(j->png, j->info);
+    if (!nn_picture_fits(j->env, j->path, j->file, p, rows / NN_DEFLATE_MOST)) return false;
     png_set_expand(j->png);
     png_set_scale_16(j->png);
     png_set_strip_alpha(j->png);
@@ -114,6 +117,15 @@ bool nn_png_write(struct nn_env *env, const char *path, const struct nn_picture 
     good = good && nn_text_ok(env, &out) && nn_write_file(env, path, out.at, out.n);
     nn_text_free(env, &out);
     return good;
+}
+
+bool nn_picture_fits(struct nn_env *env, const char *path, FILE *file, const struct nn_picture *p, int64_t bytes) {
+    struct stat s;
+    if (fstat(fileno(file), &s) != 0 || !S_ISREG(s.st_mode) || s.st_size >= bytes) return true;
+    return nn_fail(
+        env, NN_BAD_INPUT,
+        "%s: damaged or truncated: it has %lld bytes, and a picture of %lld x %lld (height x width) takes %lld at least", path,
+        (long long)s.st_size, (long long)p->height, (long long)p->width, (long long)bytes);
 }
 
 void nn_picture_free(struct nn_env *env, struct nn_picture *p) {

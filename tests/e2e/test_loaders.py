@@ -125,6 +125,10 @@ def test_pictures(t):
     huge[16:24] = struct.pack(">II", 60000, 60000)
     huge[29:33] = struct.pack(">I", zlib.crc32(huge[12:29]))
     f.bad("c_grey", "set/cats/1.png", bytes(huge), "expected a picture of 2 x 3", "found 60000 x 60000")
+    f.bad("c_fitted", "set/cats/1.png", bytes(huge), f"it has {len(huge)} bytes, and a picture of 60000 x 60000 (height x width) takes 3461538 at least")
+    f.put("set/cats/1.png", files.png([bytes(3000)] * 3000))  # nothing compresses better
+    f.prints("c_fitted", "[[[113]], [[0]]]")
+    f.put("set/cats/1.png", GOOD["set/cats/1.png"])
     f.bad("c_grey", "set/cats/1.png", GOOD["set/cats/1.png"][:-30], "PNG")
     f.bad("c_grey", "set/cats/1.png", b"no picture", "neither a PNG nor a JPEG")
     f.bad("c_grey", "set/birds/notes.txt", b"", "no pictures", names="set/birds")

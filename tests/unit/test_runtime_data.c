@@ -741,7 +741,7 @@ START_TEST(test_sets) {
 }
 END_TEST
 
-static void write_jpeg(const char *name, int height, int width, const unsigned char *grey) {
+static void write_jpeg(const char *name, int height, int width, const unsigned char *grey, bool progressive) {
     struct jpeg_compress_struct jpeg;
     struct jpeg_error_mgr errors;
     jpeg.err = jpeg_std_error(&errors);
@@ -754,6 +754,7 @@ static void write_jpeg(const char *name, int height, int width, const unsigned c
     jpeg.in_color_space = JCS_GRAYSCALE;
     jpeg_set_defaults(&jpeg);
     jpeg_set_quality(&jpeg, 100, TRUE);
+    if (progressive) jpeg_simple_progression(&jpeg);
     jpeg_start_compress(&jpeg, TRUE);
     for (int y = 0; y < height; y++) {
         JSAMPROW row = (JSAMPROW)(uintptr_t)(grey + y * width);
@@ -767,7 +768,7 @@ static void write_jpeg(const char *name, int height, int width, const unsigned c
 START_TEST(test_jpeg) {
     unsigned char grey[16 * 24];
     for (int i = 0; i < 16 * 24; i++) grey[i] = (unsigned char)(8 * (i % 24) + 2 * (i / 24));
-    write_jpeg("a.jpg", 16, 24, grey);
+    write_jpeg("a.jpg", 16, 24, grey, false);
     loaded(LOAD("images", "a.jpg", NN_U8, 16, 24), 1);
     for (int i = 0; i < 16 * 24; i++) ck_assert_int_le(abs((unsigned char)column.at[i] - grey[i]), 2);
     loaded(LOAD("images", "a.jpg", NN_F32, 16, 24, 3), 1);
@@ -779,6 +780,25 @@ START_TEST(test_jpeg) {
         ck_assert_ptr_nonnull(strstr(env.error.text, "cut.jpg"));
     }
     free(whole);
+}
+END_TEST
+
+/* A header that tells of gigabytes, in a file of some hundred bytes: nothing is made ready for them. */
+START_TEST(test_jpeg_that_claims_too_much) {
+    unsigned char grey[16 * 24] = {0};
+    for (int progressive = 0; progressive < 2; progressive++) {
+        write_jpeg("a.jpg", 16, 24, grey, progressive);
+        size_t n;
+        char *whole = toy_read("a.jpg", &n), *frame = memmem(whole, n, progressive ? "\xff\xc2" : "\xff\xc0", 2);
+        ck_assert_ptr_nonnull(frame);
+        memcpy(frame + 5, "\xff\xdc\xff\xdc", 4);
+        toy_write("large.jpg", whole, n);
+        free(whole);
+        failed(LOAD("images", "large.jpg", NN_U8, 16, 24), "large.jpg", "found 65500 x 65500");
+        arg_str("fit", "crop");
+        failed(LOAD("images", "large.jpg", NN_U8, 16, 24), "large.jpg",
+               "a picture of 65500 x 65500 (height x width) takes 8379394 at least");
+    }
 }
 END_TEST
 
@@ -840,7 +860,7 @@ START_TEST(test_spoilt) {
     for (size_t i = 0; i < sizeof picture; i++) picture[i] = (unsigned char)(7 * i);
     write_picture("a.png", 8, 12, 1, picture);
     ck_assert_int_gt(spoil("images", "a.png", NN_U8, 2, eight_twelve), 100);
-    write_jpeg("a.jpg", 8, 12, picture);
+    write_jpeg("a.jpg", 8, 12, picture, false);
     ck_assert_int_gt(spoil("images", "a.jpg", NN_U8, 2, eight_twelve), 100);
     toy_write("t.txt", trees, sizeof trees - 1);
     arg_str("part", "label");
@@ -971,6 +991,7 @@ Suite *runtime_data_suite(void) {
     tcase_add_test(t, test_resample);
     tcase_add_test(t, test_sets);
     tcase_add_test(t, test_jpeg);
+    tcase_add_test(t, test_jpeg_that_claims_too_much);
     tcase_add_test(t, test_spoilt);
     tcase_add_test(t, test_no_memory);
     tcase_add_test(t, test_real);
