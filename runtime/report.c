@@ -135,6 +135,19 @@ bool nn_log_open(struct nn_run *r, int64_t keep_bytes, bool resumed) {
     return special || !resumed || log_goes_on(r, path, keep_bytes);
 }
 
+/* A log is whole lines: of one that the disk has no room for, what was written is cut off. */
+static bool log_line(struct nn_run *r, const struct nn_text *t) {
+    const char *path = r->settings->log;
+    if (!nn_text_ok(r->env, t)) return false;
+    if (nn_write_all(r->env, r->log, path, t->at, t->n)) {
+        r->logged += (int64_t)t->n;
+        return true;
+    }
+    bool cut = !nn_is_special(path) && ftruncate(r->log, r->logged) == 0;
+    (void)cut; /* where even that fails the error of the write is what there is to say */
+    return false;
+}
+
 static bool log_loop(struct nn_run *r, int64_t index) {
     const struct nn_item *loop = &r->items[index];
     struct nn_env *env = r->env;
@@ -161,8 +174,7 @@ static bool log_loop(struct nn_run *r, int64_t index) {
         }
     }
     nn_text_add(env, &t, "}\n");
-    bool good = nn_text_ok(env, &t) && nn_write_all(env, r->log, r->settings->log, t.at, t.n);
-    if (good) r->logged += (int64_t)t.n;
+    bool good = log_line(r, &t);
     nn_text_free(env, &t);
     return good;
 }

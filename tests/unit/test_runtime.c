@@ -607,6 +607,25 @@ START_TEST(test_full_disk) {
 }
 END_TEST
 
+/* Whole lines are in the log, as many as had room. */
+START_TEST(test_full_disk_behind_the_log) {
+    char args[300];
+    size_t n, most;
+    snprintf(args, sizeof args, "train --epochs=2 --log=%s", toy_path("full.jsonl"));
+    ck_assert_int_eq(run(args), 0);
+    free(toy_read("full.jsonl", &most));
+    for (size_t room = 0; room + 10 < most; room += 23) { /* (the seconds are not always as long) */
+        toy.write_limit = (long)room;
+        ck_assert_int_eq(run(args), 3);
+        says(toy.err, "full.jsonl: cannot be written: No space left on device");
+        char *log = toy_read("full.jsonl", &n);
+        ck_assert_msg(n <= room && (n == 0 || log[n - 1] == '\n'), "%zu bytes of room: %s", room, log);
+        free(log);
+    }
+    toy.write_limit = -1;
+}
+END_TEST
+
 /* ---- threads ---- */
 
 struct meeting {
@@ -806,6 +825,7 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_no_memory);
     tcase_add_test(t, test_no_memory_for_a_header);
     tcase_add_test(t, test_full_disk);
+    tcase_add_test(t, test_full_disk_behind_the_log);
     tcase_add_test(t, test_team);
 #if !defined __SANITIZE_ADDRESS__
     tcase_add_test(t, test_team_without_room);
