@@ -43,10 +43,19 @@ static const char *behind_link(const char *path, char at[PATH_MAX]) {
     return link && realpath(path, at) ? at : path;
 }
 
+/* How much of a file's name is in the one beside it: all, where the rest has room. (A name too long to be one stays so, and cannot be written.) */
+static size_t kept_of(const char *base) {
+    enum { MOST = NAME_MAX - 32 }; /* .PID.part */
+    size_t n = strlen(base);
+    return n > MOST && n <= NAME_MAX ? MOST : n;
+}
+
 /* Where a file is written before it gets its name: two runs at once do not meet. NULL: no memory. */
 static char *beside_of(struct nn_env *env, const char *path) {
     struct nn_text beside = {0};
-    nn_text_printf(env, &beside, "%s.%ld.part", path, (long)getpid());
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    nn_text_add_n(env, &beside, path, (size_t)(base - path) + kept_of(base));
+    nn_text_printf(env, &beside, ".%ld.part", (long)getpid());
     if (nn_text_ok(env, &beside)) return beside.at;
     nn_text_free(env, &beside);
     return NULL;
@@ -54,7 +63,7 @@ static char *beside_of(struct nn_env *env, const char *path) {
 
 /* Whether `name` is what a run writes beside `base`: BASE.PID.part. */
 static bool is_beside(const char *name, const char *base) {
-    size_t n = strlen(base);
+    size_t n = kept_of(base);
     if (strncmp(name, base, n) != 0 || name[n] != '.') return false;
     size_t digits = strspn(name + n + 1, "0123456789");
     return digits > 0 && strcmp(name + n + 1 + digits, ".part") == 0;

@@ -656,6 +656,19 @@ def test_writes_through_links(t):
     assert not os.path.islink(t.path("link")) and not os.path.exists(t.path("nowhere"))
 
 
+def test_the_longest_names(t):
+    """A name may have 255 bytes; that of the file beside it is cut, and known again."""
+    program, folder = weights_program(t), t.path("kept")
+    os.mkdir(folder)
+    for name in ("w" * 232, "w" * 255):
+        put(t, f"kept/{name[:223]}.12345.part", b"left by a run that was killed")
+        t.run(program, "train", f"--out={t.path('out')}", "--progress=none", f"--save={folder}/{name}")
+        assert os.listdir(folder) == [name], os.listdir(folder)
+        os.remove(os.path.join(folder, name))
+    done = t.run(program, "train", f"--out={t.path('out')}", f"--save={folder}/{'w' * 256}", status=2)
+    assert "cannot be written: File name too long" in done.stderr and os.listdir(folder) == [], done.stderr
+
+
 def test_writes_that_end_early(t):
     """A pipe that nobody reads any more, a file that may not grow, standard output that is closed or full: an error of the write, and no part of a file stays."""
     program = weights_program(t)
