@@ -345,7 +345,7 @@ static bool read_all(struct nn_run *r, struct nn_tensors *f, const char *path, i
 }
 
 bool nn_checkpoint_read(struct nn_run *r, const char *path, int64_t *log_bytes) {
-    struct nn_tensors *f = nn_tensors_open(r->env, path);
+    struct nn_tensors *f = nn_tensors_open(r->env, "", path);
     bool good = f && read_all(r, f, path, log_bytes);
     nn_tensors_close(r->env, f);
     return good;

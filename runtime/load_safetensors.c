@@ -7,7 +7,7 @@
 bool nn_load_safetensors(struct nn_load *l) {
     const struct nn_arg *name = nn_load_arg(l, "name");
     if (!name || !name->s) return nn_load_fail(l, 0, "safetensors(file, name) names the tensor");
-    struct nn_tensors *f = nn_tensors_open(l->env, l->path);
+    struct nn_tensors *f = nn_tensors_open(l->env, "", l->path);
     int64_t elem, dims[32], n_dims, samples;
     bool good = f != NULL;
     if (good && !nn_tensors_type(f, name->s, &elem, dims, &n_dims))

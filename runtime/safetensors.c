@@ -108,7 +108,7 @@ bool nn_tensors_write(struct nn_env *env, const char *path, const struct nn_tens
 /* ---- reading ---- */
 
 struct nn_tensors {
-    char *path;
+    char *name; /* in messages */
     int fd;
     char *unpacked; /* all of the file, where it was compressed */
     int64_t bytes;  /* of the file, unpacked */
@@ -119,15 +119,15 @@ struct nn_tensors {
 
 static bool read_at(struct nn_env *env, const struct nn_tensors *f, void *at, int64_t n, int64_t place) {
     if (f->unpacked) {
-        if (place > f->bytes - n) return nn_fail(env, NN_BAD_INPUT, "%s: truncated", f->path);
+        if (place > f->bytes - n) return nn_fail(env, NN_BAD_INPUT, "%s: truncated", f->name);
         memcpy(at, f->unpacked + place, (size_t)n);
         return true;
     }
     for (char *to = at; n > 0;) {
         ssize_t got = pread(f->fd, to, (size_t)n, place);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->path, strerror(errno));
-        if (got == 0) return nn_fail(env, NN_BAD_INPUT, "%s: truncated", f->path);
+        if (got < 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->name, strerror(errno));
+        if (got == 0) return nn_fail(env, NN_BAD_INPUT, "%s: truncated", f->name);
         to += got;
         n -= got;
         place += got;
@@ -173,12 +173,12 @@ static bool check_spans(struct nn_env *env, const struct nn_tensors *f, struct s
     qsort(spans, n, sizeof *spans, by_place);
     for (size_t i = 0; i < n; i++) {
         if (spans[i].begin != end)
-            return nn_fail(env, NN_BAD_INPUT, "%s: damaged: its tensors %s", f->path,
+            return nn_fail(env, NN_BAD_INPUT, "%s: damaged: its tensors %s", f->name,
                            spans[i].begin < end ? "lie one over the other" : "leave bytes between them");
         end = spans[i].end;
     }
     return end == f->size ||
-           nn_fail(env, NN_BAD_INPUT, "%s: damaged: %" PRId64 " bytes follow the last tensor", f->path, f->size - end);
+           nn_fail(env, NN_BAD_INPUT, "%s: damaged: %" PRId64 " bytes follow the last tensor", f->name, f->size - end);
 }
 
 static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
@@ -191,7 +191,7 @@ static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
     json_object_foreach(f->header, key, e) {
         if (!good || strcmp(key, METADATA) == 0) continue;
         good = parse_entry(f, e, &elem, dims, &n_dims, &spans[n++]) ||
-               nn_fail(env, NN_BAD_INPUT, "%s: damaged or truncated: the header's entry of `%s` does not fit the file", f->path,
+               nn_fail(env, NN_BAD_INPUT, "%s: damaged or truncated: the header's entry of `%s` does not fit the file", f->name,
                        key);
     }
     good = good && check_spans(env, f, spans, n);
@@ -200,28 +200,28 @@ static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
 }
 
 /* How long the file is; one that gzip has compressed is unpacked first. (Behind the length of a header of a tensors' file stands its `{`.) */
-static bool look_at(struct nn_env *env, struct nn_tensors *f) {
+static bool look_at(struct nn_env *env, struct nn_tensors *f, const char *path) {
     struct stat s;
     unsigned char raw[9];
-    if (fstat(f->fd, &s) != 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->path, strerror(errno));
-    if (!S_ISREG(s.st_mode)) return nn_fail(env, NN_BAD_INPUT, "%s: this is not a file", f->path);
+    if (fstat(f->fd, &s) != 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->name, strerror(errno));
+    if (!S_ISREG(s.st_mode)) return nn_fail(env, NN_BAD_INPUT, "%s: this is not a file", f->name);
     f->bytes = s.st_size;
     if (s.st_size >= 9) {
         if (!read_at(env, f, raw, 9, 0)) return false;
         bool packed = memcmp(raw, "\x1f\x8b\x08", 3) == 0 && raw[8] != '{';
-        if (packed && !(f->unpacked = nn_read_all(env, f->path, &f->bytes))) return false;
+        if (packed && !(f->unpacked = nn_read_all(env, path, &f->bytes))) return false;
     }
     return f->bytes >= 8 ||
-           nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file: it has %" PRId64 " bytes", f->path, f->bytes);
+           nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file: it has %" PRId64 " bytes", f->name, f->bytes);
 }
 
-static bool read_header(struct nn_env *env, struct nn_tensors *f) {
+static bool read_header(struct nn_env *env, struct nn_tensors *f, const char *path) {
     unsigned char raw[8];
-    if (!look_at(env, f) || !read_at(env, f, raw, 8, 0)) return false;
+    if (!look_at(env, f, path) || !read_at(env, f, raw, 8, 0)) return false;
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | raw[i];
     if (length > MOST_HEADER || length > (uint64_t)f->bytes - 8) {
-        return nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is truncated", f->path);
+        return nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is truncated", f->name);
     }
     f->data = 8 + (int64_t)length;
     f->size = f->bytes - f->data;
@@ -235,23 +235,25 @@ static bool read_header(struct nn_env *env, struct nn_tensors *f) {
         if (!good && !f->header && errno == ENOMEM) /* jansson then blames the text */
             nn_no_memory(env, length);
         else if (!good)
-            nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is damaged: %s", f->path,
+            nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is damaged: %s", f->name,
                     f->header ? "its header is no object" : why.text);
     }
     nn_free(env, text);
     return good && check_entries(env, f);
 }
 
-struct nn_tensors *nn_tensors_open(struct nn_env *env, const char *path) {
+struct nn_tensors *nn_tensors_open(struct nn_env *env, const char *before, const char *path) {
     struct nn_tensors *f = nn_alloc(env, sizeof *f);
     if (!f) return NULL;
     f->fd = -1;
-    f->path = nn_copy_string(env, path);
-    if (f->path) {
+    struct nn_text name = {0};
+    nn_text_printf(env, &name, "%s%s", before, path);
+    f->name = name.at;
+    if (nn_text_ok(env, &name)) {
         f->fd = open(path, O_RDONLY | O_CLOEXEC);
         if (f->fd < 0)
-            nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
-        else if (read_header(env, f))
+            nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->name, strerror(errno));
+        else if (read_header(env, f, path))
             return f;
     }
     nn_tensors_close(env, f);
@@ -263,7 +265,7 @@ void nn_tensors_close(struct nn_env *env, struct nn_tensors *f) {
     if (f->fd >= 0) close(f->fd);
     json_decref(f->header);
     nn_free(env, f->unpacked);
-    nn_free(env, f->path);
+    nn_free(env, f->name);
     nn_free(env, f);
 }
 
@@ -274,7 +276,7 @@ const char *nn_tensors_note(const struct nn_tensors *f, const char *key) {
 bool nn_tensors_checksum(struct nn_env *env, struct nn_tensors *f) {
     const char *said = nn_tensors_note(f, "checksum");
     enum { BLOCK = 1 << 20 };
-    if (!said || strlen(said) != CHECKSUM_DIGITS) return nn_fail(env, NN_BAD_INPUT, "%s: damaged: it has no checksum", f->path);
+    if (!said || strlen(said) != CHECKSUM_DIGITS) return nn_fail(env, NN_BAD_INPUT, "%s: damaged: it has no checksum", f->name);
     char *block = nn_alloc(env, BLOCK);
     if (!block) return false;
     uLong crc = crc32_z(0, NULL, 0);
@@ -291,7 +293,7 @@ bool nn_tensors_checksum(struct nn_env *env, struct nn_tensors *f) {
     char digits[CHECKSUM_DIGITS + 1];
     snprintf(digits, sizeof digits, "%08lx", crc & 0xFFFFFFFFul);
     if (good && strcmp(digits, said) != 0)
-        good = nn_fail(env, NN_BAD_INPUT, "%s: damaged: its checksum is %s, it says %s", f->path, digits, said);
+        good = nn_fail(env, NN_BAD_INPUT, "%s: damaged: its checksum is %s, it says %s", f->name, digits, said);
     return good;
 }
 
@@ -306,11 +308,11 @@ bool nn_tensors_get(struct nn_env *env, struct nn_tensors *f, const char *name, 
     struct span place;
     const json_t *e = json_object_get(f->header, name);
     if (!parse_entry(f, e, &elem, dims, &n_dims, &place))
-        return nn_fail(env, NN_BAD_INPUT, "%s: there is no tensor `%s` in it", f->path, name);
+        return nn_fail(env, NN_BAD_INPUT, "%s: there is no tensor `%s` in it", f->name, name);
     int64_t n = nn_count(dims, n_dims);
     if (!read_at(env, f, at, n * nn_elem_size(elem), f->data + place.begin)) return false;
     int64_t wrong = elem == NN_BOOL ? nn_no_bool(at, n) : -1;
-    return wrong < 0 || nn_fail(env, NN_BAD_INPUT, "%s: element %" PRId64 " of `%s` is %d: bool is 0 or 1", f->path, wrong, name,
+    return wrong < 0 || nn_fail(env, NN_BAD_INPUT, "%s: element %" PRId64 " of `%s` is %d: bool is 0 or 1", f->name, wrong, name,
                                 ((unsigned char *)at)[wrong]);
 }
 
@@ -358,7 +360,7 @@ bool nn_tensors_compare(struct nn_env *env, struct nn_tensors *f, const struct n
     }
     bool good = nn_text_ok(env, &wrong);
     if (good && wrong.n > 0)
-        good = nn_fail(env, NN_BAD_INPUT, "%s: the tensors in it are not those of the program:%s", f->path, wrong.at);
+        good = nn_fail(env, NN_BAD_INPUT, "%s: the tensors in it are not those of the program:%s", f->name, wrong.at);
     nn_text_free(env, &wrong);
     return good;
 }

@@ -30,8 +30,8 @@ bool nn_tensors_write(struct nn_env *env, const char *path, const struct nn_tens
                       const struct nn_note *notes, int64_t n_notes, bool checksum);
 
 struct nn_tensors; /* an open file */
-/* Opens a file, compressed by gzip or not, and checks its header: NULL after an error that names the file. */
-struct nn_tensors *nn_tensors_open(struct nn_env *env, const char *path);
+/* Opens a file, compressed by gzip or not, and checks its header: NULL after an error that names the file. What is said of it begins with `before`: "--init=", or "". */
+struct nn_tensors *nn_tensors_open(struct nn_env *env, const char *before, const char *path);
 void nn_tensors_close(struct nn_env *env, struct nn_tensors *f);
 bool nn_tensors_checksum(struct nn_env *env, struct nn_tensors *f); /* false: there is none, or it is not that of the file */
 const char *nn_tensors_note(const struct nn_tensors *f, const char *key); /* NULL: there is none */

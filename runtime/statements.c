@@ -289,6 +289,9 @@ static bool take_words(struct nn_run *r, struct nn_tensors *f) {
     return true;
 }
 
+/* What stands before the name of the file of weights in messages. */
+static const char *weights_option(const struct nn_run *r) { return r->settings->weights ? "--weights=" : ""; }
+
 bool nn_find_weights(struct nn_run *r) {
     const struct nn_command *c = r->command;
     const struct nn_settings *s = r->settings;
@@ -307,7 +310,7 @@ bool nn_find_weights(struct nn_run *r) {
     }
     r->weights_path = s->weights ? nn_copy_string(r->env, s->weights) : find_saved(r, c->weights_file);
     if (!r->weights_path) return no_such_weights(r, c->weights_file ? c->weights_file : s->weights, c->line);
-    struct nn_tensors *f = nn_tensors_open(r->env, r->weights_path);
+    struct nn_tensors *f = nn_tensors_open(r->env, weights_option(r), r->weights_path);
     bool good = f && take_words(r, f);
     nn_tensors_close(r->env, f);
     return good;
@@ -322,8 +325,9 @@ static bool is_weight(void *context, const char *name) {
     return false;
 }
 
-static bool read_tensors(struct nn_run *r, const char *path, struct nn_tensor *tensors, int64_t n, bool others) {
-    struct nn_tensors *f = tensors ? nn_tensors_open(r->env, path) : NULL;
+static bool read_tensors(struct nn_run *r, const char *before, const char *path, struct nn_tensor *tensors, int64_t n,
+                         bool others) {
+    struct nn_tensors *f = tensors ? nn_tensors_open(r->env, before, path) : NULL;
     bool good = f && nn_tensors_read(r->env, f, tensors, n, others ? is_weight : NULL, (void *)(uintptr_t)r->program);
     nn_tensors_close(r->env, f);
     nn_free(r->env, tensors);
@@ -332,19 +336,19 @@ static bool read_tensors(struct nn_run *r, const char *path, struct nn_tensor *t
 
 bool nn_load_weights(struct nn_run *r) {
     if (!r->weights_path) return true;
-    return read_tensors(r, r->weights_path, slot_tensors(r, r->command->weights, r->command->n_weights), r->command->n_weights,
-                        true);
+    return read_tensors(r, weights_option(r), r->weights_path, slot_tensors(r, r->command->weights, r->command->n_weights),
+                        r->command->n_weights, true);
 }
 
 bool nn_load_init(struct nn_run *r, const char *path) {
     int64_t n;
     struct nn_tensor *tensors = nn_run_tensors(r, NN_WEIGHTS, &n);
-    return read_tensors(r, path, tensors, n, false);
+    return read_tensors(r, "--init=", path, tensors, n, false);
 }
 
 bool nn_do_load(struct nn_run *r, const struct nn_node *node) {
     char *name = piece_name(r, node), *path = name ? find_saved(r, name) : NULL;
-    bool good = path && read_tensors(r, path, slot_tensors(r, node->slots, node->n_slots), node->n_slots, false);
+    bool good = path && read_tensors(r, "", path, slot_tensors(r, node->slots, node->n_slots), node->n_slots, false);
     if (name && !path) good = no_such_weights(r, name, node->line);
     if (!good && r->env->error.status == NN_BAD_INPUT)
         r->env->error.status = NN_RUNTIME; /* the run may have written files before */
@@ -369,7 +373,7 @@ static bool check_load(struct nn_run *r, const struct nn_node *node) {
     char *path = find_saved(r, name);
     if (!path) return no_such_weights(r, name, node->line);
     struct nn_tensor *tensors = slot_tensors(r, node->slots, node->n_slots);
-    struct nn_tensors *f = tensors ? nn_tensors_open(r->env, path) : NULL;
+    struct nn_tensors *f = tensors ? nn_tensors_open(r->env, "", path) : NULL;
     bool good = f && nn_tensors_compare(r->env, f, tensors, node->n_slots, NULL, NULL);
     nn_tensors_close(r->env, f);
     nn_free(r->env, tensors);

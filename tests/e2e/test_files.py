@@ -490,7 +490,7 @@ def test_weights(t):
     def refused(data, *words, arguments=("answer", f"--x={x}", "--weights=")):
         bad, out = put(t, "bad", data) if data is not None else t.path("nowhere"), t.path("none")
         done = t.run(program, *arguments[:-1], arguments[-1] + bad, f"--out={out}", status=2)
-        for word in (os.path.basename(bad), *words): assert word in done.stderr, f"{word!r} is not in {done.stderr!r}"
+        for word in (f"error: {arguments[-1]}{bad}: ", *words): assert word in done.stderr, f"{word!r} is not in {done.stderr!r}"
         assert not os.path.exists(out) or not os.listdir(out), os.listdir(out)
     for arguments in (("answer", f"--x={x}", "--weights="), ("train", "--init=")):
         no_w = {k: v for k, v in good.items() if k != w}
