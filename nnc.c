@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,22 +428,14 @@ static bool read_file(Arena *a, const char *file, const char **text, size_t *siz
     return ok;
 }
 
-/* Writes beside the name and renames, or to standard output. A device or a pipe is written to as it is. */
+/* To a file, or to standard output. */
 static int write_text(Compilation *c, const char *out, const char *text) {
     if (!out) {
         return fputs(text, stdout) < 0 || fflush(stdout) ? usage_error("standard output: cannot be written: %s", strerror(errno))
                                                          : OK;
     }
-    bool special = backend_is_special(out);
-    const char *temporary = special ? out : arena_printf(c->arena, "%s.tmp%ld", out, (long)getpid());
-    FILE *file = fopen(temporary, special ? "ab" : "wb");
-    if (!file) return usage_error("%s: cannot be written: %s", out, strerror(errno));
-    bool ok = fputs(text, file) >= 0;
-    ok = fclose(file) == 0 && ok;
-    if (ok && (special || rename(temporary, out) == 0)) return OK;
-    int why = errno;
-    if (!special) unlink(temporary);
-    return usage_error("%s: cannot be written: %s", out, strerror(why));
+    int why = backend_write(c->arena, out, text, strlen(text));
+    return why ? usage_error("%s: cannot be written: %s", out, strerror(why)) : OK;
 }
 
 static bool has_suffix(const char *s, const char *suffix) {
@@ -924,6 +917,7 @@ static int run_nnc(Arena *a, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failure of the write, here and in the linker */
     Arena *a = arena_new();
     int status = run_nnc(a, argc, argv);
     bool failed = ferror(stdout) != 0; /* of a text too long for stdio's buffer flush alone does not tell */

@@ -80,4 +80,7 @@ const char *backend_runtime(Arena *a, Diag *d);
  * the place of. */
 bool backend_is_special(const char *path);
 
+/* Writes a file beside its name and renames it; what is special is written to as it is. Returns 0, or the errno of what failed, and nothing is left. */
+int backend_write(Arena *a, const char *out, const char *at, size_t n);
+
 #endif

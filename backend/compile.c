@@ -2,7 +2,7 @@
  * compile.c - a program compiled: its units made on as many threads as there are cores, and the result written as text, assembly, object or executable.
  *
  * Texts and single objects are one unit. An executable is linked from several objects, which come from a queue in their order; who makes which does not show in the
- * result. Everything is written beside its name and renamed, so that a failure leaves an old file as it was.
+ * result.
  */
 #include "emit.h"
 
@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,41 +68,25 @@ static void make_units(Queue *q) {
 
 /* ---- writing ---- */
 
-/* A file beside `out`, to be renamed. */
-static char *beside(Arena *a, const char *out, const char *suffix) {
-    return arena_printf(a, "%s.%ld%s", out, (long)getpid(), suffix);
-}
-
-/* shown: the name in the message, which the user gave; NULL: standard output. */
-static bool write_bytes(Diag *d, const char *path, const char *shown, LLVMMemoryBufferRef from) {
-    FILE *f = path ? fopen(path, backend_is_special(path) ? "ab" : "wb") : stdout;
-    size_t n = LLVMGetBufferSize(from);
-    bool ok = f != NULL;
-    if (f && fwrite(LLVMGetBufferStart(from), 1, n, f) != n) ok = false;
-    if (f && path && fclose(f)) ok = false;
-    if (f && !path && fflush(f)) ok = false;
-    if (!ok) diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", shown ? shown : "standard output", strerror(errno));
-    return ok;
-}
-
-bool backend_is_special(const char *path) {
-    struct stat st;
-    bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
-    if (link && (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0)) return true;
-    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
-}
-
-static bool write_renamed(Arena *a, Diag *d, const char *out, LLVMMemoryBufferRef from) {
-    if (!out || backend_is_special(out)) return write_bytes(d, out, out, from);
-    char *temp = beside(a, out, ".tmp");
-    if (!write_bytes(d, temp, out, from)) {
-        unlink(temp);
-        return false;
-    }
-    if (!rename(temp, out)) return true;
-    diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", out, strerror(errno));
-    unlink(temp);
+static bool cannot(Diag *d, const char *name, int why) {
+    diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", name, strerror(why));
     return false;
+}
+
+static bool write_result(Arena *a, Diag *d, const char *out, LLVMMemoryBufferRef from) {
+    const char *at = LLVMGetBufferStart(from);
+    size_t n = LLVMGetBufferSize(from);
+    if (!out) return (fwrite(at, 1, n, stdout) == n && !fflush(stdout)) || cannot(d, "standard output", errno);
+    int why = backend_write(a, out, at, n);
+    return !why || cannot(d, out, why);
+}
+
+static bool write_objects(Diag *d, const Queue *q, const char *const *objects, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        int why = file_write(objects[i], LLVMGetBufferStart(q->made[i]), LLVMGetBufferSize(q->made[i]));
+        if (why) return cannot(d, q->units->options->out, why); /* the name that the user gave */
+    }
+    return true;
 }
 
 static bool write_executable(Arena *a, Diag *d, const Queue *q) {
@@ -112,17 +95,16 @@ static bool write_executable(Arena *a, Diag *d, const Queue *q) {
         diag_error(d, (Loc){0}, 923, "%s: cannot be written: it is there and is not a regular file", o->out);
         return false;
     }
-    size_t n = (size_t)q->units->plan->n_units, written = 0;
+    size_t n = (size_t)q->units->plan->n_units;
     const char **objects = arena_make_n(a, const char *, n + 1);
-    bool ok = true;
-    for (size_t i = 0; i < n && ok; i++, written++) {
-        objects[i] = beside(a, o->out, arena_printf(a, ".%zu.o", i));
-        ok = write_bytes(d, objects[i], o->out, q->made[i]);
-    }
-    ok = ok && link_executable(a, d, objects, n, q->units->program, o);
+    for (size_t i = 0; i < n; i++) objects[i] = file_beside(a, o->out, arena_printf(a, ".%zu.o", i));
+    sigset_t before;
+    signals_wait(&before);
+    bool ok = write_objects(d, q, objects, n) && link_executable(a, d, objects, n, q->units->program, o, &before);
     const char *kept = o->keep_temps && ok ? arena_printf(a, "%s.o", o->out) : NULL; /* one unit then */
-    if (kept && rename(objects[0], kept)) diag_error(d, (Loc){0}, 923, "%s: cannot be written: %s", kept, strerror(errno));
-    for (size_t i = 0; i < written && !kept; i++) unlink(objects[i]);
+    if (kept && rename(objects[0], kept)) cannot(d, kept, errno);
+    for (size_t i = 0; i < n && !kept; i++) unlink(objects[i]);
+    signals_come(&before);
     return ok;
 }
 
@@ -196,7 +178,7 @@ bool backend_compile(Arena *a, Diag *d, const LoopsProgram *p, const struct nn_p
     make_units(&q);
     if (o->time) print_times(own, &q, t);
     t = milliseconds();
-    bool ok = o->kind == EMIT_EXECUTABLE ? write_executable(a, d, &q) : write_renamed(a, d, o->out, q.made[0]);
+    bool ok = o->kind == EMIT_EXECUTABLE ? write_executable(a, d, &q) : write_result(a, d, o->out, q.made[0]);
     lap(o, o->kind == EMIT_EXECUTABLE ? "link" : "write", t);
     for (size_t i = 0; i < n; i++) LLVMDisposeMemoryBuffer(q.made[i]);
     arena_free(own);

@@ -18,6 +18,7 @@
 #include <llvm-c/DebugInfo.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
+#include <signal.h>
 
 typedef struct Val {
     LLVMValueRef v;
@@ -348,10 +349,19 @@ typedef struct UnitTimes {
  * (target_machine), which serves for any number of units: what LLVM finds out about a CPU takes as long as compiling a small kernel. */
 LLVMMemoryBufferRef object_make(const Units *u, int which, LLVMTargetMachineRef tm, UnitTimes *times);
 
+/* ---- files.c ---- */
+/* A file beside `out`, to be renamed or removed. */
+char *file_beside(Arena *a, const char *out, const char *suffix);
+/* Returns 0, or the errno of what failed: then a part may be there. */
+int file_write(const char *path, const char *at, size_t n);
+/* Between the two nothing but SIGKILL ends nnc: what stands beside a name has it then, or is gone again. `before`: what was blocked, which the linker gets. */
+void signals_wait(sigset_t *before);
+void signals_come(const sigset_t *before);
+
 /* ---- target.c, link.c ---- */
 /* plain: for code that takes longer to compile well than to run. */
 LLVMTargetMachineRef target_machine(const BackendTarget *t, bool plain, const char **why);
 bool link_executable(Arena *a, Diag *d, const char *const *objects, size_t n_objects, const struct nn_program *program,
-                     const BackendOptions *o);
+                     const BackendOptions *o, const sigset_t *signals);
 
 #endif

@@ -107,7 +107,7 @@ static void report(Diag *d, const char *driver, int status, const char *output) 
 }
 
 /* Runs the command; what it says goes to `output`. Returns false if it could not be started. */
-static bool run(Arena *a, const char **argv, int *status, Text *output, int *why) {
+static bool run(Arena *a, const char **argv, const sigset_t *signals, int *status, Text *output, int *why) {
     int pipes[2];
     if (pipe(pipes)) {
         *why = errno;
@@ -119,8 +119,13 @@ static bool run(Arena *a, const char **argv, int *status, Text *output, int *why
     posix_spawn_file_actions_adddup2(&actions, pipes[1], 2);
     posix_spawn_file_actions_addclose(&actions, pipes[0]);
     posix_spawn_file_actions_addclose(&actions, pipes[1]);
+    posix_spawnattr_t blocked;
+    posix_spawnattr_init(&blocked);
+    posix_spawnattr_setsigmask(&blocked, signals);
+    posix_spawnattr_setflags(&blocked, POSIX_SPAWN_SETSIGMASK);
     pid_t child;
-    *why = posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)argv, environ);
+    *why = posix_spawnp(&child, argv[0], &actions, &blocked, (char *const *)argv, environ);
+    posix_spawnattr_destroy(&blocked);
     posix_spawn_file_actions_destroy(&actions);
     close(pipes[1]);
     if (!*why) {
@@ -153,10 +158,10 @@ static bool in_path(const char *name) {
 }
 
 bool link_executable(Arena *a, Diag *d, const char *const *objects, size_t n_objects, const struct nn_program *program,
-                     const BackendOptions *o) {
+                     const BackendOptions *o, const sigset_t *signals) {
     const char *runtime = o->runtime ? o->runtime : backend_runtime(a, d);
     if (!runtime) return false;
-    char *temp = arena_printf(a, "%s.%ld.tmp", o->out, (long)getpid());
+    char *temp = file_beside(a, o->out, ".tmp");
     Args args = {0};
     vec_push(a, &args, driver_name());
     vec_push(a, &args, o->static_link ? "-static" : "-pie");
@@ -181,7 +186,7 @@ bool link_executable(Arena *a, Diag *d, const char *const *objects, size_t n_obj
     int status = 0, why = 0;
     Text output = {0};
     bool ok = false;
-    if (!run(a, args.at, &status, &output, &why)) {
+    if (!run(a, args.at, signals, &status, &output, &why)) {
         diag_error(d, (Loc){0}, 925, "linking failed: %s cannot be started: %s", args.at[0], strerror(why));
         diag_note(d, (Loc){0}, "nnc links with the system's C compiler; `apt-get install gcc` brings one");
     } else if (!WIFEXITED(status) || WEXITSTATUS(status)) {

@@ -1,5 +1,5 @@
 """nnc and the finished program as command lines: statuses, messages, nothing half written."""
-import os, subprocess
+import os, resource, signal, subprocess
 
 
 def fails(t, *args, words=(), status=2):
@@ -38,6 +38,28 @@ def test_an_error_leaves_the_old_program(t):
     fails(t, t.nnc, good, "-o", t.path("a"), words=["a.nn:1:", "nothing_here"])
     assert t.run(t.path("a"), "hello").stdout == "hello\n"
     assert sorted(os.listdir(t.folder)) == ["a", "a.nn"]
+
+
+def test_nothing_is_left_beside_what_is_made(t):
+    """A file that may not grow, while objects are written, linked, or a text is; a signal while the program is linked; a name that has no room for a longer one beside it."""
+    small = t.write("small.nn", "param w: f32[3] = 1\ncommand c { minimize sum(w * w) over w using sgd[0.1] }\n")
+    ends = t.write("ends", '#!/bin/sh\nkill -$SIGNAL $PPID\nsleep 0.1\nexec cc "$@"\n')
+    os.chmod(ends, 0o755)
+    os.mkdir(t.path("made"))
+    for args, limit, words in (([], 1000, ["E0923", "made/x: cannot be written: File too large"]), ([], 60000, ["E0925", "File too large"]), (["--emit=obj"], 1000, ["E0923", "File too large"]),
+                               (["--emit=graph"], 100, ["nnc: ", "made/x: cannot be written: File too large"])):
+        done = t.run(t.nnc, small, *args, "-o", t.path("made/x"), status=2, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        assert all(word in done.stderr for word in words) and done.stderr.count("cannot be written") + done.stderr.count("linking failed") == 1, done.stderr
+        assert os.listdir(t.path("made")) == [], (args, limit, os.listdir(t.path("made")))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        t.run(t.nnc, small, "-o", t.path("made/x"), status=-number, env={"CC": ends, "SIGNAL": str(int(number))}, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
+        assert os.listdir(t.path("made")) == ["x"], (number, os.listdir(t.path("made")))  # whole: it was linked to its end
+        assert t.run(t.path("made/x"), "c").stdout == ""
+        os.remove(t.path("made/x"))
+    for args in ([], ["--emit=graph"]):
+        t.run(t.nnc, small, *args, "-o", t.path(f"made/{'x' * 250}"))
+        assert os.listdir(t.path("made")) == ["x" * 250]
+    fails(t, t.nnc, small, "-o", t.path(f"made/{'x' * 256}"), words=["E0923", "File name too long"])
 
 
 def test_empty_and_odd_files(t):
