@@ -157,11 +157,19 @@ struct Source {
 
 typedef enum FunctionKind { FN_BUILTIN, FN_CAST, FN_USER, FN_LAYER, FN_OPTIMIZER } FunctionKind;
 
+/* The bodies whose text names a function: the one that does, then what that was named in, and so on. What is handed on as a value keeps
+ * where it was named. */
+typedef struct Naming {
+    const AstNode *decl;
+    const struct Naming *up;
+} Naming;
+
 struct Function {
     FunctionKind kind;
     const char *name;
     const AstNode *decl; /* USER, LAYER, OPTIMIZER */
     Scope *env;          /* where its free names are looked up */
+    const Naming *named; /* NULL: at the top of the file, or in a command */
     Instance *self;      /* a layer's own function: whose parameters it sees */
     const Builtin *builtin;
     Elem elem;         /* CAST */
@@ -532,6 +540,7 @@ Val call(Elab *e, const AstNode *place, Val callee, const Args *args);
 Val configure(Elab *e, Val callee, const AstNode *bracket);
 bool args_eval(Elab *e, const Nodes *items, Args *args);
 const Function *function_of(Elab *e, const AstNode *decl, Scope *env, Instance *self);
+const Function *function_named_here(Elab *e, const Function *f);
 Val call_body(Elab *e, const Function *f, Instance *self, const AstNode *place, const Args *args, Scope **out);
 bool bind_config(Elab *e, const Function *f, const Val *config, Scope *s);
 

@@ -136,6 +136,13 @@ static void leave(Elab *e, const Around *a) {
 
 /* ---- configuration ---- */
 
+static const Naming *naming(Elab *e) {
+    if (!e->frame) return NULL;
+    Naming *n = arena_make(e->a, Naming);
+    *n = (Naming){e->frame->fn->decl, e->frame->fn->named};
+    return n;
+}
+
 const Function *function_of(Elab *e, const AstNode *decl, Scope *env, Instance *self) {
     Function *f = arena_make(e->a, Function);
     *f = (Function){.kind = decl->kind == AST_LAYER       ? FN_LAYER
@@ -144,8 +151,18 @@ const Function *function_of(Elab *e, const AstNode *decl, Scope *env, Instance *
                     .name = decl->function->name,
                     .decl = decl,
                     .env = env,
+                    .named = naming(e),
                     .self = self};
     return f;
+}
+
+/* f, which the text of the body that runs names. */
+const Function *function_named_here(Elab *e, const Function *f) {
+    if (!e->frame) return f;
+    Function *g = arena_make(e->a, Function);
+    *g = *f;
+    g->named = naming(e);
+    return g;
 }
 
 /* Binds the configuration's names in s. */
@@ -310,16 +327,56 @@ static Val check_results(Elab *e, const Function *f, Val v) {
     return v.kind == VAL_TUPLE ? val_list(e, VAL_TUPLE, n, out) : out[0];
 }
 
+/* ---- what may not reach itself (N1) ---- */
+
+/* In its own body, or in what that names. What was handed to a body was named outside it: twice[twice[dense[2]]] ends. */
+static bool names_itself(const Function *f) {
+    for (const Naming *n = f->named; n; n = n->up)
+        if (n->decl == f->decl) return true;
+    return false;
+}
+
+static bool runs_already(const Elab *e, const Instance *inst) {
+    for (const Frame *k = e->frame; k && inst; k = k->up)
+        if (k->inst == inst) return true;
+    return false;
+}
+
+static bool same_function(const Function *a, const Function *b);
+
+static bool same_value(Val a, Val b) {
+    if (a.kind != b.kind) return false;
+    if (a.kind == VAL_FUNCTION) return same_function(a.fn, b.fn);
+    if (a.kind == VAL_NUMBER) return a.num == b.num && a.batch == b.batch;
+    if (a.kind == VAL_INSTANCE) return a.inst == b.inst;
+    return a.kind == VAL_BOOL ? a.truth == b.truth : a.kind == VAL_STRING && a.text == b.text;
+}
+
+static bool same_function(const Function *a, const Function *b) {
+    if (a->decl != b->decl || a->builtin != b->builtin || a->self != b->self || !a->config != !b->config) return false;
+    for (uint32_t i = 0; a->config && i < a->decl->function->config.n; i++)
+        if (!same_value(a->config[i], b->config[i])) return false;
+    return true;
+}
+
+/* Whether f runs already, with the same in its brackets: of calls without end, it is one that goes round. */
+static bool goes_round(const Elab *e, const Function *f) {
+    for (const Frame *k = e->frame; k; k = k->up)
+        if (k->inputs && same_function(k->fn, f)) return true;
+    return false;
+}
+
 static bool may_call(Elab *e, const Function *f, const Instance *inst, Loc at) {
-    for (const Frame *k = e->frame; k; k = k->up) {
-        if (k->fn->decl != f->decl || !k->inputs) continue;
-        if (inst ? !k->inst || k->inst->place != inst->place : k->fn->self != f->self) continue;
+    bool too_deep = e->calls >= LIMIT_CALLS;
+    if (too_deep) e->quiet = 0;
+    if (names_itself(f) || runs_already(e, inst) || (too_deep && goes_round(e, f))) {
         elab_error(e, at, 104, "%s reaches itself", f->name);
         elab_note(e, f->decl->loc, "`%s` is declared here: repetition is `for`, `repeat` or `scan`", f->name);
-        return false;
-    }
-    if (e->calls < LIMIT_CALLS) return true;
-    elab_error(e, at, 312, "functions call each other more than %d deep", (int)LIMIT_CALLS);
+    } else if (too_deep)
+        elab_error(e, at, 312, "functions call each other more than %d deep", (int)LIMIT_CALLS);
+    else
+        return true;
+    if (too_deep) e->stopped = true; /* every call on the way here may have a neighbour that goes as deep */
     return false;
 }
 

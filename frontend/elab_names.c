@@ -354,6 +354,11 @@ void names_suggest(Elab *e, const char *name) {
     if (near) elab_note(e, (Loc){0}, "did you mean `%s`?", near);
 }
 
+static Val named_here(Elab *e, Val v) {
+    if (v.kind == VAL_FUNCTION) v.fn = function_named_here(e, v.fn);
+    return v;
+}
+
 static Val lookup(Elab *e, const AstNode *n, bool applied) {
     const char *name = n->name;
     bool found;
@@ -368,12 +373,13 @@ static Val lookup(Elab *e, const AstNode *n, bool applied) {
             elab_note(e, b->loc, "the loop gives it another type here");
             return val_error();
         }
-        return b->val;
+        bool declared_here = b->val.kind == VAL_FUNCTION && b->val.fn->env == s; /* a layer's own function, not one handed in */
+        return declared_here ? named_here(e, b->val) : b->val;
     }
     Source *src = scope_source(e->scope);
     for (int k = 0; k < 2 && src; k++, src = src->library ? NULL : &e->library) {
         Val v = from_source(e, src, name, n->loc, applied, command, &found);
-        if (found) return v;
+        if (found) return named_here(e, v);
     }
     Val v = special(e, name, &found);
     if (found && !applied) return v;
