@@ -230,6 +230,14 @@ bool number_fits(Elab *e, double x, Elem elem, Loc at) {
     return false;
 }
 
+/* A number that an integer type cannot hold becomes its nearest one, as all that is computed in f64 does (E8): also where it is kept as an
+ * integer, whose conversion would wrap. */
+static Value *convert_number(Elab *e, Value *x, Elem elem) {
+    if (x && elem_is_int(x->type->elem) && elem_is_int(elem) && elem_size(elem) < elem_size(x->type->elem))
+        x = emit_convert(e, x, F64);
+    return emit_convert(e, x, elem);
+}
+
 /* SCALARs keep the type of what they come from (i32 counters, f64 else) until they meet something. */
 Value *number_as(Elab *e, Val v, Elem elem, Loc at) {
     if (v.kind == VAL_NUMBER && !v.batch)
@@ -245,12 +253,12 @@ Value *number_as(Elab *e, Val v, Elem elem, Loc at) {
     }
     if (v.kind == VAL_NUMBER) {
         Value *b = batch_size(e);
-        if (v.num == 1) return emit_convert(e, b, elem);
+        if (v.num == 1) return convert_number(e, b, elem);
         b = emit_convert(e, b, F64);
         return emit_convert(e, emit_binary(e, OP_mul, b, emit_constant(e, type_scalar(F64), v.num)), elem);
     }
     Value *x = v.t.value ? use_value(e, v.t.value, at) : tensor_of(e, (Val){.kind = VAL_TENSOR, .t = v.t}, at);
-    return emit_convert(e, x, elem);
+    return convert_number(e, x, elem);
 }
 
 Slot *slot_var(Elab *e, const char *hint, const Type *t, int64_t bound, Loc loc) {
