@@ -118,10 +118,11 @@ const char *val_text(Elab *e, Val v);
 typedef struct Binding {
     const char *name;
     Val val;
-    Loc loc;
-    bool dim;     /* a dimension variable: bound anew by each function */
-    bool fixed;   /* configuration, let, fn, parameter: `=` does not rebind it */
-    bool average; /* left behind by `track`: a loop does not carry it */
+    Loc loc;            /* where it was bound last */
+    const AstNode *own; /* its name in the `let`, `param` or `state` that made it: the next copy of that makes it anew */
+    bool dim;           /* a dimension variable: bound anew by each function */
+    bool fixed;         /* configuration, let, fn, parameter: `=` does not rebind it */
+    bool average;       /* left behind by `track`: a loop does not carry it */
     bool read, rebound;
     struct Binding *next;
 } Binding;
@@ -568,7 +569,7 @@ Flow exec_copied_for(Elab *e, const AstNode *s);
 bool clause_fits(Elab *e, const Nodes *names, size_t lists, Val first); /* names and lists of a `for`, or an error */
 Val expr_loop(Elab *e, const AstNode *n);                               /* scan, repeat, while */
 typedef Vec(const char *) NameList;
-void assigned_names(Elab *e, const Nodes *body, NameList *out);
+void assigned_names(Elab *e, const AstNode *loop, NameList *out);
 bool node_is_range(const AstNode *n);
 
 /* What a parameter or state is now in the function that is built; NULL: it was not read yet. */

@@ -88,7 +88,7 @@ static bool first_type(Elab *e, Carry *c, Loc at) {
 
 static bool find_carries(Elab *e, const AstNode *s, Carries *out) {
     NameList names = {0};
-    assigned_names(e, &s->loop->body, &names);
+    assigned_names(e, s, &names);
     for (size_t i = 0; i < names.n; i++) {
         Binding *b = scope_find_local(e->scope, names.at[i]);
         if (!b || b->fixed || b->average || b->val.kind == VAL_ERROR || b->val.kind == VAL_DROPPED) continue;

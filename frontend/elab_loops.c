@@ -41,9 +41,9 @@ typedef struct Loop {
 
 /* ---- what is carried ---- */
 
-static void find_carries(Elab *e, const Nodes *body, Carries *out) {
+static void find_carries(Elab *e, const AstNode *loop, Carries *out) {
     NameList names = {0};
-    assigned_names(e, body, &names);
+    assigned_names(e, loop, &names);
     for (size_t i = 0; i < names.n; i++) {
         Binding *b = scope_find_local(e->scope, names.at[i]);
         if (!b || b->fixed || b->val.kind == VAL_ERROR || b->val.kind == VAL_DROPPED) continue;
@@ -469,7 +469,7 @@ static Val eval_scan(Elab *e, const AstNode *n) {
     Loop l = {.ast = n, .trip = -1, .from = val_number(0)};
     if (n->kind == AST_SCAN ? n->loop->clauses.n != 1 || !read_sources(e, n, &l) : !read_repeat(e, n, &l)) return val_error();
     Carries cs = {0};
-    find_carries(e, &n->loop->body, &cs);
+    find_carries(e, n, &cs);
     if (!first_types(e, &cs, n->loc)) return val_error();
     ScanState ys;
     Block *b = NULL;
@@ -559,7 +559,7 @@ static Val eval_while(Elab *e, const AstNode *n) {
     if (!expr_whole(e, n->loop->count, "the bound of `while`", &l.max)) return val_error();
     if (l.max < 0) return elab_error(e, n->loop->count->loc, 302, "the bound of `while` is %" PRId64, l.max);
     Carries cs = {0};
-    find_carries(e, &n->loop->body, &cs);
+    find_carries(e, n, &cs);
     if (!first_types(e, &cs, n->loc)) return val_error();
     Block *blocks[2];
     bool again = true, good = false;

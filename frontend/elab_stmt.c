@@ -10,32 +10,62 @@ static bool in_command_text(const Elab *e) {
 
 /* ---- which names a body binds again ---- */
 
-static void add_name(Elab *e, NameList *out, const char *name) {
-    for (size_t i = 0; i < out->n; i++)
-        if (out->at[i] == name) return;
-    vec_push(e->a, out, name);
+static bool has_name(const NameList *names, const char *name) {
+    for (size_t i = 0; i < names->n; i++)
+        if (names->at[i] == name) return true;
+    return false;
+}
+
+/* Adds what the targets bind, but for names that `own` holds. */
+static void add_names(Elab *e, NameList *out, const Nodes *targets, const NameList *own) {
+    for (uint32_t i = 0; i < targets->n; i++) {
+        const AstNode *t = targets->at[i];
+        if (t->kind == AST_BRACKET) t = t->call.callee;
+        if (t->kind == AST_NAME && !has_name(out, t->name) && !has_name(own, t->name)) vec_push(e->a, out, t->name);
+    }
 }
 
 typedef struct NameWalk {
     Elab *e;
     NameList *out;
+    NameList own; /* of the blocks we are in: after `let`, or in the header of a loop */
 } NameWalk;
+
+static void walk_names(AstNode *n, void *data);
+
+static void walk_names_of(const Nodes *body, NameWalk *w) {
+    for (uint32_t i = 0; i < body->n; i++) walk_names(body->at[i], w);
+}
 
 static void walk_names(AstNode *n, void *data) {
     NameWalk *w = data;
-    if (n->kind == AST_FN) return; /* its names are its own */
-    if (n->kind == AST_BIND)
-        for (uint32_t i = 0; i < n->bind.targets.n; i++) {
-            const AstNode *t = n->bind.targets.at[i];
-            if (t->kind == AST_BRACKET) t = t->call.callee;
-            if (t->kind == AST_NAME) add_name(w->e, w->out, t->name);
-        }
-    ast_children(n, walk_names, data);
+    size_t outside = w->own.n;
+    switch ((int)n->kind) {
+    case AST_FN: return; /* its names are its own */
+    case AST_BRANCH:     /* which side is taken is not known yet: a `let` counts in its own only */
+        walk_names_of(&n->branch.yes, w);
+        w->own.n = outside;
+        walk_names_of(&n->branch.no, w);
+        w->own.n = outside;
+        return;
+    default: ast_children(n, walk_names, data);
+    }
+    switch ((int)n->kind) {
+    case AST_BIND: add_names(w->e, w->out, &n->bind.targets, &w->own); return;
+    case AST_LET: add_names(w->e, &w->own, &n->bind.targets, &w->own); return;
+    case AST_CLAUSE: add_names(w->e, &w->own, &n->clause.names, &w->own); return;
+    case AST_FOR:
+    case AST_SCAN:
+    case AST_REPEAT:
+    case AST_WHILE: w->own.n = outside; return;
+    default: return;
+    }
 }
 
-void assigned_names(Elab *e, const Nodes *body, NameList *out) {
-    NameWalk w = {e, out};
-    for (uint32_t i = 0; i < body->n; i++) walk_names(body->at[i], &w);
+/* Names from before a loop that its body binds: not those that its header or a `let` make new. */
+void assigned_names(Elab *e, const AstNode *loop, NameList *out) {
+    NameWalk w = {.e = e, .out = out};
+    walk_names((AstNode *)loop, &w);
 }
 
 /* ---- names ---- */
@@ -169,11 +199,12 @@ static void exec_let(Elab *e, const AstNode *s) {
         }
         if (v.kind == VAL_OWNED) v = val_read(e, v, value->loc);
         Binding *before = scope_find_here(e->scope, n->name);
-        if (before && (before->loc.line != n->loc.line || before->loc.col != n->loc.col)) {
+        if (before && before->own != n) {
             elab_error(e, n->loc, 102, "`%s` is declared twice", n->name);
             elab_note(e, before->loc, "`%s` is declared here first", n->name);
         }
         Binding *b = scope_bind(e, e->scope, n->name, v, n->loc);
+        b->own = n;
         b->fixed = v.kind == VAL_INSTANCE || v.kind == VAL_ERROR;
     }
 }
@@ -183,12 +214,13 @@ static void exec_own(Elab *e, const AstNode *s) {
         const AstNode *n = s->own.names.at[i];
         Owned *o = own(e, s, i);
         Binding *before = scope_find_here(e->scope, n->name);
-        if (before && before->val.kind != VAL_ERROR && (before->loc.line != n->loc.line || before->loc.col != n->loc.col)) {
+        if (before && before->val.kind != VAL_ERROR && before->own != n) {
             elab_error(e, n->loc, 102, "`%s` is declared twice", n->name);
             elab_note(e, before->loc, "`%s` is declared here first", n->name);
             o = NULL; /* what it is, nobody can say */
         }
         Binding *b = scope_bind(e, e->scope, n->name, o ? (Val){.kind = VAL_OWNED, .owned = o} : val_error(), n->loc);
+        b->own = n;
         b->fixed = true;
     }
 }
@@ -249,7 +281,7 @@ static int64_t range_copies(Elab *e, const AstNode *range) {
 static Flow exec_broken_for(Elab *e, const AstNode *s) {
     if (in_command_text(e)) return exec_command_for(e, s, true);
     NameList names = {0};
-    assigned_names(e, &s->loop->body, &names);
+    assigned_names(e, s, &names);
     for (uint32_t i = 0; i < s->loop->clauses.n; i++) {
         const Nodes *bound = &s->loop->clauses.at[i]->clause.names;
         for (uint32_t k = 0; k < bound->n; k++) scope_bind(e, e->scope, bound->at[k]->name, val_error(), bound->at[k]->loc);

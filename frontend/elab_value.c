@@ -138,6 +138,7 @@ Binding *scope_bind(Elab *e, Scope *s, const char *name, Val v, Loc loc) {
     }
     b->val = v;
     b->loc = loc;
+    b->own = NULL;
     b->average = b->fixed = b->dim = false;
     b->rebound = true;
     return b;
