@@ -5,9 +5,12 @@
  */
 #include "elab.h"
 
+/* What `same` is in std/layers.nn: a number, so that it goes where other paddings go, and none that is written by mistake. */
+enum { SAME = -(1 << 24) };
+
 typedef struct Windows {
-    int n;                                                                       /* spatial axes */
-    int64_t size[MAX_RANK], stride[MAX_RANK], pad[MAX_RANK], dilation[MAX_RANK]; /* pad -1: same */
+    int n; /* spatial axes */
+    int64_t size[MAX_RANK], stride[MAX_RANK], pad[MAX_RANK], dilation[MAX_RANK];
     int64_t low[MAX_RANK], high[MAX_RANK];
 } Windows;
 
@@ -22,8 +25,9 @@ static bool numbers(Elab *e, Val v, int n, Loc at, const char *what, int64_t lea
     }
     for (int i = 0; i < n; i++) {
         Val one = v.kind == VAL_LIST ? v.list->at[i] : v;
-        if (val_whole(one, &out[i]) && out[i] >= least && out[i] < (1 << 24)) continue;
-        if (least < 0) { /* a padding: -1 is what `same` stands for */
+        bool whole = val_whole(one, &out[i]) && out[i] < (1 << 24);
+        if (whole && (out[i] == least || (out[i] >= 0 && out[i] >= least))) continue;
+        if (least == SAME) {
             elab_error(e, at, 211, "%s is `same`, `valid`, or a whole number from 0 that is known when compiled, not %s", what,
                        val_text(e, one));
             return false;
@@ -38,7 +42,7 @@ static bool numbers(Elab *e, Val v, int n, Loc at, const char *what, int64_t lea
 /* Zeros before and after an axis of n places (E6): `same` gives ceil(n / stride) places, the odd zero at the end. */
 static void padding(Windows *w, int i, int64_t n) {
     int64_t k = (w->size[i] - 1) * w->dilation[i] + 1;
-    if (w->pad[i] >= 0) {
+    if (w->pad[i] != SAME) {
         w->low[i] = w->high[i] = w->pad[i];
         return;
     }
@@ -86,7 +90,7 @@ static Val windows(Elab *e, const Builtin *b, const Call *c) {
         return elab_error(e, c->arg_loc[0], 210, "%s is for numbers, not %s", b->name, type_name(x->type));
     if (!numbers(e, c->arg[1], w.n, c->arg_loc[1], "the size of a window", 1, 1, w.size) ||
         !numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, w.stride) ||
-        !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", -1, 0, w.pad))
+        !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", SAME, 0, w.pad))
         return val_error();
     for (int i = 0; i < w.n; i++) {
         w.dilation[i] = 1;
@@ -141,7 +145,7 @@ static Val convolve(Elab *e, const Builtin *b, const Call *c) {
     int64_t groups, spread[MAX_RANK];
     if (!k || !spatial(e, x, c->arg_loc[0], &w.n) || !kernel_fits(e, x->type, k->type, w.n, c->loc)) return val_error();
     if (!numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, w.stride) ||
-        !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", -1, -1, w.pad) ||
+        !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", SAME, SAME, w.pad) ||
         !numbers(e, c->arg[4], w.n, c->arg_loc[4], "a dilation", 1, 1, w.dilation) ||
         !numbers(e, c->arg[5], 1, c->arg_loc[5], "the number of groups", 1, 1, &groups))
         return val_error();
@@ -188,7 +192,7 @@ static Val convolve_back(Elab *e, const Builtin *b, const Call *c) {
     int64_t one[MAX_RANK], spread[MAX_RANK], axes[MAX_RANK];
     if (!k || !spatial(e, x, c->arg_loc[0], &w.n) || !kernel_fits(e, x->type, k->type, w.n, c->loc)) return val_error();
     if (!numbers(e, c->arg[2], w.n, c->arg_loc[2], "a stride", 1, 1, spread) ||
-        !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", -1, -1, w.pad))
+        !numbers(e, c->arg[3], w.n, c->arg_loc[3], "a padding", SAME, SAME, w.pad))
         return val_error();
     int64_t in = x->type->dim[w.n + 1].n, k_out = k->type->dim[w.n + 1].n;
     if (in != k_out)
@@ -199,8 +203,8 @@ static Val convolve_back(Elab *e, const Builtin *b, const Call *c) {
         int64_t n = x->type->dim[i + 1].n, size = k->type->dim[i].n, s = spread[i];
         if (x->type->dim[i + 1].batch || n < 1 || size < 1)
             return elab_error(e, c->loc, 213, "windows do not run along the batch axis or an empty one");
-        int64_t out = w.pad[i] < 0 ? n * s : (n - 1) * s + size - 2 * w.pad[i];
-        int64_t before = w.pad[i] >= 0 ? w.pad[i] : (size > s ? (size - s) / 2 : 0); /* what the forward convolution pads */
+        int64_t out = w.pad[i] == SAME ? n * s : (n - 1) * s + size - 2 * w.pad[i];
+        int64_t before = w.pad[i] != SAME ? w.pad[i] : (size > s ? (size - s) / 2 : 0); /* what the forward convolution pads */
         if (out < 1) return elab_error(e, c->loc, 208, "nothing is left of an axis of %" PRId64, n);
         one[i] = w.dilation[i] = 1;
         axes[i] = i;
