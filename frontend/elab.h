@@ -380,6 +380,7 @@ struct Elab {
     bool library_text; /* what is being elaborated stands in the library */
     Loc user_loc;      /* innermost place in the user's file */
     CommandState *command;
+    const AstNode *loop; /* the scan, repeat or while of this body that we are in; NULL: none */
     ScanState *scan;
     Owned *optimized; /* in an optimizer: the parameter that moves */
     const char *optimizer;

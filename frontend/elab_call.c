@@ -85,6 +85,7 @@ typedef struct Around {
     uint32_t origin;
     Frame *frame;
     bool library, pure;
+    const AstNode *loop;
     ScanState *scan;
     Owned *optimized;
     Val returned;
@@ -92,8 +93,8 @@ typedef struct Around {
 } Around;
 
 static Around enter(Elab *e, const Function *f, Frame *frame, Scope *scope, Instance *self) {
-    Around a = {e->scope, e->self, e->path,      e->site,     e->origin, e->frame,   e->library_text,
-                e->pure,  e->scan, e->optimized, e->returned, e->b.loc,  e->user_loc};
+    Around a = {e->scope, e->self, e->path, e->site,      e->origin,   e->frame, e->library_text,
+                e->pure,  e->loop, e->scan, e->optimized, e->returned, e->b.loc, e->user_loc};
     frame->up = e->frame;
     frame->run = ++e->runs;
     frame->path = e->path;
@@ -108,6 +109,7 @@ static Around enter(Elab *e, const Function *f, Frame *frame, Scope *scope, Inst
     e->origin = 0;
     e->library_text = frame->library;
     e->pure = f->kind == FN_USER && !self;
+    e->loop = NULL;
     e->scan = NULL;
     e->optimized = NULL;
     e->returned = val_none();
@@ -125,6 +127,7 @@ static void leave(Elab *e, const Around *a) {
     e->frame = a->frame;
     e->library_text = a->library;
     e->pure = a->pure;
+    e->loop = a->loop;
     e->scan = a->scan;
     e->optimized = a->optimized;
     e->returned = a->returned;

@@ -591,5 +591,9 @@ static Val eval_while(Elab *e, const AstNode *n) {
 
 Val expr_loop(Elab *e, const AstNode *n) {
     if (!e->b.func) return elab_error(e, n->loc, 110, "a loop runs in a command or function: this must be known when compiled");
-    return n->kind == AST_WHILE ? eval_while(e, n) : eval_scan(e, n);
+    const AstNode *outer = e->loop;
+    e->loop = n;
+    Val v = n->kind == AST_WHILE ? eval_while(e, n) : eval_scan(e, n);
+    e->loop = outer;
+    return v;
 }

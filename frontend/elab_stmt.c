@@ -356,7 +356,7 @@ static Flow exec_return(Elab *e, const AstNode *s) {
         elab_error(e, s->loc, 308, "`return` stands in a function or layer: a command binds the names of its outputs");
         return FLOW_ON;
     }
-    if (e->b.func && e->keys && e->keys->block == e->b.block && e->scan) {
+    if (e->loop) {
         elab_error(e, s->loc, 308, "`return` cannot leave a loop that runs");
         return FLOW_ON;
     }
@@ -378,7 +378,7 @@ static void exec_yield(Elab *e, const AstNode *s) {
         return;
     }
     if (e->scan->yielded) {
-        elab_error(e, s->loc, 302, "a second `yield` in one `scan`");
+        elab_error(e, s->loc, 302, "a second `yield` in one loop");
         elab_note(e, e->scan->yield_loc, "the first is here: `yield a, b` collects several values");
         return;
     }
@@ -409,8 +409,9 @@ static bool exec_in_command(Elab *e, const AstNode *s) {
     static const char *const words[] = {[AST_TRACK] = "track", [AST_KEEP] = "keep", [AST_STOP] = "stop",  [AST_PRINT] = "print",
                                         [AST_SAVE] = "save",   [AST_LOAD] = "load", [AST_WRITE] = "write"};
     if (!in_command_text(e)) {
+        bool in_loop = e->command && e->command->depth == 0 && e->loop;
         elab_error(e, s->loc, 308, "`%s` stands in the text of a command%s", words[s->kind],
-                   e->command && e->command->depth == 0 ? ", not in a `scan`" : "");
+                   in_loop ? intern_printf(", not in a `%s`", ast_kind_text(e->loop->kind)) : "");
         return false;
     }
     switch ((int)s->kind) {

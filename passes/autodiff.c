@@ -67,7 +67,8 @@ void gr_give(GradCtx *c, Value *v, Value *g) {
 }
 
 void gr_fault(GradCtx *c, const Op *op, const char *why) {
-    diag_error(c->diag, op->loc, 802, "no gradient passes through this `%s`: %s", op_info[op->code].name, why);
+    const char *what = op->code == OP_scan ? "loop" /* a `scan` or a `repeat` */ : intern_printf("`%s`", op_info[op->code].name);
+    diag_error(c->diag, op->loc, 802, "no gradient passes through this %s: %s", what, why);
     diag_note(c->diag, c->grad->loc, "the gradient is asked for here");
     c->failed = true;
 }

@@ -220,7 +220,7 @@ static void provide_params(ScanGrad *s, const bool *needed, Value **map, Value *
             gr_fault(s->c, s->op,
                      s->scan.stacks
                          ? "along the batch, a carried value that holds the batch would have to be kept for every sample"
-                         : "the number of its turns is known only when it runs, so that what they carry cannot be kept");
+                         : "the number of its turns is known only when it runs, so that what it carries cannot be kept");
             map[v->id] = v;
         }
     }
