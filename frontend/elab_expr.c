@@ -176,8 +176,8 @@ static Val comprehension(Elab *e, const AstNode *n) {
     Scope *saved = e->scope;
     const Path *path = e->path;
     uint64_t site = e->site;
+    e->scope = scope_push(e, saved, false); /* one for all copies: none leaves a name behind, and a list may be long */
     for (size_t k = 0; k < lists.at[0].list->n && !e->stopped; k++) {
-        e->scope = scope_push(e, saved, false);
         for (uint32_t i = 0; i < names->n; i++) {
             Val v = lists.n == names->n ? lists.at[i].list->at[k] : lists.at[0].list->at[k];
             if (lists.n != names->n) v = v.list->at[i]; /* clause_fits has looked */
