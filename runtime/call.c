@@ -47,8 +47,8 @@ static bool faulted(struct nn_run *r, const struct nn_fault *fault) {
     nn_text_position(r, &where);
     const char *source = r->program->source;
     if (fault->kind == NN_INDEX) {
-        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": index %" PRId64 " is out of range: the axis has %" PRId64 " elements%s",
-                source, fault->line, fault->value, fault->bound, nn_text_str(&where));
+        nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": index %" PRId64 " is out of range: the axis has %" PRId64 " element%s%s",
+                source, fault->line, fault->value, fault->bound, fault->bound == 1 ? "" : "s", nn_text_str(&where));
     } else if (fault->kind == NN_MEMORY) {
         nn_fail(r->env, NN_RUNTIME, "%s:%" PRId64 ": there is not enough memory for the numbers of this line%s", source,
                 fault->line, nn_text_str(&where));

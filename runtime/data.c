@@ -403,9 +403,9 @@ bool nn_set_read(struct nn_data_reader *r, struct nn_set *set, const struct nn_d
         int64_t first = set->columns[0].count, count = set->columns[i].count;
         if (count != first) {
             return nn_fail(env, NN_BAD_INPUT,
-                           "data set %s (%s:%" PRId64 "): the field %s has %" PRId64 " samples (%s), the field %s has %" PRId64
+                           "data set %s (%s:%" PRId64 "): the field %s has %" PRId64 " sample%s (%s), the field %s has %" PRId64
                            " (%s)",
-                           data->name, r->program->source, data->line, data->fields[0].name, first,
+                           data->name, r->program->source, data->line, data->fields[0].name, first, first == 1 ? "" : "s",
                            data->fields[0].loader->files[0], data->fields[i].name, count, data->fields[i].loader->files[0]);
         }
     }

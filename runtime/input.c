@@ -93,13 +93,13 @@ static bool check_batch(struct nn_run *r, const struct nn_io *io, const struct n
                        s->dims[0], c->count);
     if (batch > s->batch_bound) {
         return nn_fail(r->env, NN_BAD_INPUT,
-                       "--%s: %" PRId64 " samples; the program was compiled for at most %" PRId64 ": nnc --max-batch=%" PRId64
+                       "--%s: %" PRId64 " sample%s; the program was compiled for at most %" PRId64 ": nnc --max-batch=%" PRId64
                        " raises that",
-                       io->name, batch, s->batch_bound, batch);
+                       io->name, batch, batch == 1 ? "" : "s", s->batch_bound, batch);
     }
     if (*first && batch != r->input_batch) {
-        return nn_fail(r->env, NN_BAD_INPUT, "--%s has %" PRId64 " samples, but --%s has %" PRId64, io->name, batch, *first,
-                       r->input_batch);
+        return nn_fail(r->env, NN_BAD_INPUT, "--%s has %" PRId64 " sample%s, but --%s has %" PRId64, io->name, batch,
+                       batch == 1 ? "" : "s", *first, r->input_batch);
     }
     *first = io->name;
     r->input_batch = batch;

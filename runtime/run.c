@@ -138,9 +138,10 @@ static bool find_part(struct nn_run *r, const struct nn_item *item, int64_t u, i
     int64_t from = use->from_slot >= 0 ? nn_run_integer(r, use->from_slot) : use->from;
     int64_t to = use->to_slot >= 0 ? nn_run_integer(r, use->to_slot) : use->to < 0 ? set->count : use->to;
     if (from < 0 || to < from || to > set->count || from == to) {
-        return nn_fail(r->env, status, "%s:%" PRId64 ": %s[%" PRId64 "..%" PRId64 "]: %s; the data set has %" PRId64 " samples",
+        return nn_fail(r->env, status, "%s:%" PRId64 ": %s[%" PRId64 "..%" PRId64 "]: %s; the data set has %" PRId64 " sample%s",
                        r->program->source, item->node->line, set->data->name, from, to,
-                       from == to ? "there are no samples in this part" : "there is no such part", set->count);
+                       from == to ? "there are no samples in this part" : "there is no such part", set->count,
+                       set->count == 1 ? "" : "s");
     }
     int64_t index = item - r->items;
     uint64_t around = item->loop >= 0 ? r->items[item->loop].key : r->settings->seed;

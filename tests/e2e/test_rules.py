@@ -61,6 +61,14 @@ def test_C2_batches_and_weights(t):
     assert "--max-batch" in done.stderr, done.stderr
 
 
+def test_C2_inputs_of_one_batch(t):
+    source = t.write("pair.nn", "command sum(x: f32[B], y: f32[B]) -> (z: f32[B]) { z = x + y }\n")
+    one, three = t.write("one.csv", "1\n"), t.write("three.csv", "1\n2\n3\n")
+    for x, y, found in (three, one, "--y has 1 sample, but --x has 3"), (one, three, "--y has 3 samples, but --x has 1"):
+        done = t.run(t.nnc, source, "--eval", "sum", f"--x={x}", f"--y={y}", status=2)
+        assert done.stderr.rstrip().endswith(found), done.stderr
+
+
 def test_C3_pictures(t):
     """f32 is clipped to 0..1, u8 as it is; [H, W] and [H, W, 3]; a leading dimension is stacked downwards."""
     source = t.write("p.nn", 'command show {\n    write f32([[-1, 0.5], [1, 7]]) to "grey.png"\n    write u8(reshape(arange(12), [2, 2, 3])) to "colour.png"\n'
