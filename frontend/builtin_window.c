@@ -64,7 +64,7 @@ static bool fits_windows(Elab *e, const Type *t, const Windows *w, Loc at) {
         if (d.n + w->low[i] + w->high[i] < k) {
             elab_error(e, at, 208, "a window of %" PRId64 " does not fit on an axis of %" PRId64 "%s", k, d.n,
                        w->low[i] + w->high[i] ? " with its padding" : "");
-            elab_note(e, (Loc){0}, "pad=same keeps the size");
+            if (w->pad[i] != SAME) elab_note(e, (Loc){0}, "pad=same keeps the size");
             return false;
         }
     }

@@ -231,7 +231,11 @@ static bool set_part(Elab *e, const AstNode *source, DataUse *use) {
     if (!set_bound(e, from, part->binary.left->loc, "the beginning of a part", &use->from) ||
         !set_bound(e, to, part->binary.right->loc, "the end of a part", &use->to))
         return false;
-    if (use->from.slot || use->to.slot || (use->from.n >= 0 && use->to.n >= use->from.n)) return true;
+    if (!use->from.slot && use->from.n < 0) {
+        elab_error(e, part->binary.left->loc, 404, "a part begins at sample 0 or later, not at %" PRId64, use->from.n);
+        return false;
+    }
+    if (use->from.slot || use->to.slot || use->to.n >= use->from.n) return true;
     elab_error(e, part->loc, 404, "the part %" PRId64 "..%" PRId64 " holds no samples", use->from.n, use->to.n);
     return false;
 }

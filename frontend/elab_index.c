@@ -341,6 +341,8 @@ Val expr_element(Elab *e, Val base, const AstNode *n) {
     if (base.kind == VAL_LIST) return index_list(e, base, n);
     if (base.kind == VAL_INSTANCE)
         return elab_error(e, n->loc, 103, "%s has its configuration already: `(...)` applies it", val_text(e, base));
+    if (base.kind == VAL_TUPLE)
+        return elab_error(e, n->loc, 103, "%s are no list: `a, b = f(x)` gives each a name", val_text(e, base));
     if (base.kind != VAL_TENSOR && base.kind != VAL_OWNED)
         return elab_error(e, n->loc, 103, "%s has no elements", val_text(e, base));
     Value *x = tensor_of(e, base, n->loc);
