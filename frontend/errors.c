@@ -45,6 +45,7 @@ static Loc loc(const Slip *s) {
 
 static const char *found(const Slip *s) {
     if (s->kind == T_END) return "end of the file";
+    if (s->kind == T_SEPARATOR && s->p->real) return "`;`";
     if (!s->p->real) return s->kind == T_SEPARATOR ? "end of the line" : token_kind_text(s->kind);
     if (s->kind == T_STRING) return "string";
     return arena_printf(s->p->arena, "`%s`", token_text(s, s->token));
@@ -715,5 +716,7 @@ void report_unexpected(Parsing *p, const int *expected, int n_expected) {
         diag_error(p->diag, at, 6, "unexpected %s: expected %s", what, list);
     else
         diag_error(p->diag, at, 6, "unexpected %s", what);
+    bool inside = p->n_open && p->open[p->n_open - 1] != '{';
+    if (s.kind == ';' && !inside) p->quiet_line = p->at.first_line; /* what follows may have been meant as the operand */
     note_form(&s);
 }

@@ -486,13 +486,15 @@ bool ends_line(int kind) {
 
 static bool goes_on(int kind) { return kind == T_PIPE || kind == T_THEN || kind == T_ELSE || kind == T_ARROW || kind == '{'; }
 
+/* Whether the next token is a `;` with nothing before it that it could end. */
 static bool dropped_separator(const Parsing *p) {
-    return p->tokens[p->next].kind == T_SEPARATOR && (!ends_line(p->before) || p->before == T_SEPARATOR) &&
+    return p->tokens[p->next].kind == T_SEPARATOR && (p->before == 0 || p->before == '{' || p->before == T_SEPARATOR) &&
            !(p->next_mend < p->mends.n && p->mends.at[p->next_mend].before == p->next);
 }
 
 /* The next token as the parser sees it: *t, or a separator before it, or a mended bracket (then *index is that of the token after
- * it). */
+ * it). A `;` where no statement can end is ';', which no rule has: outside of ( and [ it comes once more, as the separator that
+ * recovery goes on behind. */
 static int filtered(Parsing *p, size_t *index) {
     while (p->tokens[p->next].kind == -1 || dropped_separator(p)) { /* its place on the line goes to the next */
         if (p->tokens[p->next].first) p->tokens[p->next + 1].first = true;
@@ -504,8 +506,9 @@ static int filtered(Parsing *p, size_t *index) {
     int kind = mended ? p->mends.at[p->next_mend].kind : t->kind;
     bool inside = p->n_open && p->open[p->n_open - 1] != '{';
     if (kind == T_SEPARATOR) {
-        p->next++;
-        return T_SEPARATOR;
+        bool ends = !inside && ends_line(p->before);
+        if (ends || inside) p->next++;
+        return ends ? T_SEPARATOR : ';';
     }
     if (!mended && t->first && !inside && ends_line(p->before) && !goes_on(kind) && kind != '}' && kind != T_END)
         return T_SEPARATOR;
