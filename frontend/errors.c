@@ -482,7 +482,7 @@ static bool slip_juxtaposed(Slip *s) {
                    token_text(s, before));
         return true;
     }
-    if (i == s->first && is_declaration_word(before->kind, NULL)) {
+    if (i == s->first && is_declaration_word(before->kind, NULL) && !expects(s, T_NAME)) {
         diag_error(p->diag, token_loc(p, before), 24,
                    "`%s` begins a declaration: it stands at the top of the file, not in a block", token_text(s, before));
         return true;
@@ -518,6 +518,8 @@ static const char *expectation(const Slip *s) {
     bool expression = expects(s, T_INT), statement = expects(s, T_RETURN),
          declaration = expects(s, T_COMMAND) && !expects(s, T_NAME);
     bool name = expects(s, T_NAME) && !expression, operand_before = expects(s, '+');
+    int before = s->p->tokens[s->p->shown ? s->p->shown - 1 : 0].kind; /* in a block the word of a declaration may be a name */
+    if (name && s->p->real && (before == T_LET || is_declaration_word(before, NULL))) return "a name";
     if (statement)
         listed[n++] = "a statement";
     else if (expression)
