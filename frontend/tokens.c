@@ -196,9 +196,10 @@ static bool balanced(const Parsing *p) {
 
 typedef struct Open {
     size_t token;
-    uint32_t indent; /* column in which its line begins */
-    bool header;     /* a { behind something on its line */
-    bool loop;       /* a ( or [ in which a loop begins, whose block may follow */
+    uint32_t indent;    /* column in which its line begins */
+    uint32_t statement; /* column in which its statement begins, which may be lines before; inside ( and [ the same as indent */
+    bool header;        /* a { behind something on its line */
+    bool loop;          /* a ( or [ in which a loop begins, whose block may follow */
 } Open;
 
 typedef struct Mending {
@@ -310,6 +311,15 @@ static bool beyond_parenthesis(Mending *m, size_t i) {
     return ends_operand(before) && begins_operand(kind) && kind != '(' && kind != '[' && !closes_later(m, i);
 }
 
+static bool goes_on(int kind) { return kind == T_PIPE || kind == T_THEN || kind == T_ELSE || kind == T_ARROW || kind == '{'; }
+
+/* Whether token i, first on its line, goes on with the statement of the line before (T4). */
+static bool continues(const Parsing *p, size_t i) {
+    int kind = p->tokens[i].kind, before = i ? p->tokens[i - 1].kind : 0;
+    if (closes(kind) || kind == '{' || kind == T_ELSE || begins_statement(p, i)) return false;
+    return goes_on(kind) || (!ends_line(before) && before != 0 && before != '{' && before != T_SEPARATOR);
+}
+
 static bool begins_header(const Parsing *p, size_t i) {
     switch (p->tokens[i].kind) {
     case T_FOR:
@@ -340,7 +350,7 @@ static bool mend_header(Mending *m, size_t i) {
     for (size_t k = header + 1; k < i; k++) {
         int kind = p->tokens[k].kind;
         if (kind == '{') return false;
-        if (p->tokens[k].first && !depth && kind != T_ARROW && kind != T_PIPE) {
+        if (p->tokens[k].first && !depth && !continues(p, k)) {
             Mend mend = {(uint32_t)k, '{'};
             vec_push(p->arena, &p->mends, mend);
             for (size_t j = p->mends.n - 1; j > 0 && p->mends.at[j - 1].before > k; j--) {
@@ -379,8 +389,9 @@ static void meet_closer(Mending *m, size_t i, uint32_t indent) {
         /* a } on a line of its own closes the block whose line begins where it does: what is open inside has no closer */
         if (t->first) {
             int k = m->n;
-            while (k > 0 && m->open[k - 1].indent > indent) k--;
-            if (k > 0 && m->open[k - 1].indent == indent && p->tokens[m->open[k - 1].token].kind == '{') {
+            while (k > 0 && m->open[k - 1].statement > indent) k--;
+            bool begins_here = k > 0 && (m->open[k - 1].statement == indent || m->open[k - 1].indent == indent);
+            if (begins_here && p->tokens[m->open[k - 1].token].kind == '{') {
                 while (m->n > k) close_unclosed(m, i);
             } else if (k == m->n && indent > m->open[m->n - 1].indent) {
                 diag_error(p->diag, token_loc(p, t), 7, "this `}` closes nothing");
@@ -415,7 +426,7 @@ static void meet_closer(Mending *m, size_t i, uint32_t indent) {
 void mend_brackets(Parsing *p) {
     if (balanced(p)) return;
     Mending m = {.p = p, .budget = 20000000};
-    uint32_t indent = 1;
+    uint32_t indent = 1, statement = 1;
     for (size_t i = 0; i < p->n_tokens; i++) {
         Token *t = &p->tokens[i];
         if (t->first) {
@@ -427,9 +438,11 @@ void mend_brackets(Parsing *p) {
                 while (m.n) close_unclosed(&m, i);
             /* a line that begins no further in than the line of an open { is behind its block, unless a } begins it */
             while (m.n && !closes(t->kind) && t->kind != '{' && t->kind != T_ELSE && t->kind != T_ARROW &&
-                   m.open[m.n - 1].header && p->tokens[m.open[m.n - 1].token].kind == '{' && indent <= m.open[m.n - 1].indent &&
-                   indent < 1000)
+                   m.open[m.n - 1].header && p->tokens[m.open[m.n - 1].token].kind == '{' &&
+                   indent <= m.open[m.n - 1].statement && indent < 1000)
                 close_unclosed(&m, i);
+            bool inside = m.n && p->tokens[m.open[m.n - 1].token].kind != '{';
+            if (!inside && !continues(p, i)) statement = indent;
         }
         if (t->kind == T_STRING && t->spoilt) m.quiet_line = t->line;
         if (m.n && (t->kind == T_SCAN || t->kind == T_REPEAT || t->kind == T_WHILE || t->kind == T_IF))
@@ -438,7 +451,8 @@ void mend_brackets(Parsing *p) {
             close_unclosed(&m, i);
         if (opens(t->kind)) {
             if (m.n == MAX_BRACKETS) return; /* the filter says that this is too deep */
-            m.open[m.n++] = (Open){.token = i, .indent = indent, .header = !t->first};
+            bool inside = m.n && p->tokens[m.open[m.n - 1].token].kind != '{';
+            m.open[m.n++] = (Open){.token = i, .indent = indent, .statement = inside ? indent : statement, .header = !t->first};
         } else if (closes(t->kind)) {
             meet_closer(&m, i, indent);
         } else if (t->kind == T_END) {
@@ -483,8 +497,6 @@ bool ends_line(int kind) {
     default: return true;
     }
 }
-
-static bool goes_on(int kind) { return kind == T_PIPE || kind == T_THEN || kind == T_ELSE || kind == T_ARROW || kind == '{'; }
 
 /* Whether the next token is a `;` with nothing before it that it could end. */
 static bool dropped_separator(const Parsing *p) {

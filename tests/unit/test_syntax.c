@@ -650,6 +650,24 @@ START_TEST(programs_parse) {
 }
 END_TEST
 
+/* A forgotten bracket before or behind a whole program is one error: nothing in the program is accused. */
+static void check_one_slip(const char *path, const char *text, size_t n) {
+    static const char *const before[] = {"fn open(x = x\n", "fn open(x) {\n    if true {\n        y = x\n    return x\n}\n", ""};
+    static const char *const behind[] = {"", "", "fn open(x) {\n    y = exp([x)\n    return y\n}\n"};
+    for (int k = 0; k < 3; k++) {
+        const char *t = arena_printf(arena, "%s%.*s\n%s", before[k], (int)n, text, behind[k]);
+        Diag *d = diag_new(arena);
+        parse_source(arena, d, path, t, strlen(t));
+        ck_assert_msg(diag_errors(d) == 1, "%s, slip %d:\n%s", path, k, printed(d));
+    }
+}
+
+START_TEST(one_slip) {
+    each_file(NNC_SOURCE_ROOT "/frontend/std", check_one_slip);
+    ck_assert_int_ge(each_file(NNC_SOURCE_ROOT "/samples", check_one_slip), 10);
+}
+END_TEST
+
 /* ---- nnc fmt ---- */
 
 static int count(const char *text, char c) {
@@ -807,6 +825,7 @@ Suite *syntax_suite(void) {
     tcase_add_test(c, explained_examples);
     tcase_add_test(c, golden);
     tcase_add_test(c, programs_parse);
+    tcase_add_test(c, one_slip);
     tcase_add_test(c, formatting);
     tcase_add_test(c, mutated_programs);
     tcase_add_test(c, floods);
