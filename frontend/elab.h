@@ -319,7 +319,8 @@ typedef struct ScanState {
     bool yielded;
     Loc yield_loc;
     Vec(Val) yields;
-    int depth; /* of calls */
+    bool doubt; /* a statement of the body could not be read: it may have been the `yield` */
+    int depth;  /* of calls */
 } ScanState;
 
 /* A note that waits until all others of its error are there. */

@@ -455,14 +455,15 @@ static Val make_scan(Elab *e, Loop *l, Carries *cs, Block *b, const ScanState *y
                     attr_ints(e->a, A_yaxes, yaxes, (int64_t)n_ys), attr_i(A_reverse, l->ast->loop->backwards),
                     attr_i(A_trip, l->trip)};
     emit_at(e, at);
-    if (n_out == 0) return val_none(); /* nothing comes of it */
+    Val nothing = ys->doubt ? val_error() : val_none(); /* what a loop without `yield` gives */
+    if (n_out == 0) return nothing;
     const char *why = NULL;
     Op *op = op_try_full(&e->b, OP_scan, (int)in.n, in.at, 5, attrs, 1, &b, (int)n_out, types, &why);
     if (!op) return elab_error(e, at, 214, "%s", why);
     bind_results_of(e, cs, op->out);
     Vec(Val) out = {0};
     for (size_t i = 0; i < n_ys; i++) vec_push(e->a, &out, val_tensor(op->out[n_carry + i]));
-    return out.n == 0 ? val_none() : out.n == 1 ? out.at[0] : val_list(e, VAL_TUPLE, out.n, out.at);
+    return out.n == 0 ? nothing : out.n == 1 ? out.at[0] : val_list(e, VAL_TUPLE, out.n, out.at);
 }
 
 static Val eval_scan(Elab *e, const AstNode *n) {

@@ -157,7 +157,7 @@ static void exec_bind(Elab *e, const AstNode *s) {
         Val v = expr_read(e, values->at[0]);
         AstKind kind = values->at[0]->kind;
         if (v.kind == VAL_NONE && (kind == AST_SCAN || kind == AST_REPEAT || kind == AST_WHILE)) {
-            if (e->errors == errors && !diag_said_within(e->d, values->at[0]->loc, values->at[0]->end_line)) {
+            if (e->errors == errors) {
                 elab_error(e, values->at[0]->loc, 302, "this loop yields nothing: its value is what `yield` collects");
                 elab_note(e, (Loc){0}, "a name bound before the loop and again in it holds its last value after the loop");
             }
@@ -225,18 +225,73 @@ static void exec_own(Elab *e, const AstNode *s) {
     }
 }
 
+/* ---- what is not run ---- */
+
+/* A statement is not run for what is wrong with it: it may have been the `return`, or the `yield`. */
+static void may_lack_result(Elab *e) {
+    if (e->returned.kind == VAL_NONE) e->returned = val_error();
+    if (e->frame) e->frame->doubt = true;
+    if (e->scan) e->scan->doubt = true;
+}
+
+static void lose_name(Elab *e, const char *name, Loc loc) {
+    Binding *b = scope_find_local(e->scope, name);
+    if (!b)
+        scope_bind(e, e->scope, name, val_error(), loc);
+    else if (!b->fixed)
+        b->val = val_error();
+}
+
+static void lose_names(Elab *e, const Nodes *names) {
+    for (uint32_t i = 0; i < names->n; i++) {
+        const AstNode *n = names->at[i]->kind == AST_BRACKET ? names->at[i]->call.callee : names->at[i];
+        if (n->kind == AST_NAME) lose_name(e, n->name, n->loc);
+    }
+}
+
+static void walk_skipped(AstNode *n, void *data) {
+    Elab *e = data;
+    switch ((int)n->kind) {
+    case AST_BIND:
+    case AST_LET: lose_names(e, &n->bind.targets); break;
+    case AST_PARAM:
+    case AST_STATE: lose_names(e, &n->own.names); break;
+    case AST_FN: lose_name(e, n->function->name, n->function->name_loc); return; /* its names are its own */
+    case AST_RETURN:
+    case AST_YIELD:
+    case AST_ERROR: may_lack_result(e); break;
+    case AST_NAME:
+        if (!e->quiet) vec_push(e->a, &e->mentioned, n->name);
+        break;
+    default: break;
+    }
+    ast_children(n, walk_skipped, data);
+}
+
+/* A block that is not run for what is wrong before it: of what it would have bound, tracked, applied and returned nothing is known. */
+static void skip_block(Elab *e, const Nodes *body) {
+    for (uint32_t i = 0; i < body->n; i++) walk_skipped(body->at[i], e);
+    track_spoilt(e, body);
+}
+
 /* ---- choices and copies ---- */
+
+static void report_condition(Elab *e, Loc at, Val c) {
+    if (c.kind == VAL_ERROR) return;
+    if (c.kind != VAL_TENSOR && c.kind != VAL_SCALAR) {
+        elab_error(e, at, 215, "a condition is a bool, not %s", val_text(e, c));
+        return;
+    }
+    elab_error(e, at, 215, "the condition of an `if` statement must be known when compiled: this is %s", val_text(e, c));
+    elab_note(e, (Loc){0}, "x = if c then a else b chooses when the program runs");
+}
 
 static Flow exec_branch(Elab *e, const AstNode *s) {
     Val c = expr_read(e, s->branch.condition);
     if (c.kind == VAL_BOOL) return exec_block(e, c.truth ? &s->branch.yes : &s->branch.no);
-    if (c.kind == VAL_ERROR) return FLOW_ON;
-    Loc at = s->branch.condition->loc;
-    if (c.kind == VAL_TENSOR || c.kind == VAL_SCALAR) {
-        elab_error(e, at, 215, "the condition of an `if` statement must be known when compiled: this is %s", val_text(e, c));
-        elab_note(e, (Loc){0}, "x = if c then a else b chooses when the program runs");
-    } else
-        elab_error(e, at, 215, "a condition is a bool, not %s", val_text(e, c));
+    report_condition(e, s->branch.condition->loc, c);
+    skip_block(e, &s->branch.yes);
+    skip_block(e, &s->branch.no);
     return FLOW_ON;
 }
 
@@ -426,10 +481,7 @@ static bool exec_in_command(Elab *e, const AstNode *s) {
 
 static Flow exec_kind(Elab *e, const AstNode *s) {
     switch ((int)s->kind) {
-    case AST_ERROR: /* may have been the `return` */
-        if (e->returned.kind == VAL_NONE) e->returned = val_error();
-        if (e->frame) e->frame->doubt = true;
-        return FLOW_ON;
+    case AST_ERROR: may_lack_result(e); return FLOW_ON;
     case AST_BIND: exec_bind(e, s); return FLOW_ON;
     case AST_LET: exec_let(e, s); return FLOW_ON;
     case AST_PARAM:
