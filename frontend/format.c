@@ -18,6 +18,7 @@
 #include "parser.h"
 #include "tokens.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -311,6 +312,7 @@ static void pad(Format *f, Line *l, int spaces) {
     Text t = {0};
     text_printf(f->arena, &t, "%.*s%*s%s", (int)l->equal, l->code.at, spaces, "", l->code.at + l->equal);
     l->code = t;
+    l->equal += (size_t)spaces;
 }
 
 /* Whether l belongs to the run of aligned lines that `first` began. The run goes on over lines further in, which belong to what
@@ -318,37 +320,71 @@ static void pad(Format *f, Line *l, int spaces) {
 static bool aligned_with(const Line *first, const Line *l) {
     return l->kind && l->kind == first->kind && l->equal_column == first->equal_column && l->indent == first->indent;
 }
-static bool passed_over(const Line *first, const Line *l) {
-    return !l->code.n || l->indent > first->indent ||
-           (l->indent == first->indent && l->kind == first->kind && l->equal_column > first->equal_column);
+static bool too_long(const Line *first, const Line *l) {
+    return l->indent == first->indent && l->kind == first->kind && l->equal_column > first->equal_column;
+}
+
+/* The run that line i begins: one behind its last line. *width: of the widest code before an =. Lines too long in the text count as such
+ * only if they are in the layout, too: else the next formatting would end the run at them. They are done: the runs of the last columns are
+ * made first. */
+static size_t find_run(const Format *f, size_t i, int *width, bool *spread) {
+    const Line *first = &f->lines.at[i];
+    size_t last = i;
+    int shortest = INT_MAX; /* of the lines that are too long */
+    *width = 0;
+    *spread = false;
+    for (size_t k = i; k < f->lines.n && k - last <= APART; k++) {
+        const Line *l = &f->lines.at[k];
+        if (k > i && l->blank_before) break;
+        int before = text_width(l->code.at, l->equal);
+        if (aligned_with(first, l)) {
+            before = before > *width ? before : *width;
+            if (before >= shortest) break;
+            *width = before;
+            *spread |= l->spread;
+            last = k;
+        } else if (too_long(first, l)) {
+            shortest = before < shortest ? before : shortest;
+        } else if (l->code.n && l->indent <= first->indent) {
+            break;
+        }
+    }
+    return last + 1;
+}
+
+static void align_run(Format *f, size_t i, bool *done) {
+    int width;
+    bool spread;
+    size_t end = find_run(f, i, &width, &spread);
+    for (size_t k = i; k < end; k++) {
+        Line *l = &f->lines.at[k];
+        if (!aligned_with(&f->lines.at[i], l)) continue;
+        done[k] = true;
+        if (spread) pad(f, l, width - text_width(l->code.at, l->equal));
+    }
+}
+
+typedef struct Equal {
+    int column;
+    size_t line;
+} Equal;
+
+static int last_column_first(const void *a, const void *b) {
+    const Equal *x = a, *y = b;
+    if (x->column != y->column) return x->column > y->column ? -1 : 1;
+    return x->line < y->line ? -1 : x->line > y->line;
 }
 
 /* Runs of neighbouring lines whose = (or <-, or {) stood in one column, some of them spread to get there. */
 static void align_equals(Format *f) {
+    Equal *equals = arena_make_n(f->arena, Equal, f->lines.n + 1);
     bool *done = arena_make_n(f->arena, bool, f->lines.n + 1);
-    for (size_t i = 0; i < f->lines.n; i++) {
-        Line *first = &f->lines.at[i];
-        if (!first->kind || done[i]) continue;
-        int most = 0;
-        bool spread = false;
-        size_t end = i, member = i;
-        for (; end < f->lines.n && end - member <= APART; end++) {
-            Line *l = &f->lines.at[end];
-            bool with = aligned_with(first, l);
-            if (end > i && (l->blank_before || !(with || passed_over(first, l)))) break;
-            if (!with) continue;
-            member = end;
-            int width = text_width(l->code.at, l->equal);
-            most = width > most ? width : most;
-            spread |= l->spread;
-        }
-        for (size_t k = i; k < end; k++) {
-            Line *l = &f->lines.at[k];
-            if (!aligned_with(first, l)) continue;
-            done[k] = true;
-            if (spread) pad(f, l, most - text_width(l->code.at, l->equal));
-        }
-    }
+    size_t n = 0;
+    for (size_t i = 0; i < f->lines.n; i++)
+        if (f->lines.at[i].kind) equals[n++] = (Equal){f->lines.at[i].equal_column, i};
+    qsort(equals, n, sizeof *equals, last_column_first);
+    for (size_t i = 0; i < n; i++)
+        if (!done[equals[i].line]) align_run(f, equals[i].line, done);
 }
 
 static int line_width(const Line *l) { return l->indent + text_width(l->code.at, l->code.n); }

@@ -670,6 +670,21 @@ END_TEST
 
 /* ---- nnc fmt ---- */
 
+/* Here and below: a run can be repeated with the seed that it prints. */
+static uint64_t seed;
+static void begin_draws(const char *test, uint64_t usual) {
+    const char *given = getenv("NNC_TEST_SEED");
+    seed = given ? strtoull(given, NULL, 10) : usual;
+    printf("%s: seed %" PRIu64 "\n", test, seed);
+    if (!seed) seed = 1;
+}
+static uint64_t draw(uint64_t n) { /* xorshift64 */
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed % n;
+}
+
 static int count(const char *text, char c) {
     int n = 0;
     for (; *text; text++) n += *text == c;
@@ -686,6 +701,60 @@ static void check_format(const char *path, const char *text, size_t n) {
     ck_assert_int_eq(count(once, '#'), count(text, '#'));
     ck_assert(!strstr(once, " \n") && !strstr(once, "\n\n\n") && !strchr(once, '\t'));
 }
+
+/* The same program with more spaces inside its lines, most of them before an =. */
+static const char *disturbed(const char *text, size_t n, size_t *m) {
+    char *out = arena_alloc(arena, 12 * n + 1);
+    bool comment = false, string = false, code = false;
+    *m = 0;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (c == '\n') comment = string = code = false;
+        if (c == '#' && !string) comment = true;
+        if (c == '"' && !comment && i && text[i - 1] != '\\') string = !string;
+        bool space = c == ' ' && code && !comment && !string, before_equal = space && text[i + 1] == '=';
+        if (space && draw(before_equal ? 3 : 20) == 0)
+            for (uint64_t k = draw(before_equal ? 4 : 10); k > 0; k--) out[(*m)++] = ' ';
+        code = c != '\n' && (code || c != ' ');
+        out[(*m)++] = c;
+    }
+    out[*m] = 0;
+    return out;
+}
+
+static void check_disturbed(const char *path, const char *text, size_t n) {
+    for (int round = 0; round < 4; round++) {
+        Arena *outer = arena;
+        arena = arena_new();
+        uint64_t first = seed;
+        size_t m;
+        const char *t = disturbed(text, n, &m);
+        check_format(arena_printf(arena, "%s, seed %" PRIu64, path, first), t, m);
+        arena_free(arena);
+        arena = outer;
+    }
+}
+
+/* Lines of one block whose = stand anywhere. */
+static void check_columns(void) {
+    char text[2000];
+    size_t n = 0;
+    for (uint64_t k = 3 + draw(8); k > 0; k--)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%sconst %.*s%*s= 1%s\n", draw(9) ? "" : "\n", (int)(1 + draw(6)),
+                              "abcdef", (int)(1 + draw(6)), "", draw(9) ? "" : " # c");
+    check_format(text, text, n);
+}
+
+START_TEST(formatting_twice) {
+    begin_draws("formatting_twice", 20250401);
+    each_file(NNC_SOURCE_ROOT "/frontend/std", check_disturbed);
+    each_file(NNC_SOURCE_ROOT "/samples", check_disturbed);
+    each_file(NNC_SOURCE_ROOT "/tests/language", check_disturbed);
+    for (int k = 0; k < 3000; k++) check_columns();
+    static const char text[] = "option lr     = 0.2\noption        decay  = 0.99\noption rounds = 40\n";
+    check_format("three options", text, sizeof text - 1);
+}
+END_TEST
 
 START_TEST(formatting) {
     ck_assert_int_ge(each_file(NNC_SOURCE_ROOT "/frontend/std", check_format), 11);
@@ -713,14 +782,6 @@ START_TEST(formatting) {
 END_TEST
 
 /* ---- mutations ---- */
-
-static uint64_t seed;
-static uint64_t draw(uint64_t n) { /* xorshift64 */
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed % n;
-}
 
 static void visit_all(Node *n, void *data) {
     ++*(int *)data;
@@ -766,10 +827,7 @@ static void mutate(const char *path, const char *text, size_t n) {
 }
 
 START_TEST(mutated_programs) {
-    const char *given = getenv("NNC_TEST_SEED");
-    seed = given ? strtoull(given, NULL, 10) : 20250301;
-    printf("mutated_programs: seed %" PRIu64 "\n", seed);
-    if (!seed) seed = 1;
+    begin_draws("mutated_programs", 20250301);
     each_file(NNC_SOURCE_ROOT "/frontend/std", mutate);
     each_file(NNC_SOURCE_ROOT "/samples", mutate);
 }
@@ -827,6 +885,7 @@ Suite *syntax_suite(void) {
     tcase_add_test(c, programs_parse);
     tcase_add_test(c, one_slip);
     tcase_add_test(c, formatting);
+    tcase_add_test(c, formatting_twice);
     tcase_add_test(c, mutated_programs);
     tcase_add_test(c, floods);
     suite_add_tcase(s, c);
