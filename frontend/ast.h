@@ -292,6 +292,7 @@ typedef struct Ast {
     Vec(const char *) mentioned; /* names in statements that could not be read: they may have been applied there */
     int nameless;                /* statements that lack the very name they bind: so many names are not known for that reason */
 } Ast;
+    Vec(const char *) beside;    /* names that stand in those statements: none of them is the one that is lacking */
 
 /* "number", "scan", ...: the kind in the words of --emit=ast. */
 const char *ast_kind_text(AstKind kind);

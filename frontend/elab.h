@@ -396,6 +396,7 @@ struct Elab {
     Vec(Owned *) owned;       /* everything, in order of creation */
     Vec(const char *) spoilt; /* names whose statement failed: that they are not known is no news */
     int nameless;             /* statements without the name that they bind, less the names that were taken for them */
+    PtrMap beside;            /* names that stand in those statements, and so were not taken */
     bool holes;               /* the tree lacks what could not be read: a model may have been applied there */
     Vec(const char *)
         mentioned; /* models and layers in what could not be read, or was refused: they may have been applied there */

@@ -409,7 +409,7 @@ bool names_spoilt(const Elab *e, const char *name) {
 bool names_lost(Elab *e, const char *name) {
     if (!diag_errors(e->d)) return false;
     if (names_spoilt(e, name)) return true;
-    if (e->nameless == 0) return false;
+    if (e->nameless == 0 || map_get(&e->beside, name)) return false;
     e->nameless--;
     vec_push(e->a, &e->spoilt, name);
     return true;

@@ -549,13 +549,18 @@ static const char *expectation(const Slip *s) {
     return n ? text_str(s->p->arena, &t) : NULL;
 }
 
+static const char *name_text(Parsing *p, const Token *t) { return name_intern(p->arena, p->text + t->at, t->n); }
+
 static void add_spoilt(Parsing *p, const Token *name) {
-    if (p->ast->spoilt.n < MAX_SPOILT) vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + name->at, name->n));
+    if (p->ast->spoilt.n < MAX_SPOILT) vec_push(p->arena, &p->ast->spoilt, name_text(p, name));
 }
 
 static void add_mentioned(Parsing *p, const Token *name) {
-    if (p->ast->mentioned.n < MAX_SPOILT)
-        vec_push(p->arena, &p->ast->mentioned, name_intern(p->arena, p->text + name->at, name->n));
+    if (p->ast->mentioned.n < MAX_SPOILT) vec_push(p->arena, &p->ast->mentioned, name_text(p, name));
+}
+
+static void add_beside(Parsing *p, const Token *name) {
+    if (p->ast->beside.n < MAX_SPOILT) vec_push(p->arena, &p->ast->beside, name_text(p, name));
 }
 
 /* A statement whose header cannot be read takes its body with it: what that binds and tracks. */
@@ -598,12 +603,15 @@ static void note_spoilt(const Slip *s) {
     Parsing *p = s->p;
     const Token *first = &p->tokens[s->first], *end = first, *last = &p->tokens[p->n_tokens - 1];
     if (!p->ast || first == last) return;
-    p->ast->nameless += nameless(s);
+    bool lacks_name = nameless(s);
+    p->ast->nameless += lacks_name;
     while (end < last && end->line == first->line && end < first + MAX_BACK) end++;
     for (const Token *t = first; t < end; t++) {
         if (t->kind == T_NAME) add_mentioned(p, t);
         if (t->kind == T_NAME && first->kind == T_TRACK && t[1].kind == '=') add_spoilt(p, t);
     }
+    for (const Token *t = first; lacks_name && t < end && t->kind != T_SEPARATOR && t->kind != '{' && t->kind != '}'; t++)
+        if (t->kind == T_NAME) add_beside(p, t);
     bool declares = is_declaration_word(first->kind, NULL) || first->kind == T_NAME || first->kind == T_LET; /* `def f` binds f */
     if (declares && first[1].kind == T_NAME) add_spoilt(p, first + 1);
     if (declares && first + 1 < last && is_declaration_word(first[1].kind, NULL) && first[2].kind == T_NAME)
