@@ -137,6 +137,7 @@ typedef struct AstFunction {
     bool has_results;   /* there was an arrow */
     bool named_results; /* with parentheses */
     bool short_form;    /* `= e` instead of a block */
+    Vec(AstNode *) header_words; /* AST_NAME: of a broken one, all names in its header: each may be that of an input */
 } AstFunction;
 
 typedef struct AstLoop {
@@ -291,8 +292,8 @@ typedef struct Ast {
     Vec(const char *) spoilt;    /* names that statements bind which could not be read: that they are not known is no news */
     Vec(const char *) mentioned; /* names in statements that could not be read: they may have been applied there */
     int nameless;                /* statements that lack the very name they bind: so many names are not known for that reason */
-} Ast;
     Vec(const char *) beside;    /* names that stand in those statements: none of them is the one that is lacking */
+} Ast;
 
 /* "number", "scan", ...: the kind in the words of --emit=ast. */
 const char *ast_kind_text(AstKind kind);

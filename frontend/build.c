@@ -444,21 +444,51 @@ static const Node *first_default(const Nodes *fields) {
     return NULL;
 }
 
+/* The first token that begins no earlier than there. */
+static size_t token_at(const Parsing *p, int line, int col) {
+    size_t lo = 0, hi = p->n_tokens;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        int l = (int)p->tokens[mid].line, c = (int)p->tokens[mid].col;
+        if (l < line || (l == line && c < col))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Which names of a header that could not be read are inputs, nobody can say: all of them up to the block. False if it was the value
+ * behind its `=` that could not be read: a block behind that is not the function's. */
+static bool note_header_words(Parsing *p, AstFunction *f, size_t from, size_t end) {
+    bool has_block = true;
+    int depth = 0;
+    for (size_t i = from; i < end && p->tokens[i].kind != '{'; i++) {
+        int kind = p->tokens[i].kind;
+        depth += kind == '(' || kind == '[' ? 1 : kind == ')' || kind == ']' ? -1 : 0;
+        if (kind == '=' && depth == 0) has_block = false;
+        if (kind == T_NAME || (is_word(kind) && !word_reserved(kind)))
+            vec_push(p->arena, &f->header_words, value_name(p, &p->tokens[i]));
+    }
+    return has_block;
+}
+
 Node *make_function(Parsing *p, AstKind kind, const Node *name, AstFunction *f, bool broken, Place at) {
     Node *n = node_make(p, kind, at);
     n->function = f;
     f->name = name_of(name);
     f->name_loc = name->loc;
     n->broken = broken;
-    for (size_t i = 0; i < p->spoilt_headers.n; i++) {
-        const Token *t = &p->tokens[p->spoilt_headers.at[i]];
-        if (t->line == (uint32_t)f->name_loc.line && t->col == (uint32_t)f->name_loc.col) n->broken = true;
-    }
+    size_t at_name = token_at(p, f->name_loc.line, f->name_loc.col);
+    for (size_t i = 0; i < p->spoilt_headers.n; i++)
+        if (p->spoilt_headers.at[i] == at_name) n->broken = true;
     if (f->inputs.n > MAX_INPUTS || f->config.n > MAX_INPUTS) {
         diag_error(p->diag, f->name_loc, 2, "more than %d inputs of one %s", (int)MAX_INPUTS, ast_kind_text(kind));
         f->inputs.n = f->config.n = 0;
         n->broken = true;
     }
+    if (n->broken && !note_header_words(p, f, at_name + 1, token_at(p, at.last_line, at.last_column)) && !f->short_form)
+        f->body = (Nodes){0};
     if (f->short_form && kind != AST_FN)
         diag_error(p->diag, f->body.at[0]->loc, 6, "only a `fn` may be written with `=`: a %s has a block", ast_kind_text(kind));
     if (kind == AST_COMMAND && f->has_config && f->config.n)

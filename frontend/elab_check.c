@@ -80,6 +80,10 @@ static void bind_all(Unreached *u, const Nodes *names) {
     for (uint32_t i = 0; i < names->n; i++) bind_one(u, names->at[i]);
 }
 
+static void bind_header_words(Unreached *u, const AstFunction *f) {
+    for (size_t i = 0; i < f->header_words.n; i++) bind_one(u, f->header_words.at[i]);
+}
+
 /* Names in a type bind dimensions. */
 static void bind_dims(AstNode *n, void *data) {
     bind_one(data, n);
@@ -97,7 +101,10 @@ static void walk_bound(AstNode *n, void *data) {
     case AST_COMPREHENSION: bind_all(u, &n->comprehension.names); break;
     case AST_FIELD: bind_name_of(u, n->field.name, n->loc); break;
     case AST_TYPE: ast_children(n, bind_dims, u); break;
-    case AST_FN: bind_name_of(u, n->function->name, n->function->name_loc); break;
+    case AST_FN:
+        bind_name_of(u, n->function->name, n->function->name_loc);
+        bind_header_words(u, n->function);
+        break;
     case AST_TRACK:
         for (uint32_t i = 0; i < n->values.items.n; i++)
             if (n->values.items.at[i]->kind == AST_KEYWORD) bind_name_of(u, n->values.items.at[i]->keyword.name, n->loc);
@@ -119,17 +126,24 @@ static void walk_used(AstNode *n, void *data) {
     ast_children(n, walk_used, data);
 }
 
-/* A function, layer or optimizer whose body was never elaborated. */
+/* Functions whose header could not be read, in a body that was elaborated. */
+static void walk_broken(AstNode *n, void *data) {
+    ast_children(n, n->kind == AST_FN && n->broken ? walk_used : walk_broken, data);
+}
+
+/* A function, layer or optimizer whose body was never elaborated: no command reaches it, or its header could not be read. */
 void check_unreached(Elab *e, const Ast *program) {
     for (uint32_t i = 0; i < program->declarations.n; i++) {
         AstNode *n = program->declarations.at[i];
-        if (n->kind != AST_FN && n->kind != AST_LAYER && n->kind != AST_OPTIMIZER) continue;
-        if (n->broken || map_get(&e->ran, n)) continue;
+        if (n->kind != AST_FN && n->kind != AST_LAYER && n->kind != AST_OPTIMIZER && n->kind != AST_COMMAND) continue;
+        bool elaborated = n->kind == AST_COMMAND || (!n->broken && map_get(&e->ran, n));
+        if (elaborated && !e->holes) continue;
         Unreached u = {.e = e, .scope = scope_push(e, &e->user.scope, true)};
         Scope *saved = e->scope;
         e->scope = u.scope;
+        bind_header_words(&u, n->function);
         ast_children(n, walk_bound, &u);
-        ast_children(n, walk_used, &u);
+        ast_children(n, elaborated ? walk_broken : walk_used, &u);
         e->scope = saved;
     }
 }

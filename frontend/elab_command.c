@@ -625,6 +625,12 @@ static void bind_outputs(Elab *e, const AstNode *decl, Command *c) {
     }
 }
 
+/* Of a header that could not be read: what its names stand for is not known. */
+static void bind_header_words(Elab *e, const AstFunction *f) {
+    for (size_t i = 0; i < f->header_words.n; i++)
+        scope_bind(e, e->scope, f->header_words.at[i]->name, val_error(), f->header_words.at[i]->loc);
+}
+
 void exec_command(Elab *e, const AstNode *decl) {
     const AstFunction *f = decl->function;
     Command *c = arena_make(e->a, Command);
@@ -645,9 +651,12 @@ void exec_command(Elab *e, const AstNode *decl) {
     if (f->has_config && f->config.n)
         elab_error(e, f->config.at[0]->loc, 501,
                    "a command has no configuration in brackets: `option` is what a user may choose");
-    bind_inputs(e, decl, c, batch);
+    if (decl->broken)
+        bind_header_words(e, f);
+    else
+        bind_inputs(e, decl, c, batch);
     exec_block(e, &f->body);
-    bind_outputs(e, decl, c);
+    if (!decl->broken) bind_outputs(e, decl, c);
     stretch_close(e);
     c->body.at = root->body.at;
     c->body.n = root->body.n;

@@ -156,11 +156,14 @@ Val data_value(Elab *e, const Decl *d) {
     const AstNode *n = d->node;
     DataSet *set = arena_make(e->a, DataSet);
     *set = (DataSet){.name = d->name, .shuffle = n->data.shuffle, .loc = n->loc};
-    bool ok = true;
+    bool ok = !n->broken;
     PtrMap before = {0};
     for (uint32_t i = 0; i < n->data.fields.n; i++) {
         const AstNode *f = n->data.fields.at[i];
-        if (f->kind != AST_FIELD) return val_error();
+        if (f->kind != AST_FIELD) {
+            ok = false;
+            continue;
+        }
         Field field = {.name = f->field.name, .loc = f->loc};
         const AstNode *twin = map_get(&before, field.name);
         if (twin) {

@@ -241,7 +241,7 @@ Val decl_value(Elab *e, Decl *d, Loc use) {
         return val_error();
     }
     if (d->node->kind == AST_COMMAND) return elab_error(e, use, 103, "`%s` is a command: it has no value", d->name);
-    if (d->node->broken) return val_error();
+    if (d->node->broken && d->node->kind != AST_DATA) return val_error(); /* fields are checked all the same */
     d->state = DECL_BUSY;
     Building saved = {.b = e->b, .info = e->info, .currents = e->currents, .keys = e->keys, .batch = e->batch};
     Scope *scope = e->scope;

@@ -26,7 +26,7 @@ static void evaluate_declarations(Elab *e) {
 static void elaborate_commands(Elab *e, const Ast *program) {
     for (uint32_t i = 0; i < program->declarations.n && !e->stopped; i++) {
         const AstNode *n = program->declarations.at[i];
-        if (n->kind == AST_COMMAND && !n->broken) exec_command(e, n);
+        if (n->kind == AST_COMMAND) exec_command(e, n);
     }
 }
 
