@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { MAX_HEADER_WORDS = 10000 }; /* names in a header that could not be read */
+
 Loc place(const Parsing *p, Place at) {
     bool one_line = at.first_line == at.last_line;
     return (Loc){.file = p->file, .line = at.first_line, .col = at.first_column, .end = one_line ? at.last_column : 0};
@@ -458,19 +460,20 @@ static size_t token_at(const Parsing *p, int line, int col) {
     return lo;
 }
 
-/* Which names of a header that could not be read are inputs, nobody can say: all of them up to the block. False if it was the value
- * behind its `=` that could not be read: a block behind that is not the function's. */
+/* Which names of a header that could not be read are inputs, nobody can say: all of them up to the block. False if the body
+ * cannot be checked: there are too many, or it was the value behind `=` that could not be read, and a block behind that is not the
+ * function's. */
 static bool note_header_words(Parsing *p, AstFunction *f, size_t from, size_t end) {
-    bool has_block = true;
     int depth = 0;
     for (size_t i = from; i < end && p->tokens[i].kind != '{'; i++) {
         int kind = p->tokens[i].kind;
         depth += kind == '(' || kind == '[' ? 1 : kind == ')' || kind == ']' ? -1 : 0;
-        if (kind == '=' && depth == 0) has_block = false;
+        if (kind == '=' && depth == 0) return f->short_form;
+        if (f->header_words.n == MAX_HEADER_WORDS) return false;
         if (kind == T_NAME || (is_word(kind) && !word_reserved(kind)))
             vec_push(p->arena, &f->header_words, value_name(p, &p->tokens[i]));
     }
-    return has_block;
+    return true;
 }
 
 Node *make_function(Parsing *p, AstKind kind, const Node *name, AstFunction *f, bool broken, Place at) {
@@ -487,8 +490,6 @@ Node *make_function(Parsing *p, AstKind kind, const Node *name, AstFunction *f, 
         f->inputs.n = f->config.n = 0;
         n->broken = true;
     }
-    if (n->broken && !note_header_words(p, f, at_name + 1, token_at(p, at.last_line, at.last_column)) && !f->short_form)
-        f->body = (Nodes){0};
     if (f->short_form && kind != AST_FN)
         diag_error(p->diag, f->body.at[0]->loc, 6, "only a `fn` may be written with `=`: a %s has a block", ast_kind_text(kind));
     if (kind == AST_COMMAND && f->has_config && f->config.n)
@@ -498,5 +499,9 @@ Node *make_function(Parsing *p, AstKind kind, const Node *name, AstFunction *f, 
                    "the inputs of an optimizer are a parameter and its gradient: no defaults");
     if (kind != AST_COMMAND && first_default(&f->results))
         diag_error(p->diag, first_default(&f->results)->loc, 6, "only the results of a command name a loader");
+    if (n->broken && !note_header_words(p, f, at_name + 1, token_at(p, at.last_line, at.last_column))) {
+        f->body = (Nodes){0};
+        f->short_form = false;
+    }
     return node_done(p, n);
 }

@@ -588,6 +588,14 @@ static void spoil_lines(Parsing *p, const Token *t, const Token *end) {
     }
 }
 
+/* Behind a `;` in the middle of a statement another may begin, which is taken with it: what that binds. */
+static void spoil_rest(Parsing *p, const Token *t) {
+    const Token *name = t;
+    for (uint32_t line = t[-1].line; t->line == line && t->kind != T_SEPARATOR && t->kind != T_END; t++)
+        for (; t->kind == '=' && name < t; name++)
+            if (name->kind == T_NAME) add_spoilt(p, name);
+}
+
 /* A statement that lacks the very name it binds: `param : f32[4] = 0`, `let = x`, `a, = f(x)`, `fn (x)`, ` = x`. */
 static bool nameless(const Slip *s) {
     if (s->kind == '=' && s->p->shown == s->first) return true;
@@ -627,6 +635,7 @@ static void note_spoilt(const Slip *s) {
     while (equals < end && equals->kind != '=') equals++;
     for (const Token *t = first; equals < end && t < equals; t++)
         if (t->kind == T_NAME) add_spoilt(p, t);
+    if (s->kind == ';') spoil_rest(p, &p->tokens[p->next]);
     spoil_block(p, first, end);
     size_t from = s->first + 1, to = p->shown + 2 < p->n_tokens ? p->shown + 2 : p->n_tokens - 1;
     spoil_lines(p, &p->tokens[from + MAX_TAKEN < to ? to - MAX_TAKEN : from], &p->tokens[to]);
@@ -726,7 +735,5 @@ void report_unexpected(Parsing *p, const int *expected, int n_expected) {
         diag_error(p->diag, at, 6, "unexpected %s: expected %s", what, list);
     else
         diag_error(p->diag, at, 6, "unexpected %s", what);
-    bool inside = p->n_open && p->open[p->n_open - 1] != '{';
-    if (s.kind == ';' && !inside) p->quiet_line = p->at.first_line; /* what follows may have been meant as the operand */
     note_form(&s);
 }

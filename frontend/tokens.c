@@ -505,8 +505,8 @@ static bool dropped_separator(const Parsing *p) {
 }
 
 /* The next token as the parser sees it: *t, or a separator before it, or a mended bracket (then *index is that of the token after
- * it). A `;` where no statement can end is ';', which no rule has: outside of ( and [ it comes once more, as the separator that
- * recovery goes on behind. */
+ * it). A `;` where no statement can end is ';', which no rule has: recovery takes the rest of the line with it, which may be the operand
+ * that is missing. */
 static int filtered(Parsing *p, size_t *index) {
     while (p->tokens[p->next].kind == -1 || dropped_separator(p)) { /* its place on the line goes to the next */
         if (p->tokens[p->next].first) p->tokens[p->next + 1].first = true;
@@ -518,9 +518,8 @@ static int filtered(Parsing *p, size_t *index) {
     int kind = mended ? p->mends.at[p->next_mend].kind : t->kind;
     bool inside = p->n_open && p->open[p->n_open - 1] != '{';
     if (kind == T_SEPARATOR) {
-        bool ends = !inside && ends_line(p->before);
-        if (ends || inside) p->next++;
-        return ends ? T_SEPARATOR : ';';
+        p->next++;
+        return !inside && ends_line(p->before) ? T_SEPARATOR : ';';
     }
     if (!mended && t->first && !inside && ends_line(p->before) && !goes_on(kind) && kind != '}' && kind != T_END)
         return T_SEPARATOR;
