@@ -502,5 +502,7 @@ Module *graph_parse(Arena *a, Diag *d, const char *file, const char *text, size_
 /* Every rule: operands defined before use, types by op_infer, attributes, legality at the stage, slots and commands consistent. Returns NULL, or the
  * text of what is wrong: the op as printed, its neighbours, the reason. */
 const char *graph_verify(Arena *a, const Module *m, Stage stage);
+/* The rules of slots and commands alone, for a module whose functions are steps of loops. */
+const char *module_verify(Arena *a, const Module *m);
 
 #endif

@@ -92,13 +92,22 @@ static Buffer *known_buffer(Parser *p) {
     return NULL;
 }
 
-static bool integer(Parser *p, int64_t *v) {
+static bool any_integer(Parser *p, int64_t *v) {
     bool minus = take(p, "-");
     if (p->r.token.kind != T_INT)
         return reader_error(&p->r, GRAMMAR, "a whole number expected, not %s", reader_token_text(&p->r));
     *v = minus ? -p->r.token.i : p->r.token.i;
     reader_next(&p->r);
     return true;
+}
+
+/* A place, a size, a factor, a limit: none is beyond what a shape may have elements, so that sums of some of them are numbers. */
+static bool integer(Parser *p, int64_t *v) {
+    Token at = p->r.token;
+    if (!any_integer(p, v)) return false;
+    if (*v >= -LOOPS_NUMBER_MOST && *v <= LOOPS_NUMBER_MOST) return true;
+    p->r.token = at;
+    return reader_error(&p->r, MISFIT, "a number beyond 2^40");
 }
 
 /* ---- affine indices ---- */
@@ -220,7 +229,7 @@ static Temp *known_temp(Parser *p) {
 
 static Expr *uniform(Parser *p) {
     int64_t site;
-    if (!want(p, "(") || !integer(p, &site) || !want(p, ",")) return NULL;
+    if (!want(p, "(") || !any_integer(p, &site) || !want(p, ",")) return NULL;
     Expr *key = expr(p, I64);
     if (!key || !want(p, ",")) return NULL;
     Expr *element = expr(p, I64);
@@ -667,8 +676,14 @@ static bool buffer(Parser *p, Loc around) {
     if (!place(p, b)) return false;
     if (take(p, "stride")) {
         if (!want(p, "[")) return false;
-        for (int i = 0; i < b->rank; i++)
+        for (int i = 0; i < b->rank; i++) {
+            Token at = p->r.token;
             if ((i && !want(p, ",")) || !integer(p, &b->stride[i])) return false;
+            int64_t n = dim_size(b->dim[i], p->step->batch_bound);
+            if (b->stride[i] >= 0 && (n < 2 || b->stride[i] <= LOOPS_NUMBER_MOST / (n - 1))) continue;
+            p->r.token = at;
+            return reader_error(&p->r, MISFIT, "%%%s has a stride of %" PRId64, name, b->stride[i]);
+        }
         if (!want(p, "]")) return false;
         b->bytes = buffer_bytes(p->step, b);
     }
@@ -763,5 +778,8 @@ LoopsProgram *loops_parse(Arena *a, Diag *d, const char *file, const char *text,
         }
     }
     reader_header_end(&p->r);
-    return diag_errors(d) == before ? out : NULL;
+    if (diag_errors(d) != before) return NULL;
+    const char *why = module_verify(a, out->module);
+    if (why) diag_error(d, (Loc){.file = file, .line = 1, .col = 1}, MISFIT, "%s", why);
+    return why ? NULL : out;
 }

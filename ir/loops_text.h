@@ -8,6 +8,8 @@
 
 enum { NO_ELEM = -1 };
 
+#define LOOPS_NUMBER_MOST (INT64_C(1) << 40) /* as many elements as a shape has at most */
+
 /* The element type that argument i of an op has when the op gives `elem` (NO_ELEM: not known), or NO_ELEM if that does not follow.
  * Where a type follows, numbers and `convert` are written without one. */
 int loops_arg_elem(OpCode op, int elem, int i);

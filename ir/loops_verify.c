@@ -3,11 +3,17 @@
  * loop, types fit, numbers of indices fit, nothing stores to what is only read, and once planned every buffer has a place inside
  * the arena.
  *
- * Bounds of accesses are proved where an index is a number or one variable alone; loops_eval.c checks every access it makes.
+ * Bounds of accesses are proved where an index is a number, or one variable alone whose loop numbers limit; loops_eval.c checks every access it makes.
  */
 #include "loops_text.h"
 
 #include <string.h>
+
+/* What a variable can be; known where numbers alone limit its loop. */
+typedef struct Range {
+    bool known;
+    int64_t min, max;
+} Range;
 
 typedef struct Check {
     Arena *arena;
@@ -15,6 +21,7 @@ typedef struct Check {
     const StepNode *kernel;
     LoopsStage stage;
     bool *var, *temp; /* by id: declared and in scope */
+    Range *range;     /* of variables, by id */
     int conditions;   /* inside how many, and loops over nothing: what is never reached may be out of bounds */
     const char *fault;
 } Check;
@@ -55,6 +62,22 @@ static void check_affine(Check *c, const Affine *x, const char *where) {
     }
 }
 
+/* What an index of one variable can be. */
+static Range range_of(const Check *c, const Affine *x) {
+    if (affine_is_constant(x)) return (Range){true, x->constant, x->constant};
+    Range r = x->n == 1 ? c->range[x->term[0].var->id] : (Range){0};
+    if (!r.known) return r;
+    int64_t factor = x->term[0].factor, a = factor * r.min + x->constant, b = factor * r.max + x->constant;
+    return a < b ? (Range){true, a, b} : (Range){true, b, a};
+}
+
+static void check_bounds(Check *c, const char *what, const Affine *x, int64_t size) {
+    if (c->fault || c->conditions) return;
+    Range r = range_of(c, x);
+    int64_t k = r.min < 0 ? r.min : r.max;
+    if (r.known && (r.min < 0 || r.max >= size)) fault(c, "%s is indexed by %" PRId64 " on an axis of %" PRId64, what, k, size);
+}
+
 static void check_access(Check *c, const Buffer *b, int n, const Affine *const *index, bool guarded) {
     if (!in_step(c, b)) {
         fault(c, "a buffer of another step");
@@ -66,10 +89,8 @@ static void check_access(Check *c, const Buffer *b, int n, const Affine *const *
     }
     for (int i = 0; i < n; i++) {
         check_affine(c, index[i], b->name);
-        if (!c->fault && !guarded && !c->conditions && affine_is_constant(index[i])) {
-            int64_t k = index[i]->constant, size = dim_size(b->dim[i], c->step->batch_bound);
-            if (size && (k < 0 || k >= size)) fault(c, "%%%s is indexed by %" PRId64 " on an axis of %" PRId64, b->name, k, size);
-        }
+        int64_t size = dim_size(b->dim[i], c->step->batch_bound);
+        if (size && !guarded) check_bounds(c, arena_printf(c->arena, "%%%s", b->name), index[i], size);
     }
 }
 
@@ -81,8 +102,7 @@ static void check_temp(Check *c, const Temp *t, int n, const Affine *const *inde
     if (n != t->rank) fault(c, "`%s` has %d axes and is indexed by %d", t->name, t->rank, n);
     for (int i = 0; i < n && !c->fault; i++) {
         check_affine(c, index[i], t->name);
-        if (affine_is_constant(index[i]) && (index[i]->constant < 0 || index[i]->constant >= t->dim[i]))
-            fault(c, "`%s` is indexed by %" PRId64 " on an axis of %" PRId64, t->name, index[i]->constant, t->dim[i]);
+        check_bounds(c, arena_printf(c->arena, "`%s`", t->name), index[i], t->dim[i]);
     }
 }
 
@@ -148,6 +168,17 @@ static bool never_turns(const Stmt *s) {
     return false;
 }
 
+/* Where all of the loop's limits are numbers. */
+static Range loop_range(const Stmt *s) {
+    int64_t end = INT64_MAX;
+    for (int i = 0; i < s->n_limits; i++) {
+        if (!affine_is_constant(s->limits[i])) return (Range){0};
+        if (s->limits[i]->constant < end) end = s->limits[i]->constant;
+    }
+    if (!affine_is_constant(s->lo) || s->step < 1 || end <= s->lo->constant) return (Range){0};
+    return (Range){true, s->lo->constant, s->lo->constant + (end - 1 - s->lo->constant) / s->step * s->step};
+}
+
 static void check_for(Check *c, const Stmt *s) {
     check_affine(c, s->lo, "a loop");
     for (int i = 0; i < s->n_limits; i++) check_affine(c, s->limits[i], "a loop");
@@ -157,6 +188,7 @@ static void check_for(Check *c, const Stmt *s) {
     if (c->var[s->var->id]) fault(c, "`%s` is declared twice", s->var->name);
     bool never = !c->fault && never_turns(s);
     c->var[s->var->id] = true;
+    c->range[s->var->id] = loop_range(s);
     c->conditions += never;
     check_body(c, &s->body);
     c->conditions -= never;
@@ -195,6 +227,7 @@ static void check_stmt(Check *c, const Stmt *s) {
         }
         if (c->var[s->var->id]) fault(c, "`%s` is declared twice", s->var->name);
         c->var[s->var->id] = true;
+        c->range[s->var->id] = (Range){0};
         break;
     case STMT_CHECK:
         check_affine(c, s->size, "a check");
@@ -243,6 +276,7 @@ static void check_nodes(Check *c, StepNode *const *nodes, size_t n) {
             else if (!in_step(c, k->count) || k->count->elem != I32 || k->count->rank)
                 fault(c, "a loop of the step has no count");
             c->var[k->var->id] = true;
+            c->range[k->var->id] = (Range){0};
             check_nodes(c, k->nodes.at, k->nodes.n);
             c->var[k->var->id] = false;
             break;
@@ -254,11 +288,29 @@ static void check_nodes(Check *c, StepNode *const *nodes, size_t n) {
     }
 }
 
+/* A buffer that is a slot's memory, or a batch of it, has its type, and no element beyond it. */
+static void check_slot(Check *c, const Buffer *b) {
+    const Type *t = b->slot->type;
+    bool batch = b->slot->kind == SLOT_FIELD || b->slot->kind == SLOT_INPUT;
+    int64_t count = 1;
+    for (int i = 0; i < t->rank; i++) count *= dim_size(t->dim[i], c->step->batch_bound);
+    if (batch != (b->place == PLACE_FIELD))
+        fault(c, "%%%s is taken for %s, which its slot is not", b->name, batch ? "memory of the program" : "a batch of data");
+    if (b->elem != t->elem || buffer_bytes(c->step, b) > count * elem_size(t->elem))
+        fault(c, "%%%s is not %s, as its slot is", b->name, type_name(t));
+    if (type_has_batch(t) && c->step->batch_bound < b->slot->batch_bound)
+        fault(c, "%%%s has batches of %" PRId64 ", and the step of %" PRId64, b->name, b->slot->batch_bound,
+              c->step->batch_bound);
+}
+
 static void check_buffer(Check *c, const Buffer *b) {
     if (b->same && !in_step(c, b->same)) fault(c, "%%%s shares a buffer of another step", b->name);
     if (b->same && b->same->id >= b->id) fault(c, "%%%s shares a buffer that comes later", b->name);
     if ((b->place == PLACE_SLOT || b->place == PLACE_FIELD) && !b->slot) fault(c, "%%%s has no slot", b->name);
+    if ((b->place == PLACE_SLOT || b->place == PLACE_FIELD) && b->slot) check_slot(c, b);
     if (b->place == PLACE_DATA && !b->data) fault(c, "%%%s has no data", b->name);
+    if (b->same && !c->fault && buffer_bytes(c->step, b) > b->same->bytes)
+        fault(c, "%%%s has more bytes than %%%s, which it shares", b->name, b->same->name);
     if (b->bytes < buffer_bytes(c->step, b)) fault(c, "%%%s has %" PRId64 " bytes, fewer than its elements", b->name, b->bytes);
     for (int i = 0; i < b->rank; i++)
         if (b->dim[i].batch && !c->step->batch) fault(c, "%%%s has a batch axis, and the step no batch", b->name);
@@ -266,7 +318,7 @@ static void check_buffer(Check *c, const Buffer *b) {
     if (b->place == PLACE_NONE) fault(c, "%%%s has no place", b->name);
     if (b->place != PLACE_ARENA && b->place != PLACE_THREAD) return;
     int64_t room = b->place == PLACE_ARENA ? c->step->arena : c->step->own;
-    if (b->offset % 64 || b->offset < 0 || b->offset + b->bytes > room)
+    if (b->offset % 64 || b->offset < 0 || b->bytes > room - b->offset)
         fault(c, "%%%s lies at %" PRId64 " of %s of %" PRId64 " bytes", b->name, b->offset,
               b->place == PLACE_ARENA ? "an arena" : "a thread's own part", room);
 }
@@ -275,6 +327,7 @@ const char *step_verify(Arena *a, const Step *s, LoopsStage stage) {
     Check c = {.arena = a, .step = s, .stage = stage};
     c.var = arena_make_n(a, bool, (size_t)s->n_vars + 1);
     c.temp = arena_make_n(a, bool, (size_t)s->n_temps + 1);
+    c.range = arena_make_n(a, Range, (size_t)s->n_vars + 1);
     if (s->batch) c.var[s->batch->id] = true;
     for (size_t k = 0; k < s->buffers.n; k++) {
         if (s->buffers.at[k]->id != (int)k) fault(&c, "buffer %zu has the number %d", k, s->buffers.at[k]->id);

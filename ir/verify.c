@@ -20,6 +20,7 @@ typedef struct Verifier {
     const Func *func;
     bool *visible; /* by value id */
     bool *known;   /* ids that have been given */
+    bool steps;    /* functions are steps of loops: their bodies are not here */
 } Verifier;
 
 /* ---- messages ---- */
@@ -166,12 +167,25 @@ static bool has_func(const Module *m, const Func *f) {
     return false;
 }
 
+/* The step that makes a first value has a buffer there, and none for a batch: there are no data yet. */
+static const char *check_init_step(Verifier *v, const Slot *s) {
+    bool makes = false;
+    for (size_t i = 0; i < s->init->in_slots.n; i++) {
+        const Slot *used = s->init->in_slots.at[i];
+        makes |= used == s;
+        if (used->kind == SLOT_FIELD || used->kind == SLOT_INPUT)
+            return FAULT(v, "%%%s: @%s, which makes its first value, reads %%%s", s->name, s->init->name, used->name);
+    }
+    return makes ? NULL : FAULT(v, "%%%s: @%s does not make its first value", s->name, s->init->name);
+}
+
 static const char *check_init(Verifier *v, const Slot *s) {
     if (!s->init) return NULL;
     if (s->kind != SLOT_PARAM && s->kind != SLOT_STATE && s->kind != SLOT_OPTSTATE)
         return FAULT(v, "%%%s is no parameter or state: nothing makes its first value", s->name);
     if (!has_func(v->m, s->init))
         return FAULT(v, "%%%s: its first value comes from a function that is not in the module", s->name);
+    if (v->steps) return check_init_step(v, s);
     const Block *b = s->init->body;
     if (b->results.n != 1 || b->results.at[0]->type != s->type)
         return FAULT(v, "%%%s is %s: @%s, which makes its first value, does not give one such result", s->name,
@@ -261,10 +275,15 @@ static const char *check_data_use(CommandCheck *x, const Node *n, const DataUse 
     return why;
 }
 
+/* What a command shows, writes and watches is the program's own: batches of data lie elsewhere. */
+static bool has_own_slot(const CommandCheck *x, const Slot *s) {
+    return has_slot(x->v->m, s) && s->kind != SLOT_FIELD && s->kind != SLOT_INPUT;
+}
+
 static const char *check_track(CommandCheck *x, const Node *n) {
     for (size_t i = 0; i < n->tracked.n; i++) {
         const Tracked *t = &n->tracked.at[i];
-        if (!has_slot(x->v->m, t->value) || !t->name) return BAD(x, n, "something tracked has no slot or no name");
+        if (!has_own_slot(x, t->value) || !t->name) return BAD(x, n, "something tracked has no slot or no name");
         if (!t->average) continue;
         if (!has_slot(x->v->m, t->average) || t->average->kind != SLOT_VAR ||
             t->average->type != type_with_elem(t->value->type, F32))
@@ -276,7 +295,7 @@ static const char *check_track(CommandCheck *x, const Node *n) {
 static const char *check_pieces(CommandCheck *x, const Node *n) {
     for (size_t i = 0; i < n->pieces.n; i++) {
         const Piece *g = &n->pieces.at[i];
-        if (g->slot ? !has_slot(x->v->m, g->slot) : !g->text) return BAD(x, n, "piece %zu of a text is nothing", i + 1);
+        if (g->slot ? !has_own_slot(x, g->slot) : !g->text) return BAD(x, n, "piece %zu of a text is nothing", i + 1);
     }
     return NULL;
 }
@@ -326,10 +345,10 @@ static const char *check_node(CommandCheck *x, const Node *n, bool in_loop) {
     case NODE_KEEP:
     case NODE_STOP:
         if (!in_loop) return BAD(x, n, "keep or stop outside a loop");
-        if (!has_slot(m, n->slot) || n->slot->type->rank) return BAD(x, n, "keep or stop watches no scalar slot");
+        if (!has_own_slot(x, n->slot) || n->slot->type->rank) return BAD(x, n, "keep or stop watches no scalar slot");
         return n->kind == NODE_STOP && n->stalls < 1 ? BAD(x, n, "stop after %" PRId64 " turns", n->stalls) : NULL;
     case NODE_WRITE:
-        if (!has_slot(m, n->slot)) return BAD(x, n, "write of no slot");
+        if (!has_own_slot(x, n->slot)) return BAD(x, n, "write of no slot");
         return check_pieces(x, n);
     case NODE_PRINT: return check_pieces(x, n);
     case NODE_SAVE:
@@ -365,16 +384,32 @@ static const char *check_command(Verifier *v, const Command *c) {
     return check_nodes(&x, c->body.at, c->body.n, false);
 }
 
+static const char *check_all_slots(Verifier *v) {
+    const char *why = NULL;
+    for (size_t i = 0; i < v->m->slots.n && !why; i++) {
+        if (!has_slot(v->m, v->m->slots.at[i]))
+            why = FAULT(v, "slot %zu does not know its place", i);
+        else
+            why = check_slot(v, v->m->slots.at[i]);
+    }
+    return why;
+}
+
+static const char *check_all_commands(Verifier *v) {
+    const char *why = NULL;
+    for (size_t i = 0; i < v->m->commands.n && !why; i++) why = check_command(v, v->m->commands.at[i]);
+    return why;
+}
+
 const char *graph_verify(Arena *a, const Module *m, Stage stage) {
     Verifier v = {.arena = a, .m = m, .stage = stage};
-    const char *why = NULL;
-    for (size_t i = 0; i < m->slots.n && !why; i++) {
-        if (!has_slot(m, m->slots.at[i]))
-            why = FAULT(&v, "slot %zu does not know its place", i);
-        else
-            why = check_slot(&v, m->slots.at[i]);
-    }
+    const char *why = check_all_slots(&v);
     for (size_t i = 0; i < m->funcs.n && !why; i++) why = check_func(&v, m->funcs.at[i]);
-    for (size_t i = 0; i < m->commands.n && !why; i++) why = check_command(&v, m->commands.at[i]);
-    return why;
+    return why ? why : check_all_commands(&v);
+}
+
+const char *module_verify(Arena *a, const Module *m) {
+    Verifier v = {.arena = a, .m = m, .steps = true};
+    const char *why = check_all_slots(&v);
+    return why ? why : check_all_commands(&v);
 }

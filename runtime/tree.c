@@ -13,8 +13,24 @@ struct cursor {
     int64_t most, n;
 };
 
+static bool is_space(char x) { return x == ' ' || x == '\t' || x == '\r' || x == '\n'; }
+
 static void skip_spaces(struct cursor *c) {
-    while (c->at < c->end && (*c->at == ' ' || *c->at == '\t' || *c->at == '\r' || *c->at == '\n')) c->at++;
+    while (c->at < c->end && is_space(*c->at)) c->at++;
+}
+
+/* A whole number from 0 (-1 is what stands behind the end of a tree), and what it stands before begins with a space or a bracket. */
+static const char *read_label(struct cursor *c, int64_t *label) {
+    enum { MOST = 999999999 };
+    *label = 0;
+    if (c->at >= c->end || !isdigit((unsigned char)*c->at)) return "a label, a whole number from 0, is expected after `(`";
+    for (; c->at < c->end && isdigit((unsigned char)*c->at); c->at++) {
+        *label = 10 * *label + (*c->at - '0');
+        if (*label > MOST) return "a label has at most nine digits";
+    }
+    if (c->at < c->end && !is_space(*c->at) && *c->at != '(' && *c->at != ')')
+        return "a label is a whole number, and a space stands behind it";
+    return NULL;
 }
 
 /* node := "(" number (word | node node) ")" */
@@ -24,15 +40,11 @@ static const char *read_node(struct cursor *c, int depth, int64_t *index) {
     if (c->at >= c->end || *c->at != '(') return "a `(` is expected";
     c->at++;
     skip_spaces(c);
-    bool negative = c->at < c->end && *c->at == '-';
-    if (negative) c->at++;
-    if (c->at >= c->end || !isdigit((unsigned char)*c->at)) return "a label, a number, is expected after `(`";
-    while (c->at < c->end && isdigit((unsigned char)*c->at) && node.label < 100000000)
-        node.label = 10 * node.label + (*c->at++ - '0');
-    if (negative) node.label = -node.label;
+    const char *wrong = read_label(c, &node.label);
+    if (wrong) return wrong;
     skip_spaces(c);
     if (c->at < c->end && *c->at == '(') {
-        const char *wrong = read_node(c, depth + 1, &node.left);
+        wrong = read_node(c, depth + 1, &node.left);
         if (wrong) return wrong;
         skip_spaces(c);
         wrong = read_node(c, depth + 1, &node.right);

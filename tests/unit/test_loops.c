@@ -197,6 +197,48 @@ START_TEST(wrong_texts_have_messages) {
 }
 END_TEST
 
+/* What stands around the kernels must fit them, and the memory that they name. */
+static void check_around(const char *field, const char *buffer, const char *loop, const char *kernel, const char *words) {
+    Diag *d;
+    const char *text = arena_printf(
+        a,
+        "loops lowered\nparam %%w: f32[8] = 0\nfield %%x: f32[B<=4, 8]\nvar %%s: f32\nvar %%m: f32\n"
+        "data @d {\n  v: f32[8] = csv(\"d.csv\")\n}\ncommand @c() {\n  %s {\n    call @f\n    track %s as \"s\" into %%m\n  }\n}\n"
+        "step @f batch B<=4 {\n  buffer %%x: f32[B, 8] field \"x\"\n  buffer %%w: %s\n  buffer %%s: f32 slot \"s\"\n"
+        "  kernel @k {\n    %s\n  }\n}\n",
+        loop, field, buffer, kernel);
+    LoopsProgram *p = parse(text, &d);
+    char *out = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&out, &n);
+    diag_print(d, f);
+    fclose(f);
+    ck_assert_msg(words ? !p && strstr(out, "error[E0704]") && strstr(out, words) : p != NULL, "%s\ngives: %s", text, out);
+    free(out);
+}
+
+START_TEST(what_stands_around_kernels_is_checked) {
+    const char *loop = "for %x in @d batch 4", *w = "f32[8] slot \"w\"", *set = "for i in 0..8 { %w[i] = %x[0, i] }";
+    check_around("%s", w, loop, set, NULL);
+    check_around("%x", w, loop, set, "something tracked has no slot");
+    check_around("%s", w, "for %x in @d batch 5", set, "takes batches of 5");
+    check_around("%s", w, "for %x in @d batch 0", set, "a batch of 0");
+    check_around("%s", w, "for %s in @d batch 4", set, "goes to no field slot");
+    check_around("%s", w, "for _ in @d batch 4", set, "which no loop around binds");
+    check_around("%s", "f32[9] slot \"w\"", loop, set, "%w is not f32[8], as its slot is");
+    check_around("%s", "f32[8] field \"w\"", loop, set, "%w is taken for a batch of data");
+    check_around("%s", "f32[8] slot \"x\"", loop, set, "%w is taken for memory of the program");
+    check_around("%s", "f32[8] slot \"w\" stride [2]", loop, set, "%w is not f32[8], as its slot is");
+    check_around("%s", "f32[8] slot \"w\" stride [-1]", loop, set, "a stride of -1");
+    check_around("%s", "f32[9] same %x", loop, set, NULL);
+    check_around("%s", "f32[33] same %x", loop, set, "more bytes than %x");
+    check_around("%s", w, loop, "for i in 0..9 { %w[i] = 1 }", "%w is indexed by 8 on an axis of 8");
+    check_around("%s", w, loop, "for i in 0..7 by 3 { %w[i + 2] = 1 }", "%w is indexed by 8 on an axis of 8");
+    check_around("%s", w, loop, "for i in 0..6 by 3 { %w[-2*i + 6] = 1 }", NULL);
+    check_around("%s", w, loop, "for i in 0..2199023255552 { %w[0] = 1 }", "beyond 2^40");
+}
+END_TEST
+
 START_TEST(spoilt_texts_end_in_messages) {
     uint64_t state = 12345;
     size_t n = strlen(everything);
@@ -351,6 +393,7 @@ Suite *loops_suite(void) {
     tcase_add_test(t, names_are_made_unique);
     tcase_add_test(t, copies_have_variables_of_their_own);
     tcase_add_test(t, wrong_texts_have_messages);
+    tcase_add_test(t, what_stands_around_kernels_is_checked);
     tcase_add_test(t, spoilt_texts_end_in_messages);
     tcase_add_test(t, the_verifier_sees_what_is_wrong);
     tcase_add_test(t, what_is_never_reached_may_lie_outside);
