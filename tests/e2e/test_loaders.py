@@ -109,6 +109,7 @@ def test_trees(t):
     f.prints("read", "[[2, 3, 4, 0, 0], [2, 0, 0, 0, 0]] [[0, 0, 0, 1, 0], [0, 0, 0, 0, 0]] [[0, 0, 0, 2, 3], [0, 0, 0, 0, 0]] [[2, 2, 3, 4, 3], [1, -1, -1, -1, -1]]")
     for bad in (b"(3 (2 a) (4 b)\n", b"(3 a) x\n", b"(a b)\n", b"3\n", b"(3 (2 a))\n", b"(3 )\n", b"()\n"):
         f.bad("read", "trees.txt", b"(1 a)\n" + bad, "trees.txt:2", "not a tree")
+    for bad in (b"(-1 a)", b"(3.5 a)", b"(3.5)", b"(3a)", b"(1234567890 a)", b"(3 (1.5) (2 b))"): f.bad("read", "trees.txt", b"(1 a)\n" + bad + b"\n", "trees.txt:2", "a label")
     f.bad("read", "trees.txt", b"(1 (1 a) (1 (1 b) (1 (1 c) (1 d))))\n", "trees.txt:1", "7 nodes", "nodes=5")
     f.bad("read", "trees.txt", b"(1 a)\n(1 \xe9)\n", "trees.txt:2", "UTF-8")
     f.bad("read", "trees.txt", b"\n", "there are no words", "vocab v")
