@@ -200,13 +200,14 @@ END_TEST
 /* What stands around the kernels must fit them, and the memory that they name. */
 static void check_around(const char *field, const char *buffer, const char *loop, const char *kernel, const char *words) {
     Diag *d;
-    const char *text = arena_printf(
-        a,
-        "loops lowered\nparam %%w: f32[8] = 0\nfield %%x: f32[B<=4, 8]\nvar %%s: f32\nvar %%m: f32\n"
-        "data @d {\n  v: f32[8] = csv(\"d.csv\")\n}\ncommand @c() {\n  %s {\n    call @f\n    track %s as \"s\" into %%m\n  }\n}\n"
-        "step @f batch B<=4 {\n  buffer %%x: f32[B, 8] field \"x\"\n  buffer %%w: %s\n  buffer %%s: f32 slot \"s\"\n"
-        "  kernel @k {\n    %s\n  }\n}\n",
-        loop, field, buffer, kernel);
+    const char *text =
+        arena_printf(a,
+                     "loops lowered\nparam %%w: f32[8] = 0\nfield %%x: f32[B<=4, 8]\nvar %%s: f32\nvar %%m: f32\n"
+                     "data @d {\n  v: f32[8] = csv(\"d.csv\")\n}\ncommand @c() {\n  %s {\n    call @f\n    track %s as \"s\" "
+                     "into %%m\n  }\n}\n"
+                     "step @f batch B<=4 {\n  buffer %%x: f32[B, 8] field \"x\"\n  buffer %%w: %s\n  buffer %%s: f32 slot \"s\"\n"
+                     "  kernel @k {\n    %s\n  }\n}\n",
+                     loop, field, buffer, kernel);
     LoopsProgram *p = parse(text, &d);
     char *out = NULL;
     size_t n = 0;
