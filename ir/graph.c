@@ -27,6 +27,8 @@ Slot *slot_new(Module *m, SlotKind kind, const char *name, const Type *t, Loc lo
     return s;
 }
 
+bool slot_is_batch(const Slot *s) { return s->kind == SLOT_FIELD || s->kind == SLOT_INPUT; }
+
 Slot *slot_by_name(const Module *m, const char *name) {
     name = intern(name);
     for (size_t i = 0; i < m->slots.n; i++)

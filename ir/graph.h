@@ -469,6 +469,8 @@ struct Module {
 
 Slot *slot_new(Module *m, SlotKind kind, const char *name, const Type *t, Loc loc);
 Slot *slot_by_name(const Module *m, const char *name);
+/* Does it stand for a batch of data or an input of a command, which lie outside the frame? */
+bool slot_is_batch(const Slot *s);
 bool slot_in_frame(const Slot *s); /* it lives from step to step; fields and inputs come with each batch */
 int64_t slot_bytes(const Slot *s); /* of its elements, with the batch at its bound */
 int64_t slot_room(const Slot *s);  /* bytes that it takes in the frame, up to where the next may begin: a multiple of 64 */

@@ -71,11 +71,12 @@ static Range range_of(const Check *c, const Affine *x) {
     return a < b ? (Range){true, a, b} : (Range){true, b, a};
 }
 
-static void check_bounds(Check *c, const char *what, const Affine *x, int64_t size) {
-    if (c->fault || c->conditions) return;
+/* Is it known that the index leaves the axis? *k: to where. */
+static bool leaves(const Check *c, const Affine *x, int64_t size, int64_t *k) {
+    if (c->fault || c->conditions) return false;
     Range r = range_of(c, x);
-    int64_t k = r.min < 0 ? r.min : r.max;
-    if (r.known && (r.min < 0 || r.max >= size)) fault(c, "%s is indexed by %" PRId64 " on an axis of %" PRId64, what, k, size);
+    *k = r.min < 0 ? r.min : r.max;
+    return r.known && (r.min < 0 || r.max >= size);
 }
 
 static void check_access(Check *c, const Buffer *b, int n, const Affine *const *index, bool guarded) {
@@ -89,8 +90,9 @@ static void check_access(Check *c, const Buffer *b, int n, const Affine *const *
     }
     for (int i = 0; i < n; i++) {
         check_affine(c, index[i], b->name);
-        int64_t size = dim_size(b->dim[i], c->step->batch_bound);
-        if (size && !guarded) check_bounds(c, arena_printf(c->arena, "%%%s", b->name), index[i], size);
+        int64_t k, size = dim_size(b->dim[i], c->step->batch_bound);
+        if (size && !guarded && leaves(c, index[i], size, &k))
+            fault(c, "%%%s is indexed by %" PRId64 " on an axis of %" PRId64, b->name, k, size);
     }
 }
 
@@ -102,7 +104,9 @@ static void check_temp(Check *c, const Temp *t, int n, const Affine *const *inde
     if (n != t->rank) fault(c, "`%s` has %d axes and is indexed by %d", t->name, t->rank, n);
     for (int i = 0; i < n && !c->fault; i++) {
         check_affine(c, index[i], t->name);
-        check_bounds(c, arena_printf(c->arena, "`%s`", t->name), index[i], t->dim[i]);
+        int64_t k;
+        if (leaves(c, index[i], t->dim[i], &k))
+            fault(c, "`%s` is indexed by %" PRId64 " on an axis of %" PRId64, t->name, k, t->dim[i]);
     }
 }
 
@@ -291,12 +295,10 @@ static void check_nodes(Check *c, StepNode *const *nodes, size_t n) {
 /* A buffer that is a slot's memory, or a batch of it, has its type, and no element beyond it. */
 static void check_slot(Check *c, const Buffer *b) {
     const Type *t = b->slot->type;
-    bool batch = b->slot->kind == SLOT_FIELD || b->slot->kind == SLOT_INPUT;
-    int64_t count = 1;
-    for (int i = 0; i < t->rank; i++) count *= dim_size(t->dim[i], c->step->batch_bound);
+    bool batch = slot_is_batch(b->slot);
     if (batch != (b->place == PLACE_FIELD))
         fault(c, "%%%s is taken for %s, which its slot is not", b->name, batch ? "memory of the program" : "a batch of data");
-    if (b->elem != t->elem || buffer_bytes(c->step, b) > count * elem_size(t->elem))
+    if (b->elem != t->elem || buffer_bytes(c->step, b) > type_count(t, c->step->batch_bound) * elem_size(t->elem))
         fault(c, "%%%s is not %s, as its slot is", b->name, type_name(t));
     if (type_has_batch(t) && c->step->batch_bound < b->slot->batch_bound)
         fault(c, "%%%s has batches of %" PRId64 ", and the step of %" PRId64, b->name, b->slot->batch_bound,
@@ -306,8 +308,10 @@ static void check_slot(Check *c, const Buffer *b) {
 static void check_buffer(Check *c, const Buffer *b) {
     if (b->same && !in_step(c, b->same)) fault(c, "%%%s shares a buffer of another step", b->name);
     if (b->same && b->same->id >= b->id) fault(c, "%%%s shares a buffer that comes later", b->name);
-    if ((b->place == PLACE_SLOT || b->place == PLACE_FIELD) && !b->slot) fault(c, "%%%s has no slot", b->name);
-    if ((b->place == PLACE_SLOT || b->place == PLACE_FIELD) && b->slot) check_slot(c, b);
+    if ((b->place == PLACE_SLOT || b->place == PLACE_FIELD) && !b->slot)
+        fault(c, "%%%s has no slot", b->name);
+    else if (b->place == PLACE_SLOT || b->place == PLACE_FIELD)
+        check_slot(c, b);
     if (b->place == PLACE_DATA && !b->data) fault(c, "%%%s has no data", b->name);
     if (b->same && !c->fault && buffer_bytes(c->step, b) > b->same->bytes)
         fault(c, "%%%s has more bytes than %%%s, which it shares", b->name, b->same->name);

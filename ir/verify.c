@@ -173,7 +173,7 @@ static const char *check_init_step(Verifier *v, const Slot *s) {
     for (size_t i = 0; i < s->init->in_slots.n; i++) {
         const Slot *used = s->init->in_slots.at[i];
         makes |= used == s;
-        if (used->kind == SLOT_FIELD || used->kind == SLOT_INPUT)
+        if (slot_is_batch(used))
             return FAULT(v, "%%%s: @%s, which makes its first value, reads %%%s", s->name, s->init->name, used->name);
     }
     return makes ? NULL : FAULT(v, "%%%s: @%s does not make its first value", s->name, s->init->name);
@@ -276,9 +276,7 @@ static const char *check_data_use(CommandCheck *x, const Node *n, const DataUse 
 }
 
 /* What a command shows, writes and watches is the program's own: batches of data lie elsewhere. */
-static bool has_own_slot(const CommandCheck *x, const Slot *s) {
-    return has_slot(x->v->m, s) && s->kind != SLOT_FIELD && s->kind != SLOT_INPUT;
-}
+static bool has_own_slot(const CommandCheck *x, const Slot *s) { return has_slot(x->v->m, s) && !slot_is_batch(s); }
 
 static const char *check_track(CommandCheck *x, const Node *n) {
     for (size_t i = 0; i < n->tracked.n; i++) {

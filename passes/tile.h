@@ -175,8 +175,7 @@ void tile_prefetch_packed(Tiling *t, const Rewrite *r, const Affine *panel, cons
 typedef struct Tile {
     int mr, nv;
     const Affine *row, *panel, *col;
-    bool tail;      /* the last columns are not a whole vector */
-    int begin, end; /* rows that are worked on; 0, 0: all */
+    bool tail; /* the last columns are not a whole vector */
     Temp *acc;
 } Tile;
 

@@ -44,12 +44,8 @@ void tile_declare(Tiling *t, Tile *tile, Body *body) {
     body_add(body, stmt_acc(t->arena, tile->acc, expr_const(t->arena, elem, 0)));
 }
 
-/* The loop over the rows of a tile, or those of them that are worked on. */
 static Stmt *loop_rows(Tiling *t, const Tile *tile, const Affine **i) {
-    int end = tile->end ? tile->end : tile->mr;
-    Stmt *rows = tile_loop(t, "i", affine_constant(t->arena, end), MARK_UNROLL, 0, i);
-    rows->lo = affine_constant(t->arena, tile->begin);
-    return rows;
+    return tile_loop(t, "i", affine_constant(t->arena, tile->mr), MARK_UNROLL, 0, i);
 }
 
 static Stmt *loop_columns(Tiling *t, const Tile *tile, const Affine **j) {

@@ -255,10 +255,8 @@ bool nn_data_note(struct nn_data_reader *r, const char *path) {
     if (stat(path, &s) != 0 || !S_ISREG(s.st_mode)) return true; /* a text in place of a file, a pipe, a tree of pictures */
     if (r->n_files == r->cap_files) {
         int64_t cap = r->cap_files ? 2 * r->cap_files : 16;
-        struct nn_file_id *more = nn_alloc_n(r->env, cap, sizeof *more);
+        struct nn_file_id *more = nn_grow(r->env, r->files, (size_t)cap * sizeof *more);
         if (!more) return false;
-        if (r->n_files) memcpy(more, r->files, (size_t)r->n_files * sizeof *more);
-        nn_free(r->env, r->files);
         r->files = more;
         r->cap_files = cap;
     }
