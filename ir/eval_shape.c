@@ -190,11 +190,12 @@ bool eval_gather(Eval *e, const Op *op) {
     return true;
 }
 
-/* y, i: [o, m, r] -> [o, n, r]: from +0, added in row-major order of i. */
+/* x: [o, n, r], y, i: [o, m, r] -> [o, n, r]: from x, added in row-major order of i. */
 bool eval_scatter_add(Eval *e, const Op *op) {
-    const Tensor *y = eval_in(e, op, 0), *index = eval_in(e, op, 1);
+    const Tensor *x = eval_in(e, op, 0), *y = eval_in(e, op, 1), *index = eval_in(e, op, 2);
     Tensor *r = eval_out(e, op, 0);
     if (!r) return false;
+    memcpy(r->data, x->data, (size_t)x->count * (size_t)elem_size(x->elem));
     int64_t axis = op_int(op, A_axis), n = r->dim[axis], m = index->dim[axis], inner = 1;
     for (int k = (int)axis + 1; k < r->rank; k++) inner *= r->dim[k];
     for (int64_t i = 0; i < y->count; i++) {

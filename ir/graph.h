@@ -30,7 +30,7 @@
  *   - sum over axes without the last: acc = acc + x[r] from +0 in order of r, cut likewise. window_sum: one chain from +0 in order of the window's index.
  *     prod is a chain from 1 in order of r.
  *   - pairwise tree of pieces p[0..n): n = 1: p[0]; else tree(first m) + tree(rest), m the largest power of two below n.
- *   - take_add, scatter_add: from +0, added in increasing (row-major) order of the index operand.
+ *   - take_add from +0, scatter_add from x: added in increasing (row-major) order of the index operand.
  *   - bit patterns of f32 functions (exp, log, tanh, ...) are those of math.def; sqrt, div and convert round correctly; fma is fused, everything else is not.
  *   - f64 follows the same orders with the C library's functions.
  *  What passes may assume: nothing that changes a bit of an f32 result, except where the header of the pass says so by name (simplify: the sign of a zero, whole
@@ -189,6 +189,7 @@ typedef struct OpInfo {
 extern const OpInfo *const op_info;     /* [OP_COUNT] */
 OpCode op_by_name(const char *name);    /* OP_COUNT if there is none */
 bool op_is_function(OpCode code);       /* exp, log, sin, ..: a polynomial and more, tens of operations an element */
+bool op_scatters_one(const Op *op);     /* scatter_add to a constant, one index along the axis: an element is a comparison */
 AttrKey attr_by_name(const char *name); /* ATTR_KEY_COUNT if there is none */
 /* The table of ops as `nnc --list-ops` shows it: markdown. */
 void ops_print_table(FILE *out);

@@ -47,6 +47,12 @@ bool op_is_function(OpCode c) {
            c == OP_erf || c == OP_pow;
 }
 
+bool op_scatters_one(const Op *op) {
+    if (op->code != OP_scatter_add || !op->in[0]->def || op->in[0]->def->code != OP_constant) return false;
+    Dim places = op->in[2]->type->dim[op_int(op, A_axis)];
+    return places.n == 1 && !places.batch;
+}
+
 /* "x, a?, i...": one operand, one that may be left out, any number. */
 static void read_arity(OpInfo *info) {
     for (const char *s = info->operands; *s;) {

@@ -215,12 +215,12 @@ const char *infer_gather(Rule *r) {
 }
 
 const char *infer_scatter_add(Rule *r) {
-    const char *why = given(r);
-    if (why) return why;
-    const Type *t = r->types[0], *y = rule_in(r, 0), *i = rule_in(r, 1);
-    if ((why = gather_shape(r, t, i)) || (why = same_elem(r, y, t))) return why;
-    if (t->elem == BOOL) return "`scatter_add` adds numbers, not bools";
+    const Type *x = rule_in(r, 0), *y = rule_in(r, 1), *i = rule_in(r, 2);
+    const char *why = gather_shape(r, x, i);
+    if (why || (why = same_elem(r, y, x))) return why;
+    if (x->elem == BOOL) return "`scatter_add` adds numbers, not bools";
     if (!type_same_shape(y, i)) return rule_fault(r, "values and indices differ in shape (%s, %s)", type_name(y), type_name(i));
+    r->types[0] = x;
     return NULL;
 }
 

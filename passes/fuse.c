@@ -56,17 +56,10 @@ static bool is_move(OpCode c) {
 }
 static bool is_leaf(OpCode c) { return c == OP_constant || c == OP_literal || c == OP_batch || c == OP_iota; }
 
-/* One index along the axis: then a scatter is a comparison (lower_pull.c). */
-static bool scatters_one(const Op *op) {
-    if (op->code != OP_scatter_add) return false;
-    Dim d = op->in[1]->type->dim[op_int(op, A_axis)];
-    return d.n == 1 && !d.batch;
-}
-
 /* Results are elements of operands or arithmetic on them: no loops of its own. */
 static bool is_pointwise(const Op *op) {
     return op_info[op->code].elementwise || is_move(op->code) || op->code == OP_gather || op->code == OP_take ||
-           op->code == OP_pad || op->code == OP_uniform || op->code == OP_dynamic_slice || scatters_one(op);
+           op->code == OP_pad || op->code == OP_uniform || op->code == OP_dynamic_slice || op_scatters_one(op);
 }
 
 int fuse_cost(OpCode c) {

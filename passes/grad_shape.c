@@ -148,26 +148,44 @@ static Value *one_place(GradCtx *c, const Op *op, Value *dy) {
     return g_select(&c->b, g_binary(&c->b, OP_eq, place, index), wide, g_constant(&c->b, x, 0));
 }
 
-/* y[p, j] = x[p, i[p, j]]:  dx = zeros, plus dy where i says */
-void grad_gather(GradCtx *c, Op *op, Value *const *dy) {
-    if (op->out[0]->type->dim[op_int(op, A_axis)].n == 1 && !op->out[0]->type->dim[op_int(op, A_axis)].batch) {
-        gr_give(c, op->in[0], one_place(c, op, dy[0]));
-        return;
-    }
-    gr_give(c, op->in[0],
-            op_make(&c->b, OP_scatter_add, 2, (Value *[]){dy[0], op->in[1]}, op->n_attrs, op->attrs, op->in[0]->type));
+/* Does the sum lie in memory when it is added to? It does if a loop carries it, exchanged in places or not. */
+static bool is_carried(const Value *sum) {
+    while (sum->def && (sum->def->code == OP_dynamic_update || sum->def->code == OP_scatter_add)) sum = sum->def->in[0];
+    return !sum->def;
 }
+
+/* The gradient of x, plus y at the places along the axis: where there is a sum already, it is added to in place. */
+static void give_places(GradCtx *c, Value *x, int64_t axis, Value *y, Value *places) {
+    if (!gr_wanted(c, x)) return;
+    Value *sum = gr_of(c, x);
+    Attr attr = attr_i(A_axis, axis);
+    gr_set(c, x, op_make(&c->b, OP_scatter_add, 3, (Value *[]){sum ? sum : gr_like(c, x, 0), y, places}, 1, &attr, NULL));
+}
+
+/* y[p, j] = x[p, i[p, j]]:  dx += dy where i says */
+void grad_gather(GradCtx *c, Op *op, Value *const *dy) {
+    Value *x = op->in[0], *sum = gr_of(c, x);
+    int64_t axis = op_int(op, A_axis);
+    Dim places = op->out[0]->type->dim[axis];
+    if (places.n == 1 && !places.batch && !(sum && is_carried(sum)))
+        gr_give(c, x, one_place(c, op, dy[0]));
+    else
+        give_places(c, x, axis, dy[0], op->in[1]);
+}
+
+/* r = x, plus y where i says:  dx = dr, dy[p, j] = dr[p, i[p, j]] */
 void grad_scatter_add(GradCtx *c, Op *op, Value *const *dy) {
-    gr_give(c, op->in[0], op_make(&c->b, OP_gather, 2, (Value *[]){dy[0], op->in[1]}, op->n_attrs, op->attrs, NULL));
+    gr_give(c, op->in[0], dy[0]);
+    if (gr_wanted(c, op->in[1]))
+        gr_give(c, op->in[1], op_make(&c->b, OP_gather, 2, (Value *[]){dy[0], op->in[2]}, op->n_attrs, op->attrs, NULL));
 }
 
 /* values = x[places], sorted or the k largest:  dx = zeros, plus dy at the places. Nothing comes back through places, which are
  * integers */
 void grad_sort(GradCtx *c, Op *op, Value *const *dy) {
     if (!dy[0]) return;
-    const Type *x = op->in[0]->type;
-    Attr axis = attr_i(A_axis, op->code == OP_sort ? op_int(op, A_axis) : x->rank - 1);
-    gr_give(c, op->in[0], op_make(&c->b, OP_scatter_add, 2, (Value *[]){dy[0], op->out[1]}, 1, &axis, x));
+    Value *x = op->in[0];
+    give_places(c, x, op->code == OP_sort ? op_int(op, A_axis) : x->type->rank - 1, dy[0], op->out[1]);
 }
 
 static Value *dynamic_slice(GradCtx *c, Value *x, const Op *op, int first, const Type *sizes_of) {

@@ -145,6 +145,8 @@ Home *home_plain(Lower *l, Buffer *b);
 bool home_is_whole(const Home *h, const Type *t);
 /* Does it end where the buffer ends, on each of its axes? What a scan yields may be a part of its stack (lower_control.c), with another number beside it. */
 bool home_has_edges(const Home *h, const Type *t);
+/* Does v lie there already? */
+bool home_has(Lower *l, const Value *v, const Home *h);
 void home_store(Lower *l, const Home *h, const Affine *const *index, Expr *e);
 
 /* ---- sums, extremes, windows (lower_reduce.c) ---- */
@@ -168,7 +170,7 @@ void lower_pieces(Lower *l, const Op *op);
 
 /* ---- what writes where an index says (lower_special.c) ---- */
 
-bool op_special(const Lower *l, const Op *op);
+bool op_special(const Op *op);
 /* Writes the results of op to homes. */
 void lower_special(Lower *l, const Op *op, Home *const *homes);
 

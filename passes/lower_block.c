@@ -8,6 +8,10 @@
  *   %da = contract "bo,io->bi" %dz, %w          reads the old %w: goes first
  *   %w' = kernel { sub %w, lr * %x' @ %dz }     written to the slot of w
  *
+ * What exchanges a part of a tensor that nobody reads afterwards, or adds to a part of it, is written where the tensor lies.
+ *
+ *   %g1 = dynamic_update %g, %0, %t ; %g2 = scatter_add %g1, %dy, %i ; yield %g2        all in the place of the carried %g
+ *
  * What a kernel makes to be joined with other tensors is made where it will lie in the joined one, which then need not be copied together.
  *
  *   %df, %di = kernel { ... } ; %d = concat %df, %di, axis=1        %df and %di are columns of %d
@@ -43,6 +47,8 @@ typedef struct Plan {
     int *next;        /* by target: 1 + another one of the same value; 0: none */
     Ints late;        /* targets that are copied at the very end ... */
     Home **late_from; /* ... by target: from here, NULL: from where the result lies */
+    Value **over;     /* by value id: the value that it is written over, in its place; NULL: none */
+    bool *taken;      /* by value id: another one is written over it */
     Part *part_of;    /* by value id */
     Home **joined;    /* by value id: where a joined value lies whose parts are made first; NULL: not known yet */
     unsigned *seen, seen_mark;
@@ -216,6 +222,63 @@ static void choose_targets(Plan *p) {
     }
 }
 
+/* ---- what is changed in its place ---- */
+
+/* Has v memory of its own, made by a kernel of this block, that nobody behind the block reads? */
+static bool can_be_taken(const Plan *p, const Value *v) {
+    int u = unit_making(p, v);
+    if (u < 0) return false;
+    const Op *op = p->units.at[u]->op;
+    if (!op || op->code == OP_scan || op->code == OP_while || op->code == OP_reshape) return false;
+    for (size_t k = 0; k < p->block->results.n; k++)
+        if (shape_root(p->block->results.at[k]) == v) return false;
+    return true;
+}
+
+/* The value a part of which the unit changes; NULL if that is not what it does. */
+static Value *changed_by(const Plan *p, int unit) {
+    const Op *op = p->units.at[unit]->op;
+    if (!op || op->n_out != 1) return NULL;
+    if (op->code == OP_kernel) op = op->blocks[0]->results.at[0]->def;
+    return op && (op->code == OP_dynamic_update || op->code == OP_scatter_add) ? op->in[0] : NULL;
+}
+
+static void put_over(Plan *p, Value *v, Value *x) {
+    p->over[v->id] = x;
+    p->taken[x->id] = true;
+}
+
+/* A result that goes where `old` lies and is `old` with one part changed after the other: the values between lie there, too. */
+static void change_target(Plan *p, Value *result, const Value *old) {
+    Values chain = {0};
+    for (Value *v = result, *x;; v = x) {
+        int u = unit_making(p, v);
+        x = changed_by(p, u);
+        if (!x || (x != old && !can_be_taken(p, x)) || !readers_first(p, x, u)) return;
+        vec_push(p->l->arena, &chain, x);
+        if (x == old) break;
+    }
+    for (size_t i = 0; i + 1 < chain.n; i++) put_over(p, chain.at[i], chain.at[i + 1]);
+    p->taken[chain.at[0]->id] = true;
+}
+
+/* Of the values in memory of this block's own. */
+static void change_others(Plan *p) {
+    for (int u = 0; u < (int)p->units.n; u++) {
+        Value *x = changed_by(p, u), *v = x ? p->units.at[u]->op->out[0] : NULL;
+        if (!x || p->over[v->id] || p->taken[x->id] || p->target_of[v->id]) continue;
+        if (can_be_taken(p, x) && readers_first(p, x, u)) put_over(p, v, x);
+    }
+}
+
+static void find_changes(Plan *p) {
+    for (size_t k = 0; k < p->block->results.n; k++) {
+        Value *v = p->block->results.at[k];
+        if (p->targets[k].old && p->target_of[v->id] == (int)k + 1 && !p->next[k]) change_target(p, v, p->targets[k].old);
+    }
+    change_others(p);
+}
+
 /* ---- parts of joined values ---- */
 
 /* The op that joins, if the unit does nothing else. */
@@ -243,7 +306,7 @@ static bool unit_reads(const Unit *u, const Value *v) {
 static bool can_be_part(const Plan *p, const Value *v, int64_t axis, int joiner) {
     enum { LINE = 64 };
     int maker = unit_making(p, v);
-    if (maker < 0 || p->target_of[v->id] || p->part_of[v->id].whole) return false;
+    if (maker < 0 || p->target_of[v->id] || p->part_of[v->id].whole || p->over[v->id] || p->taken[v->id]) return false;
     const Op *op = p->units.at[maker]->op;
     if (!op || op->code == OP_scan || op->code == OP_while || op->code == OP_reshape) return false;
     int64_t run = elem_size(v->type->elem);
@@ -268,9 +331,10 @@ static bool reads_parts(const Plan *p, const Value *v, const Value *whole, const
     return false;
 }
 
-/* A value that is joined here and is written to at most one target, which nobody reads before. */
+/* A value that is joined here, stays as it is, and is written to at most one target, which nobody reads before. */
 static bool can_be_whole(const Plan *p, const Value *whole) {
     int k = p->target_of[whole->id];
+    if (p->taken[whole->id]) return false;
     return !k || (!p->next[k - 1] && !p->targets[k - 1].old && p->block->results.at[k - 1] == whole);
 }
 
@@ -378,6 +442,7 @@ static Home *part_home(Plan *p, const Part *part) {
 static Home *result_home(Plan *p, const Value *v) {
     if (p->joined[v->id]) return p->joined[v->id];
     if (p->part_of[v->id].whole) return part_home(p, &p->part_of[v->id]);
+    if (p->over[v->id]) return p->l->home[p->over[v->id]->id];
     Home *first = NULL;
     for (int k = p->target_of[v->id]; k; k = p->next[k - 1]) {
         Home *h = target_home(p, v, k - 1);
@@ -387,10 +452,15 @@ static Home *result_home(Plan *p, const Value *v) {
     return first ? first : home_plain(p->l, low_buffer(p->l, v));
 }
 
-/* Takes back the targets that the nodes from `first` on have overwritten too early; false if there are such. */
-static bool targets_kept(Plan *p, const Op *op, size_t first) {
+/* Takes back what the nodes from `first` on have overwritten too early: targets, and values that others lie over; false if there are such. */
+static bool read_in_time(Plan *p, const Op *op, size_t first) {
     bool good = true;
-    for (int i = 0; i < op->n_out; i++)
+    for (int i = 0; i < op->n_out; i++) {
+        Value **over = &p->over[op->out[i]->id];
+        if (*over && !overwrites_well(p->l, first, p->l->home[(*over)->id])) {
+            *over = NULL;
+            good = false;
+        }
         for (int k = p->target_of[op->out[i]->id], next; k; k = next) {
             next = p->next[k - 1];
             if (!p->targets[k - 1].old || overwrites_well(p->l, first, p->targets[k - 1].home)) continue;
@@ -398,6 +468,7 @@ static bool targets_kept(Plan *p, const Op *op, size_t first) {
             late_copy(p, k - 1, NULL);
             good = false;
         }
+    }
     return good;
 }
 
@@ -409,7 +480,7 @@ static void write_kernel(Plan *p, const Op *op) {
     for (;;) {
         for (int i = 0; i < op->n_out; i++) homes[i] = result_home(p, op->out[i]);
         lower_op(l, op, homes);
-        if (targets_kept(p, op, first)) break;
+        if (read_in_time(p, op, first)) break;
         l->nodes->n = first;
         l->n_kernels = kernels;
     }
@@ -468,6 +539,8 @@ void lower_block(Lower *l, const Block *b, const Target *targets) {
     p->target_of = arena_make_n(l->arena, int, (size_t)l->func->n_values);
     p->late_from = arena_make_n(l->arena, Home *, b->results.n);
     p->next = arena_make_n(l->arena, int, b->results.n);
+    p->over = arena_make_n(l->arena, Value *, (size_t)l->func->n_values);
+    p->taken = arena_make_n(l->arena, bool, (size_t)l->func->n_values);
     p->part_of = arena_make_n(l->arena, Part, (size_t)l->func->n_values);
     p->joined = arena_make_n(l->arena, Home *, (size_t)l->func->n_values);
     for (const Op *op = b->first; op; op = op->next) {
@@ -476,6 +549,7 @@ void lower_block(Lower *l, const Block *b, const Target *targets) {
         for (int i = 0; i < op->n_out; i++) p->unit_of[op->out[i]->id] = u + 1;
     }
     choose_targets(p);
+    find_changes(p);
     find_parts(p);
     bool *done = arena_make_n(l->arena, bool, p->units.n + 1);
     for (size_t n = 0, from = 0; n < p->units.n && !l->failed; n++) {

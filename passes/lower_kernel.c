@@ -231,6 +231,8 @@ static bool is_there(const Lower *l, const Value *v, const Home *h, int64_t axis
     return true;
 }
 
+bool home_has(Lower *l, const Value *v, const Home *h) { return is_there(l, v, h, -1, low_number(l, 0)); }
+
 /* A result that joins tensors is written by one nest for each of them that does not lie there already (lower_block.c). */
 static bool write_concat(Lower *l, const Value *v, const Home *h) {
     const Op *op = v->def;
@@ -258,8 +260,7 @@ static bool write_concat(Lower *l, const Value *v, const Home *h) {
  * lower_block.c finds out, and the result gets memory of its own.) */
 static bool write_update(Lower *l, const Value *v, const Home *h) {
     const Op *op = v->def;
-    if (!op || op->code != OP_dynamic_update || l->home[v->id] || h->also || !is_there(l, op->in[0], h, -1, low_number(l, 0)))
-        return false;
+    if (!op || op->code != OP_dynamic_update || l->home[v->id] || h->also || !home_has(l, op->in[0], h)) return false;
     const Value *part = op->in[1];
     const int64_t *axes;
     int64_t n = op_ints(op, A_axes, &axes);
@@ -402,7 +403,7 @@ static void lower_apart(Group *g, Home *const *homes) {
         const Op *op = g->ops[i];
         if (op_pieces(l, op)) {
             lower_pieces(l, op);
-        } else if (op_special(l, op)) {
+        } else if (op_special(op)) {
             Home *to[2] = {NULL, NULL};
             for (int k = 0; k < op->n_out; k++) {
                 const Value *v = op->out[k];

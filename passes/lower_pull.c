@@ -87,21 +87,6 @@ Temp *low_made(const Lower *l, const Value *v, int n, const Affine *const *key) 
 
 void low_note_made(Lower *l, const Value *v, int n, const Affine *const *key, Temp *t) { note_made(l, v, n, key, t, NULL, NULL); }
 
-const Affine *pull_index(Lower *l, const Value *v, const Affine *const *index, const Affine *size) {
-    Made *m = find_made(l, v, v->type->rank, index, true);
-    if (m && affine_same(m->size, size)) return affine_var(l->arena, m->var);
-    Hoisted h = low_hoist(l, low_scope_of(l, v->type->rank, index));
-    Expr *e = pull(l, v, index);
-    int64_t lo, hi;
-    low_range(l, size, &lo, &hi);
-    Var *var = low_var(l, VAR_INDEX, low_value_name(v), 0, hi > 0 ? hi - 1 : 0);
-    low_emit(l, stmt_index(l->arena, var, INDEX_VALUE, NULL, 0, e));
-    low_emit(l, stmt_check(l->arena, var, size));
-    note_made(l, v, v->type->rank, index, NULL, var, size);
-    low_return(l, h);
-    return affine_var(l->arena, var);
-}
-
 /* ---- numbers from indices ---- */
 
 /* An index as a number of type elem. */
@@ -256,6 +241,27 @@ static bool moved_index(Lower *l, const Op *op, const Affine *const *index, cons
 #pragma GCC diagnostic pop
 }
 
+const Affine *pull_index(Lower *l, const Value *v, const Affine *const *index, const Affine *size) {
+    const Affine *at[MAX_RANK + 1];
+    if (v->def && v->def->code == OP_broadcast &&
+        !home_of(l, v, index)) { /* it stands outside of the loops that it is repeated along */
+        moved_index(l, v->def, index, at);
+        return pull_index(l, v->def->in[0], at, size);
+    }
+    Made *m = find_made(l, v, v->type->rank, index, true);
+    if (m && affine_same(m->size, size)) return affine_var(l->arena, m->var);
+    Hoisted h = low_hoist(l, low_scope_of(l, v->type->rank, index));
+    Expr *e = pull(l, v, index);
+    int64_t lo, hi;
+    low_range(l, size, &lo, &hi);
+    Var *var = low_var(l, VAR_INDEX, low_value_name(v), 0, hi > 0 ? hi - 1 : 0);
+    low_emit(l, stmt_index(l->arena, var, INDEX_VALUE, NULL, 0, e));
+    low_emit(l, stmt_check(l->arena, var, size));
+    note_made(l, v, v->type->rank, index, NULL, var, size);
+    low_return(l, h);
+    return affine_var(l->arena, var);
+}
+
 /* ---- conditions ---- */
 
 /* Opens conditions for 0 <= x < size where that is not sure. */
@@ -379,18 +385,16 @@ static Expr *pull_gather(Lower *l, const Op *op, const Affine *const *index) {
     return pull(l, x, at);
 }
 
-/* One index along the axis: y where it is this place, else 0. (More: lower_special.c.) From +0, so that -0 becomes +0 as in a
- * sum. */
+/* One index along the axis, added to a constant: x + y where it is this place, else x. (Others: lower_special.c.) */
 static Expr *pull_scatter_one(Lower *l, const Op *op, const Affine *const *index) {
-    const Value *y = op->in[0], *i = op->in[1];
+    const Value *x = op->in[0], *y = op->in[1], *i = op->in[2];
     const Type *t = op->out[0]->type;
     int64_t axis = op_int(op, A_axis);
     const Affine *at[MAX_RANK + 1];
     for (int k = 0; k < t->rank; k++) at[k] = k == axis ? low_number(l, 0) : index[k];
     const Affine *place = pull_index(l, i, at, low_dim(l, t->dim[axis]));
-    Expr *zero = expr_const(l->arena, t->elem, 0);
     Expr *here = low_binary(l, OP_eq, expr_index(l->arena, I32, place), expr_index(l->arena, I32, index[axis]));
-    Expr *args[3] = {here, low_binary(l, OP_add, zero, pull(l, y, at)), expr_const(l->arena, t->elem, 0)};
+    Expr *args[3] = {here, low_binary(l, OP_add, pull(l, x, index), pull(l, y, at)), pull(l, x, index)};
     return expr_op(l->arena, OP_select, t->elem, 3, args);
 }
 

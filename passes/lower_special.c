@@ -14,13 +14,9 @@
 
 enum { ADD_BLOCK = 64 };
 
-bool op_special(const Lower *l, const Op *op) {
-    (void)l;
-    if (op->code == OP_scatter_add) {
-        Dim d = op->in[1]->type->dim[op_int(op, A_axis)];
-        return d.batch || d.n != 1;
-    }
-    return op->code == OP_take_add || op->code == OP_sort || op->code == OP_top_k;
+bool op_special(const Op *op) {
+    return (op->code == OP_scatter_add && !op_scatters_one(op)) || op->code == OP_take_add || op->code == OP_sort ||
+           op->code == OP_top_k;
 }
 
 static void add_to(Lower *l, const Home *h, const Affine *const *at, Expr *y) {
@@ -29,12 +25,14 @@ static void add_to(Lower *l, const Home *h, const Affine *const *at, Expr *y) {
     home_store(l, h, at, low_binary(l, OP_add, expr_load(l->arena, h->buffer, where), y));
 }
 
-/* y: [o.., j.., r..], i: [j..] -> [o.., n, r..]; the last axis of r goes in blocks, so that an index is loaded once for many
- * elements. */
-static void lower_take_add(Lower *l, const Op *op, const Home *h) {
-    const Value *y = op->in[0], *i = op->in[1];
+/* take_add     y: [o.., j.., r..], i: [j..]         -> [o.., n, r..]
+ * scatter_add  y: [o.., j, r..],   i: [o.., j, r..] -> [o.., n, r..], and x before: if it lies there already, only what is added to is touched
+ * The last axis of r goes in blocks, so that an index that is the same for many elements is loaded once for them. */
+static void lower_added(Lower *l, const Op *op, const Home *h) {
+    bool scatter = op->code == OP_scatter_add;
+    const Value *x = scatter ? op->in[0] : NULL, *y = op->in[scatter], *i = op->in[scatter + 1];
     const Type *t = op->out[0]->type;
-    int axis = (int)op_int(op, A_axis), last = t->rank - 1, n_i = i->type->rank;
+    int axis = (int)op_int(op, A_axis), last = t->rank - 1, n_i = scatter ? 1 : i->type->rank;
     const Affine *to[MAX_RANK + 1], *from[MAX_RANK + 1], *block = NULL, *rest = NULL;
     bool blocked = axis < last;
     for (int k = 0; k < t->rank; k++)
@@ -44,10 +42,9 @@ static void lower_take_add(Lower *l, const Op *op, const Home *h) {
         rest = affine_add(l->arena, low_dim(l, t->dim[last]), affine_scale(l->arena, block, -1));
     }
     Scope *outer = l->scope;
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = x && !h->also && home_has(l, x, h); pass < 2; pass++) {
         if (pass == 0) to[axis] = low_open_axis(l, axis, t->dim[axis]);
-        for (int k = 0; pass && k < n_i; k++) from[axis + k] = low_open_axis(l, axis + 4 + k, i->type->dim[k]);
-        if (pass) to[axis] = pull_index(l, i, from + axis, low_dim(l, t->dim[axis]));
+        for (int k = 0; pass && k < n_i; k++) from[axis + k] = low_open_axis(l, axis + 4 + k, i->type->dim[scatter ? axis : k]);
         if (blocked) {
             Var *v = low_open(l, low_axis_name(last), low_number(l, 0), low_number(l, ADD_BLOCK), 1);
             stmt_add_limit(l->arena, l->scope->stmt, rest);
@@ -55,39 +52,20 @@ static void lower_take_add(Lower *l, const Op *op, const Home *h) {
         }
         for (int k = 0; k < axis; k++) from[k] = to[k];
         for (int k = axis + 1; k < t->rank; k++) from[k - 1 + n_i] = to[k];
+        if (pass) to[axis] = pull_index(l, i, scatter ? from : from + axis, low_dim(l, t->dim[axis]));
         if (pass)
             add_to(l, h, to, pull(l, y, from));
         else
-            home_store(l, h, to, expr_const(l->arena, t->elem, 0));
+            home_store(l, h, to, x ? pull(l, x, to) : expr_const(l->arena, t->elem, 0));
         low_close_to(l, outer);
     }
-}
-
-/* y, i: [o, m, r] -> [o, n, r] */
-static void lower_scatter_add(Lower *l, const Op *op, const Home *h) {
-    const Value *y = op->in[0], *i = op->in[1];
-    const Type *t = op->out[0]->type;
-    int axis = (int)op_int(op, A_axis);
-    const Affine *to[MAX_RANK + 1], *from[MAX_RANK + 1];
-    for (int k = 0; k < t->rank; k++)
-        if (k != axis) to[k] = from[k] = low_open_axis(l, k, t->dim[k]);
-    Scope *outer = l->scope;
-    to[axis] = low_open_axis(l, axis, t->dim[axis]);
-    home_store(l, h, to, expr_const(l->arena, t->elem, 0));
-    low_close_to(l, outer);
-    from[axis] = low_open_axis(l, axis, i->type->dim[axis]);
-    to[axis] = pull_index(l, i, from, low_dim(l, t->dim[axis]));
-    add_to(l, h, to, pull(l, y, from));
-    low_close_to(l, outer);
 }
 
 void lower_special(Lower *l, const Op *op, Home *const *homes) {
     kernel_begin(l, op_info[op->code].name, op->loc);
     Scope *outer = l->scope;
-    if (op->code == OP_take_add)
-        lower_take_add(l, op, homes[0]);
-    else if (op->code == OP_scatter_add)
-        lower_scatter_add(l, op, homes[0]);
+    if (op->code == OP_take_add || op->code == OP_scatter_add)
+        lower_added(l, op, homes[0]);
     else
         lower_sort(l, op, homes);
     low_close_to(l, outer);

@@ -218,7 +218,7 @@ Value *gen_make_gather(Gen *g, OpCode code) {
     Value *i = gen_index_below(g, t, x->type->dim[axis]);
     Attr a = attr_i(A_axis, axis);
     if (!adds) return gen_try_op(g, code, 2, (Value *[]){x, i}, 1, &a, NULL);
-    return gen_tame(g, gen_try_op(g, code, 2, (Value *[]){gen_of_type(g, t), i}, 1, &a, x->type));
+    return gen_tame(g, gen_try_op(g, code, 3, (Value *[]){x, gen_of_type(g, t), i}, 1, &a, NULL));
 }
 
 Value *gen_make_dynamic(Gen *g, OpCode code) {

@@ -61,7 +61,7 @@ static const Case cases[] = {
     {"take", "x: f32[3, 5, 2]; i: i32[4, 2]", "%t = take %x, %i, axis=1 : f32[3, 4, 2, 2]\n%y = mul %t, %t : f32[3, 4, 2, 2]", -2, 2, 5, false},
     {"take_add", "x: f32[4, 3]; i: i32[4]", "%t = take_add %x, %i, axis=0 : f32[5, 3]\n%y = mul %t, %t : f32[5, 3]", -2, 2, 5, false},
     {"gather", "x: f32[3, 5]; i: i32[3, 4]", "%t = gather %x, %i, axis=1 : f32[3, 4]\n%y = mul %t, %t : f32[3, 4]", -2, 2, 5, false},
-    {"scatter_add", "x: f32[3, 4]; i: i32[3, 4]", "%t = scatter_add %x, %i, axis=1 : f32[3, 5]\n%y = mul %t, %t : f32[3, 5]", -2, 2, 5, false},
+    {"scatter_add", "z: f32[3, 5]; x: f32[3, 4]; i: i32[3, 4]", "%t = scatter_add %z, %x, %i, axis=1 : f32[3, 5]\n%y = mul %t, %t : f32[3, 5]", -2, 2, 5, false},
     {"dynamic_slice", "x: f32[5, 6]; i: i32; j: i32", "%t = dynamic_slice %x, %i, %j, axes=[0, 1], sizes=[2, 3] : f32[2, 3]\n%u = dynamic_slice %x, %j, axes=[1], sizes=[2] : f32[5, 2]\n"
      "%s = sum %u, axes=[0, 1] : f32\n%b = broadcast %s, axes=[] : f32[2, 3]\n%p = mul %t, %t : f32[2, 3]\n%y = mul %p, %b : f32[2, 3]", -2, 2, 3, false},
     {"dynamic_update", "x: f32[5, 6]; u: f32[2, 6]; i: i32", "%t = dynamic_update %x, %u, %i, axes=[0] : f32[5, 6]\n%y = mul %t, %t : f32[5, 6]", -2, 2, 3, false},

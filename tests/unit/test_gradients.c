@@ -60,7 +60,7 @@ static const GradCase cases[] = {
     {"take take_add", "x: f32[3, 2]", "%i = literal [2, 0, 2, 2] : i32[2, 2]\n %a = take %x, %i, axis=0 : f32[2, 2, 2]\n %y = exp %a : f32[2, 2, 2]", -2, 2, true},
     {"take_add", "x: f32[2, 2]", "%i = literal [1, 1] : i32[2]\n %a = take_add %x, %i, axis=1 : f32[2, 3]\n %y = exp %a : f32[2, 3]", -2, 2, true},
     {"gather scatter_add", "x: f32[2, 3]", "%i = literal [2, 2, 0, 1] : i32[2, 2]\n %a = gather %x, %i, axis=1 : f32[2, 2]\n %y = exp %a : f32[2, 2]", -2, 2, true},
-    {"scatter_add", "x: f32[2, 2]", "%i = literal [2, 2, 0, 1] : i32[2, 2]\n %a = scatter_add %x, %i, axis=1 : f32[2, 3]\n %y = exp %a : f32[2, 3]", -2, 2, true},
+    {"scatter_add", "z: f32[2, 3], x: f32[2, 2]", "%i = literal [2, 2, 0, 1] : i32[2, 2]\n %a = scatter_add %z, %x, %i, axis=1 : f32[2, 3]\n %y = exp %a : f32[2, 3]", -2, 2, true},
     {"dynamic_slice", "x: f32[4, 3]", "%i = constant 1 : i32\n %a = dynamic_slice %x, %i, axes=[0], sizes=[2] : f32[2, 3]\n %y = exp %a : f32[2, 3]", -2, 2, true},
     {"dynamic_update", "x: f32[4, 3], u: f32[2, 3]", "%i = constant 1 : i32\n %a = dynamic_update %x, %u, %i, axes=[0] : f32[4, 3]\n %y = exp %a : f32[4, 3]", -2, 2, true},
     {"contract", "x: f32[2, 3], z: f32[3, 4]", "%y = contract \"ik,kj->ij\" %x, %z : f32[2, 4]", -2, 2, true},

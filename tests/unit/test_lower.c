@@ -156,6 +156,70 @@ START_TEST(a_part_is_exchanged_where_it_lies) {
 }
 END_TEST
 
+/* Part after part: each is written where the tensor lies, unless somebody reads the values between too late, or elsewhere than where they are changed. */
+START_TEST(parts_are_changed_one_after_the_other) {
+    static const struct {
+        const char *body, *to, *returned;
+        int memory; /* buffers beside the slots */
+    } rows[] = {
+        {"%x = dynamic_update %a, %u, %i, axes=[0] : f32[4, 3]\n  %z = scatter_add %x, %y, %j, axis=0 : f32[4, 3]\n",
+         "%a: f32[4, 3]", "%z", 0},
+        {"%x = scatter_add %a, %y, %j, axis=0 : f32[4, 3]\n  %w = scatter_add %x, %y, %j, axis=0 : f32[4, 3]\n"
+         "  %z = dynamic_update %w, %u, %i, axes=[0] : f32[4, 3]\n",
+         "%a: f32[4, 3]", "%z", 0},
+        /* read before it is changed again */
+        {"%x = scatter_add %a, %y, %j, axis=0 : f32[4, 3]\n  %v = transpose %x, perm=[1, 0] : f32[3, 4]\n"
+         "  %z = dynamic_update %x, %u, %i, axes=[0] : f32[4, 3]\n",
+         "%a: f32[4, 3], %v: f32[3, 4]", "%z, %v", 0},
+        /* read together with what it becomes: %a as it was */
+        {"%x = scatter_add %a, %y, %j, axis=0 : f32[4, 3]\n  %z = dynamic_update %x, %u, %i, axes=[0] : f32[4, 3]\n"
+         "  %m = mul %a, %z : f32[4, 3]\n  %v = transpose %m, perm=[1, 0] : f32[3, 4]\n",
+         "%a: f32[4, 3], %v: f32[3, 4]", "%z, %v", 1},
+        /* ... and the value between */
+        {"%x = scatter_add %a, %y, %j, axis=0 : f32[4, 3]\n  %z = dynamic_update %x, %u, %i, axes=[0] : f32[4, 3]\n"
+         "  %m = mul %x, %z : f32[4, 3]\n  %v = transpose %m, perm=[1, 0] : f32[3, 4]\n",
+         "%a: f32[4, 3], %v: f32[3, 4]", "%z, %v", 1},
+        /* a row of it is added to another one */
+        {"%x = dynamic_update %a, %u, %i, axes=[0] : f32[4, 3]\n  %o = slice %x, start=[3, 0], limit=[4, 3], step=[1, 1] : "
+         "f32[1, 3]\n"
+         "  %w = scatter_add %x, %o, %j, axis=0 : f32[4, 3]\n  %z = dynamic_update %w, %u, %i, axes=[0] : f32[4, 3]\n",
+         "%a: f32[4, 3]", "%z", 1},
+        /* what rows become is made of them: the rows alone have memory */
+        {"%o = dynamic_slice %a, %i, axes=[0], sizes=[2] : f32[2, 3]\n  %p = add %o, %u : f32[2, 3]\n"
+         "  %x = dynamic_update %a, %p, %i, axes=[0] : f32[4, 3]\n  %q = dynamic_slice %x, %i, axes=[0], sizes=[2] : f32[2, 3]\n"
+         "  %r = mul %q, %u : f32[2, 3]\n  %z = dynamic_update %x, %r, %i, axes=[0] : f32[4, 3]\n",
+         "%a: f32[4, 3]", "%z", 2},
+        /* memory of its own */
+        {"%t = transpose %b, perm=[1, 0] : f32[3, 4]\n  %k = reshape %t : f32[4, 3]\n  %e = exp %k : f32[4, 3]\n"
+         "  %x = scatter_add %e, %y, %j, axis=0 : f32[4, 3]\n  %w = scatter_add %x, %y, %j, axis=0 : f32[4, 3]\n"
+         "  %v = transpose %w, perm=[1, 0] : f32[3, 4]\n",
+         "%v: f32[3, 4]", "%v", 1},
+        /* an element is a comparison: the sum is computed where it is read */
+        {"%o = constant 0 : f32[4, 3]\n  %x = scatter_add %o, %y, %j, axis=0 : f32[4, 3]\n  %z = add %a, %x : f32[4, 3]\n",
+         "%a: f32[4, 3]", "%z", 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Arena *a = arena_new();
+        const char *text =
+            arena_printf(a,
+                         "%sfunc @f(%%a: f32[4, 3], %%b: f32[4, 3], %%s: f32) -> (%s) {\n  %%i = convert %%s : i32\n"
+                         "  %%u = slice %%b, start=[0, 0], limit=[2, 3], step=[1, 1] : f32[2, 3]\n"
+                         "  %%y = slice %%b, start=[2, 0], limit=[3, 3], step=[1, 1] : f32[1, 3]\n"
+                         "  %%j = broadcast %%i, axes=[] : i32[1, 3]\n  %s  return %s\n}\n",
+                         SLOTS, rows[i].to, rows[i].body, rows[i].returned);
+        check_text(text);
+        TestGraph g = test_fused(text, NULL);
+        const Step *s = pass_lower(&g.c, g.m)->steps.at[0];
+        int memory = 0;
+        for (size_t k = 0; k < s->buffers.n; k++) memory += s->buffers.at[k]->place == PLACE_NONE && !s->buffers.at[k]->same;
+        ck_assert_msg(memory == rows[i].memory, "row %zu: %d buffers beside the slots, not %d\n%s", i, memory, rows[i].memory,
+                      text);
+        arena_free(g.a);
+        arena_free(a);
+    }
+}
+END_TEST
+
 /* ---- control ---- */
 
 START_TEST(a_scan_runs_both_ways) {
@@ -494,6 +558,7 @@ Suite *lower_suite(void) {
     tcase_add_test(t, a_matrix_becomes_its_own_reverse);
     tcase_add_test(t, one_value_goes_to_two_slots);
     tcase_add_test(t, a_part_is_exchanged_where_it_lies);
+    tcase_add_test(t, parts_are_changed_one_after_the_other);
     tcase_add_test(t, a_scan_runs_both_ways);
     tcase_add_test(t, one_stack_whatever_axis_turns_are);
     tcase_add_loop_test(t, maxima_of_windows_side_by_side, 0, 7);
