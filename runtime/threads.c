@@ -223,15 +223,31 @@ void nn_threads_step(struct nn_team *team, const struct nn_call *call, int64_t t
  * A period: steps in the way that was faster, then a trial of the other. What the trial must beat is the mean of the whole period: a few steps that something disturbed are not taken for what the
  * machine is like, neither here nor there. If the other way is faster it is taken, and tried soon again; else periods grow to some thousands of steps, so that trials cost little and a machine
  * that has changed is noticed. A trial ends earlier where steps are long. The first period is short; a run of few steps is over before one thread is tried.
+ * Threads that wait for each other on a busy machine may take ten times as long: then the trial begins at once, early in the first period, and later when some steps on end took more than twice
+ * what the other way took last.
  */
-enum { FIRST_PERIOD = 40, SECOND_PERIOD = 160, LAST_PERIOD = 4000, TRIAL = 6, LEAST_TRIAL = 3 };
-static const double LONG_TRIAL = 2e-3, FASTER = 1.05;
+enum { FIRST_PERIOD = 40, SECOND_PERIOD = 160, LAST_PERIOD = 4000, TRIAL = 6, LEAST_TRIAL = 3, LEAST_PERIOD = 12 };
+static const double LONG_TRIAL = 2e-3, LONG_PERIOD = 50e-3, FASTER = 1.05, MUCH_SLOWER = 2;
 
 static int64_t period_of(const struct nn_pace *p) { return p->period ? p->period : FIRST_PERIOD; }
 
 int64_t nn_pace_threads(const struct nn_pace *p, int64_t most) {
     bool trial = p->calls >= period_of(p);
     return p->alone != trial ? 1 : most;
+}
+
+/* Behind a step of the period: is it time for a trial already? */
+static void end_early(struct nn_pace *p, double seconds) {
+    bool slow = p->other > 0 && seconds > MUCH_SLOWER * p->other;
+    p->slow = slow ? p->slow + 1 : 0;
+    p->slow_seconds = slow ? p->slow_seconds + seconds : 0;
+    if (p->slow == LEAST_PERIOD) { /* what it was like before does not count */
+        p->seconds[0] = p->slow_seconds;
+        p->counted[0] = p->slow;
+        p->period = p->calls;
+    } else if (!p->period && p->calls >= LEAST_PERIOD && p->seconds[0] > LONG_PERIOD) {
+        p->period = p->calls;
+    }
 }
 
 void nn_pace_note(struct nn_pace *p, double seconds) {
@@ -242,9 +258,16 @@ void nn_pace_note(struct nn_pace *p, double seconds) {
         p->seconds[trial] += seconds;
         p->counted[trial]++;
     }
+    if (!trial) {
+        end_early(p, seconds);
+        return;
+    }
     int64_t tried = p->calls - period;
     if (tried < TRIAL && (tried < LEAST_TRIAL || p->seconds[1] < LONG_TRIAL)) return;
-    bool faster = FASTER * p->seconds[1] / (double)p->counted[1] < p->seconds[0] / (double)p->counted[0];
+    double mean = p->seconds[0] / (double)p->counted[0], other = p->seconds[1] / (double)p->counted[1];
+    bool faster = FASTER * other < mean;
     int64_t longer = 2 * period < LAST_PERIOD ? 2 * period : LAST_PERIOD;
-    *p = (struct nn_pace){.alone = p->alone != faster, .period = faster || period < SECOND_PERIOD ? SECOND_PERIOD : longer};
+    *p = (struct nn_pace){.alone = p->alone != faster,
+                          .period = faster || period < SECOND_PERIOD ? SECOND_PERIOD : longer,
+                          .other = faster ? mean : other};
 }

@@ -62,11 +62,14 @@ void nn_threads_step(struct nn_team *team, const struct nn_call *call, int64_t t
  * machine; where others want the cores, threads that wait for each other lose more than they gain. So both are timed now and
  * then, and the faster is used. The bits are the same. Zero at first. */
 struct nn_pace {
-    bool alone;         /* steps are done on one thread, but for trials */
-    double seconds[2];  /* of steps in this period; of the trial at its end */
-    int64_t counted[2]; /* how many these were */
-    int64_t calls;      /* of the period */
-    int64_t period;     /* calls until the other way is tried */
+    bool alone;          /* steps are done on one thread, but for trials */
+    double seconds[2];   /* of steps in this period; of the trial at its end */
+    int64_t counted[2];  /* how many these were */
+    int64_t calls;       /* of the period */
+    int64_t period;      /* calls until the other way is tried */
+    double other;        /* what a step took the other way, when that was done last; 0: not known */
+    int64_t slow;        /* steps on end that took much longer than that, */
+    double slow_seconds; /* and what they took together */
 };
 
 /* The number of threads for the next step, of at most `most`; and what that step took. */

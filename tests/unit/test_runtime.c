@@ -664,7 +664,7 @@ START_TEST(test_pace) {
                 alone = 0;
             }
             alone += threads == 1;
-            nn_pace_note(&p, (threads == 1) == (one_is_faster == quiet) ? 1e-3 : 2e-3);
+            nn_pace_note(&p, (threads == 1) == (one_is_faster == quiet) ? 1e-4 : 2e-4);
         }
         ck_assert_int_ge(first_alone, 30);
         ck_assert_int_eq(alone > 5000, !one_is_faster); /* of 10,000: found out at the begin of the next period */
@@ -683,6 +683,23 @@ START_TEST(test_pace_of_disturbed_steps) {
             nn_pace_note(&p, threads == 1 ? 1.8e-4 : all || i % 40 > 31 ? 3e-4 : 1e-4);
         }
         ck_assert_msg(all ? alone > 3500 : alone < 100, "%d of 4000 steps on one thread", (int)alone);
+    }
+}
+END_TEST
+
+/* Threads that take ten times as long are noticed at once: at the begin of a run of long steps, and later. */
+START_TEST(test_pace_of_threads_in_each_others_way) {
+    struct nn_pace p = {0};
+    int64_t lost = 0;
+    for (int64_t i = 0; i < 3000; i++) {
+        int64_t threads = nn_pace_threads(&p, 2);
+        bool quiet = i >= 1000 && i < 2000;
+        lost += threads == 2 && !quiet;
+        nn_pace_note(&p, threads == 1 ? 2e-3 : quiet ? 1e-3 : 20e-3);
+        if (i == 99) ck_assert_int_le(lost, 12);
+        if (i == 999) lost = 0;
+        if (i == 1999) ck_assert_int_eq(threads, 2);
+        if (i == 2199) ck_assert_int_le(lost, 20);
     }
 }
 END_TEST
@@ -833,6 +850,7 @@ Suite *runtime_suite(void) {
     tcase_add_test(t, test_barrier);
     tcase_add_test(t, test_pace);
     tcase_add_test(t, test_pace_of_disturbed_steps);
+    tcase_add_test(t, test_pace_of_threads_in_each_others_way);
     tcase_add_test(t, test_turns);
     suite_add_tcase(s, t);
     return s;
