@@ -1,12 +1,12 @@
 """Training-step times of the networks of samples/*.nn in PyTorch: eager, f32, at the samples' own sizes and batches.
 
-usage: python3 samples_torch.py [--threads N] [--only NAME,...] [--seconds S] [--no-track] [--fused] [--channels-last]
+usage: python3 samples_torch.py [--threads N] [--only NAME,...] [--seconds S] [--no-track] [--fused] [--channels-last] [--batch N]
 prints one JSON line a network: name, threads, batch, median ms a step, number of steps measured, number of trained scalars.
 
 A step is the body of the innermost training loop of the command `train` for one batch: what it draws or changes of the batch, forward, backward,
 clipping, update, and what it tracks (--no-track leaves that out); not the loading of the batch. Batches are random and made once; pictures come as u8.
 First values of the parameters are PyTorch's. --fused takes the one-kernel optimizers (Adam, AdamW, SGD) for the default ones, --channels-last puts
-the kernels of 2-D convolutions, and with them the maps, in that order.
+the kernels of 2-D convolutions, and with them the maps, in that order. --batch is that of networks on pictures of ImageNet's size (their own: 128, 64, 64).
 Not the sample's way, but the same function: state-independent products stand before the loops over time, masks that only keep padding out of a
 recurrence are one look-up of the last real step, weight decay is the optimizer's. The first convolutions of googlenet and both of caption pad alike on
 both sides, where `same` has an odd zero at the end. nn.RNN and nn.LSTM have two bias vectors where the samples have one, so a few more parameters.
@@ -24,6 +24,7 @@ ap.add_argument("--seconds", type=float, default=3.0)
 ap.add_argument("--no-track", action="store_true")
 ap.add_argument("--fused", action="store_true")
 ap.add_argument("--channels-last", action="store_true")
+ap.add_argument("--batch", type=int)
 a = ap.parse_args()
 torch.set_num_threads(a.threads)
 CE, BCE = F.cross_entropy, F.binary_cross_entropy_with_logits
@@ -318,7 +319,7 @@ def alexnet():
                      Conv2d(256, 384, 3, padding=1), relu(), Conv2d(384, 384, 3, padding=1, groups=2), relu(),
                      Conv2d(384, 256, 3, padding=1, groups=2), relu(), MaxPool2d(3, 2), Flatten(),
                      Linear(9216, 4096), relu(), Dropout(0.5), Linear(4096, 4096), relu(), Dropout(0.5), Linear(4096, 1000))
-    return classifier(net, sgd(net.parameters(), 0.01, momentum=0.9, weight_decay=0.0005), *images(128, 3, 227, 1000), centred)
+    return classifier(net, sgd(net.parameters(), 0.01, momentum=0.9, weight_decay=0.0005), *images(a.batch or 128, 3, 227, 1000), centred)
 @sample
 def vgg16():
     L, c = [], 3
@@ -326,7 +327,7 @@ def vgg16():
         if v == 0: L.append(MaxPool2d(2))
         else: L += [Conv2d(c, v, 3, padding=1), relu()]; c = v
     net = Sequential(*L, Flatten(), Linear(25088, 4096), relu(), Dropout(0.5), Linear(4096, 4096), relu(), Dropout(0.5), Linear(4096, 1000))
-    return classifier(net, sgd(net.parameters(), 0.01, momentum=0.9, weight_decay=0.0005), *images(64, 3, 224, 1000), centred)
+    return classifier(net, sgd(net.parameters(), 0.01, momentum=0.9, weight_decay=0.0005), *images(a.batch or 64, 3, 224, 1000), centred)
 class Inception(nn.Module):
     def __init__(s, i, c1, b, c, p):
         super().__init__()
@@ -345,7 +346,7 @@ def googlenet():
         else: L.append(pool())
     net = Sequential(Conv2d(3, 64, 7, 2, 3), relu(), pool(), Conv2d(64, 64, 1), relu(), Conv2d(64, 192, 3, padding=1), relu(), pool(), *L,
                      nn.AdaptiveAvgPool2d(1), Flatten(), Dropout(0.4), Linear(1024, 1000))
-    return classifier(net, sgd(net.parameters(), 0.01, momentum=0.9), *images(64, 3, 224, 1000), centred, top_5=True)
+    return classifier(net, sgd(net.parameters(), 0.01, momentum=0.9), *images(a.batch or 64, 3, 224, 1000), centred, top_5=True)
 class Block(nn.Module):
     def __init__(s, i, o, st):
         super().__init__()

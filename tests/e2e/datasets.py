@@ -64,10 +64,10 @@ def cifar(folder):
         write(f"{folder}/{name}", data)
 
 
-def imagenet(folder):
-    """Six classes, a folder each, from dark red to bright blue: what a deep network sees at once. Pictures of several sizes, one side longer."""
+def imagenet(folder, pictures=6):
+    """Six classes, a folder each with so many pictures to train on, from dark red to bright blue: what a deep network sees at once. Pictures of several sizes, one side longer."""
     draw = random.Random(7)
-    for part, count in (("train", 6), ("val", 2)):
+    for part, count in (("train", pictures), ("val", 2)):
         for k in range(6):
             for i in range(count):
                 size, more = draw.choice([60, 72, 90]), draw.choice([0, 7, 20])
