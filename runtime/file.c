@@ -353,6 +353,8 @@ static bool line_room(struct nn_env *env, struct nn_reader *r, size_t n) {
     return true;
 }
 
+int64_t nn_order_mark(const char *text, int64_t n) { return n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0; }
+
 int nn_read_line(struct nn_env *env, struct nn_reader *r) {
     r->n = 0;
     if (!r->ahead && !(r->ahead = nn_alloc(env, BLOCK))) return -1;
@@ -376,8 +378,11 @@ int nn_read_line(struct nn_env *env, struct nn_reader *r) {
     }
     if (!line_room(env, r, 0)) return -1;
     if (r->n > 0 && r->text[r->n - 1] == '\r') r->n--;
+    if (r->line++ == 0) {
+        size_t mark = (size_t)nn_order_mark(r->text, (int64_t)r->n);
+        memmove(r->text, r->text + mark, r->n -= mark);
+    }
     r->text[r->n] = 0;
-    r->line++;
     return 1;
 }
 

@@ -48,8 +48,10 @@ bool nn_read_open(struct nn_env *env, struct nn_reader *r, const char *path);
 /* Up to size bytes; fewer only at the end of the file. -1: failed. A file cut off inside its compressed data is an error, and so is what follows
  * them, but zeros, which tapes and discs fill up with, and more compressed data, which go on. (RFC 1952, 2.2) */
 int64_t nn_read(struct nn_env *env, struct nn_reader *r, void *at, int64_t size);
-/* 1: r->text has a line, 0: the end, -1: failed. CR LF and LF both end a line. It reads ahead: not to be mixed with nn_read. */
+/* 1: r->text has a line, 0: the end, -1: failed. CR LF and LF both end a line, a byte order mark belongs to none. It reads ahead: not to be mixed with nn_read. */
 int nn_read_line(struct nn_env *env, struct nn_reader *r);
+/* How many bytes a byte order mark takes at the begin of a text: 3, or 0 where there is none. */
+int64_t nn_order_mark(const char *text, int64_t n);
 /* The most bytes that the file can have, unpacked: what a header claims beyond is not there. */
 int64_t nn_read_bound(struct nn_reader *r);
 /* Reads to the end and says how many bytes that were; -1: failed. */

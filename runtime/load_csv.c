@@ -130,7 +130,6 @@ static bool read_rows(struct nn_load *l, struct table *t, struct nn_reader *r) {
     for (;;) {
         int got = nn_read_line(l->env, r);
         if (got <= 0) return got == 0;
-        if (r->line == 1 && r->n >= 3 && memcmp(r->text, "\xEF\xBB\xBF", 3) == 0) memmove(r->text, r->text + 3, (r->n -= 3) + 1);
         if (r->line == 1 && t->header) continue;
         if (r->n == 0) {
             if (empty == 0) empty = r->line;

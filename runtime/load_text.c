@@ -54,6 +54,7 @@ static bool append_words(struct nn_load *l, const char *text, int64_t n, const s
     size_t length;
     int64_t fault = nn_utf8_fault(text, n);
     if (fault >= 0) return nn_load_fail(l, nn_line_at(text, fault), "byte %" PRId64 " is not UTF-8", fault);
+    text += nn_order_mark(text, n);
     while ((word = nn_next_word(&text, end, cut, &length))) {
         char *at = nn_load_room(l, 1);
         if (!at) return false;

@@ -150,10 +150,10 @@ static bool count_file(struct counts *c, const char *path, enum nn_cut cut) {
         nn_free(c->env, text);
         return false;
     }
-    const char *at = text, *end = text + size, *word;
+    const char *at = text + nn_order_mark(text, size), *end = text + size, *word;
     size_t n;
-    if (cut == NN_CUT_WORDS && nn_tree_looks_like(text, end)) {
-        good = nn_tree_words(text, end, count_word, c);
+    if (cut == NN_CUT_WORDS && nn_tree_looks_like(at, end)) {
+        good = nn_tree_words(at, end, count_word, c);
     } else {
         while (good && (word = nn_next_word(&at, end, cut, &n))) good = count_word(c, word, n);
     }

@@ -57,6 +57,15 @@ GOOD = {
     "set/ants/2.png": files.png([[(255, 0, 0)] * 3, [(0, 255, 0)] * 3], colour=True),
 }
 
+WANT_TEXT = {
+    "c_lines": "[[2, 3, 1, 0], [4, 1, 2, 1]] [[2, 3], [1, 1]] [[117, 110, 0], [100, 101, 117]] [0, 0]",
+    "c_windows": "[[2, 3, 4], [4, 5, 2], [2, 1, 2], [2, 3, 1]]",
+    "c_letters": "[[2, 5], [6, 3]]",
+    "c_folder": "[[111, 110, 101, 0], [116, 119, 111, 0], [116, 104, 114, 101]] [0, 0, 1]",
+}
+WANT_TREES = "[[2, 3, 4, 0, 0], [2, 0, 0, 0, 0]] [[0, 0, 0, 1, 0], [0, 0, 0, 0, 0]] [[0, 0, 0, 2, 3], [0, 0, 0, 0, 0]] [[2, 2, 3, 4, 3], [1, -1, -1, -1, -1]]"
+MARK = b"\xef\xbb\xbf"  # of the byte order
+
 
 class Folder:
     def __init__(self, t, program):
@@ -88,11 +97,11 @@ class Folder:
 def test_text(t):
     f = Folder(t, TEXT)
     f.prints("sizes", "6 40 4")
-    f.prints("c_lines", "[[2, 3, 1, 0], [4, 1, 2, 1]] [[2, 3], [1, 1]] [[117, 110, 0], [100, 101, 117]] [0, 0]")
-    f.prints("c_windows", "[[2, 3, 4], [4, 5, 2], [2, 1, 2], [2, 3, 1]]")
-    # t 7 and space 7 times, a 4, h and e 3: ties by first appearance
-    f.prints("c_letters", "[[2, 5], [6, 3]]")
-    f.prints("c_folder", "[[111, 110, 101, 0], [116, 119, 111, 0], [116, 104, 114, 101]] [0, 0, 1]")
+    # of letters: t 7 and space 7 times, a 4, h and e 3; ties by first appearance
+    for command, want in WANT_TEXT.items(): f.prints(command, want)
+    for name in GOOD: f.put(name, MARK + GOOD[name] if name.endswith((".txt", ".tsv")) else GOOD[name])
+    for command, want in WANT_TEXT.items(): f.prints(command, want)
+    for name in GOOD: f.put(name, GOOD[name])
     f.bad("c_lines", "pairs.tsv", b"the cat\tun\nsat\n", "pairs.tsv:2", "no column 1", "lines_")
     f.bad("c_lines", "pairs.tsv", b"\n\n", "no samples")
     f.bad("c_lines", "pairs.tsv", None, "no such file")
@@ -106,7 +115,9 @@ def test_text(t):
 
 def test_trees(t):
     f = Folder(t, TREES)
-    f.prints("read", "[[2, 3, 4, 0, 0], [2, 0, 0, 0, 0]] [[0, 0, 0, 1, 0], [0, 0, 0, 0, 0]] [[0, 0, 0, 2, 3], [0, 0, 0, 0, 0]] [[2, 2, 3, 4, 3], [1, -1, -1, -1, -1]]")
+    f.prints("read", WANT_TREES)
+    f.put("trees.txt", MARK + GOOD["trees.txt"])
+    f.prints("read", WANT_TREES)
     for bad in (b"(3 (2 a) (4 b)\n", b"(3 a) x\n", b"(a b)\n", b"3\n", b"(3 (2 a))\n", b"(3 )\n", b"()\n"):
         f.bad("read", "trees.txt", b"(1 a)\n" + bad, "trees.txt:2", "not a tree")
     for bad in (b"(-1 a)", b"(3.5 a)", b"(3.5)", b"(3a)", b"(1234567890 a)", b"(3 (1.5) (2 b))"): f.bad("read", "trees.txt", b"(1 a)\n" + bad + b"\n", "trees.txt:2", "a label")
