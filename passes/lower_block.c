@@ -359,6 +359,7 @@ typedef struct Overlap {
     const Buffer *memory;
     const Stmt *top; /* the kernel's statement that is walked */
     const Stmt *store_top, *store;
+    bool adds; /* in places that an index names, maybe the same one several times */
     bool bad;
     int stores;
 } Overlap;
@@ -389,7 +390,9 @@ static bool same_place(const Expr *e, const Stmt *store) {
 
 static void check_expr(Overlap *o, const Expr *e, const Stmt *top, bool after) {
     if (e->kind == EXPR_LOAD && buffer_root(e->buffer) == o->memory)
-        if (o->stores != 1 || after || top != o->store_top || e->guarded || !same_place(e, o->store)) o->bad = true;
+        if (o->stores != 1 || after || top != o->store_top || e->guarded || !same_place(e, o->store) ||
+            (o->adds && (o->store->value->n_args == 0 || e != o->store->value->args[0])))
+            o->bad = true;
     for (int i = 0; i < e->n_args; i++) check_expr(o, e->args[i], top, after);
 }
 
@@ -403,9 +406,16 @@ static void check_loads(Overlap *o, const Body *b, const Stmt *top, bool *after)
     }
 }
 
-/* Did the nodes from `first` on that read the memory of `old` and write it read nothing that they have written? */
-static bool overwrites_well(const Lower *l, size_t first, const Home *home) {
-    Overlap o = {.memory = buffer_root(home->buffer)};
+static bool has_scatter(const Op *op) {
+    bool found = op->code == OP_scatter_add && !op_scatters_one(op);
+    for (int i = 0; i < op->n_blocks; i++)
+        for (const Op *o = op->blocks[i]->first; o; o = o->next) found |= has_scatter(o);
+    return found;
+}
+
+/* Did the nodes from `first` on that make op's results read nothing of the memory at `home` that they have written? But for the sum that scatter_add adds to. */
+static bool overwrites_well(const Lower *l, const Op *op, size_t first, const Home *home) {
+    Overlap o = {.memory = buffer_root(home->buffer), .adds = has_scatter(op)};
     for (size_t i = first; i < l->nodes->n; i++) find_store(&o, &l->nodes->at[i]->body, NULL);
     for (size_t i = first; i < l->nodes->n; i++) {
         bool after = false;
@@ -457,13 +467,13 @@ static bool read_in_time(Plan *p, const Op *op, size_t first) {
     bool good = true;
     for (int i = 0; i < op->n_out; i++) {
         Value **over = &p->over[op->out[i]->id];
-        if (*over && !overwrites_well(p->l, first, p->l->home[(*over)->id])) {
+        if (*over && !overwrites_well(p->l, op, first, p->l->home[(*over)->id])) {
             *over = NULL;
             good = false;
         }
         for (int k = p->target_of[op->out[i]->id], next; k; k = next) {
             next = p->next[k - 1];
-            if (!p->targets[k - 1].old || overwrites_well(p->l, first, p->targets[k - 1].home)) continue;
+            if (!p->targets[k - 1].old || overwrites_well(p->l, op, first, p->targets[k - 1].home)) continue;
             drop_target(p, op->out[i], k - 1);
             late_copy(p, k - 1, NULL);
             good = false;

@@ -147,11 +147,11 @@ static void place_yields(Lower *l, Scan *s) {
     }
 }
 
-/* The place of turn `var` in what is sliced and stacked. With a count that is known when it runs all those axes have its length.
- */
+/* The place of turn `var` in what is sliced and stacked. With a count that is known when it runs all those axes have its length; without such axes it is
+ * nobody's place. */
 static const Affine *turn_place(Lower *l, const Scan *s, Var *var) {
     const Affine *t = affine_var(l->arena, var);
-    if (!s->reverse) return t;
+    if (!s->reverse || (s->trip < 0 && !s->n_xs && !s->n_ys)) return t;
     Dim d = s->trip >= 0 ? (Dim){s->trip, false} : (Dim){1, true};
     if (s->trip < 0 && s->n_xs) d = s->op->in[s->carry]->type->dim[s->axes[0]];
     return affine_add_constant(l->arena, affine_add(l->arena, low_dim(l, d), affine_scale(l->arena, t, -1)), -1);

@@ -220,6 +220,20 @@ START_TEST(parts_are_changed_one_after_the_other) {
 }
 END_TEST
 
+/* One kernel that adds rows of a tensor to rows of it: what is read is not what was added meanwhile. */
+START_TEST(rows_are_added_to_where_they_come_from) {
+    TestGraph g = test_read("graph fused\nstate %a: f32[4, 3] = 1\nstate %i: i32[5, 3] = 1\ncommand @c() {\n}\n"
+                            "func @f(%a: f32[4, 3], %i: i32[5, 3]) -> (%a: f32[4, 3]) {\n"
+                            "  %r = kernel : f32[4, 3] {\n    block ()\n    %z = gather %a, %i, axis=0 : f32[5, 3]\n"
+                            "    %r.1 = scatter_add %a, %z, %i, axis=0 : f32[4, 3]\n    yield %r.1\n  }\n  return %r\n}\n");
+    for (int seed = 0; seed < 20; seed++) {
+        const char *why = differs(g.a, g.m, PLAIN, seed, NULL);
+        ck_assert_msg(!why, "seed %d: %s", seed, why);
+    }
+    arena_free(g.a);
+}
+END_TEST
+
 /* ---- control ---- */
 
 START_TEST(a_scan_runs_both_ways) {
@@ -237,6 +251,19 @@ START_TEST(a_scan_runs_both_ways) {
             reverse ? "true" : "false");
         check_text(text);
     }
+}
+END_TEST
+
+/* The way back of a loop that keeps nothing: how often it turns is known only when it runs. */
+START_TEST(a_scan_goes_back_as_often_as_it_is_told) {
+    check_text(
+        "graph expanded\nparam %x: f32[3] = 0\nparam %s: f32 = 0\ncommand @c() {\n}\n"
+        "func @f(%x: f32[3], %s: f32) -> (%x: f32[3]) {\n  %n = convert %s : i32\n  %two = constant 2 : i32\n  %k = max %n, %two "
+        ": i32\n"
+        "  %y = scan %x, %k, carry=1, axes=[], yaxes=[], reverse=true, trip=-1 : f32[3] {\n    block (%t: i32, %c: f32[3])\n"
+        "    %u = convert %t : f32\n    %w = broadcast %u, axes=[] : f32[3]\n    %d = fma %c, %c, %w : f32[3]\n    yield %d\n  "
+        "}\n"
+        "  return %y\n}\n");
 }
 END_TEST
 
@@ -559,7 +586,9 @@ Suite *lower_suite(void) {
     tcase_add_test(t, one_value_goes_to_two_slots);
     tcase_add_test(t, a_part_is_exchanged_where_it_lies);
     tcase_add_test(t, parts_are_changed_one_after_the_other);
+    tcase_add_test(t, rows_are_added_to_where_they_come_from);
     tcase_add_test(t, a_scan_runs_both_ways);
+    tcase_add_test(t, a_scan_goes_back_as_often_as_it_is_told);
     tcase_add_test(t, one_stack_whatever_axis_turns_are);
     tcase_add_loop_test(t, maxima_of_windows_side_by_side, 0, 7);
     tcase_add_loop_test(t, parts_of_joined_values, 0, sizeof joined / sizeof *joined);
