@@ -580,19 +580,6 @@ static ProgramTexts program_texts(Compilation *c) {
     return texts;
 }
 
-/* The graph that the evaluator runs. In f32 it is that of the compiled program, whose bits it must have; in f64, where digits count, a quotient
- * stays a quotient: the pass reciprocal puts constants rounded to f32 in its place. */
-static bool prepare_graph(Compilation *c) {
-    const Options *given = c->options;
-    Options exact = *given;
-    if (exact.eval_type == EVAL_F64 && !exact.passes.passes && !exact.passes.stop_after && c->program.stage == STAGE_FRONT)
-        exact.passes.passes = "infer,simplify,join,autodiff,simplify,hoist,undilate,unroll,simplify";
-    c->options = &exact;
-    bool good = run_passes(c, "fuse");
-    c->options = given;
-    return good;
-}
-
 /* The passes asked for need not hold autodiff; the evaluator knows no gradients. */
 static bool gradients_expanded(Compilation *c) {
     bool found = module_has(c->program.graph, OP_grad);
@@ -603,7 +590,7 @@ static bool gradients_expanded(Compilation *c) {
 /* The command on the reference evaluator: the same runtime walks the same tree, only the steps are not compiled. */
 static int evaluate(Compilation *c) {
     if (c->program.loops) return usage_error("--eval: %s holds loops; the evaluator runs graphs", c->options->file);
-    if (!prepare_graph(c) || !gradients_expanded(c)) return WRONG;
+    if (!run_passes(c, "fuse") || !gradients_expanded(c)) return WRONG;
     ProgramTexts texts = program_texts(c);
     struct nn_program *program = program_make(c->arena, c->program.graph, NULL, &texts);
     evaluate_steps(c->arena, c->program.graph, program, c->options->eval_type);

@@ -117,8 +117,17 @@ static LLVMValueRef library(Emit *e, const char *name, int n, LLVMValueRef *args
     return r;
 }
 
+/* As math_sigmoid_f64: the C library has none. */
+static LLVMValueRef sigmoid_f64(Emit *e, LLVMValueRef x, int lanes) {
+    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(x)), one = emit_all_equal(e, emit_elem(e, F64), lanes, 1, F64);
+    LLVMValueRef minus_size = LLVMBuildFNeg(e->b, one_arg(e, "llvm.fabs", x), ""), p = library(e, "exp", 1, &minus_size, lanes);
+    LLVMValueRef m = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, x, zero, ""), p, one, "");
+    return LLVMBuildFDiv(e->b, m, LLVMBuildFAdd(e->b, one, p, ""), "");
+}
+
 static LLVMValueRef function(Emit *e, OpCode op, Elem elem, int n, LLVMValueRef *args, int lanes) {
     if (elem == F32) return emit_math(e, op, args[0], n > 1 ? args[1] : NULL);
+    if (op == OP_sigmoid) return sigmoid_f64(e, args[0], lanes);
     return library(e, op_info[op].name, n, args, lanes);
 }
 
@@ -235,6 +244,7 @@ static LLVMValueRef apply(Emit *e, const Expr *x, OpCode op, Elem from, LLVMValu
     case OP_sin:
     case OP_cos:
     case OP_tanh:
+    case OP_sigmoid:
     case OP_erf: return function(e, op, from, 1, a, lanes);
     case OP_pow: return function(e, op, from, 2, a, lanes);
     case OP_sqrt: return one_arg(e, "llvm.sqrt", a[0]);

@@ -295,6 +295,7 @@ LLVMValueRef emit_math(Emit *e, OpCode op, LLVMValueRef x, LLVMValueRef y) {
     case OP_sin: return math_sin(&m, x);
     case OP_cos: return math_cos(&m, x);
     case OP_tanh: return math_tanh(&m, x);
+    case OP_sigmoid: return math_sigmoid(&m, x);
     case OP_erf: return math_erf(&m, x);
     case OP_pow: return math_pow(&m, x, y);
     default: return NULL;

@@ -2,6 +2,7 @@
  * builtin_math.c - functions of one element, and reductions.
  */
 #include "elab.h"
+#include "ir/math.h"
 
 #include <math.h>
 
@@ -24,6 +25,7 @@ static double on_number(int code, double x) {
     case OP_sin: return sin(x);
     case OP_cos: return cos(x);
     case OP_tanh: return tanh(x);
+    case OP_sigmoid: return math_sigmoid_f64(x);
     case OP_erf: return erf(x);
     default: bug("no such function of a number: %d", code);
     }
@@ -168,6 +170,7 @@ const Builtin builtin_math[] = {
     {"sin", "x", elementwise, OP_sin},
     {"cos", "x", elementwise, OP_cos},
     {"tanh", "x", elementwise, OP_tanh},
+    {"sigmoid", "x", elementwise, OP_sigmoid},
     {"erf", "x", elementwise, OP_erf},
     {"clip", "x, lo, hi", clip, 0},
     {"max", "x, y=, axis=, keepdims=", extreme, OP_reduce_max},

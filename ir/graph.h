@@ -34,7 +34,7 @@
  *   - bit patterns of f32 functions (exp, log, tanh, ...) are those of math.def; sqrt, div and convert round correctly; fma is fused, everything else is not.
  *   - f64 follows the same orders with the C library's functions.
  *  What passes may assume: nothing that changes a bit of an f32 result, except where the header of the pass says so by name (simplify: the sign of a zero, whole
- *  powers as products; reciprocal: quotients as products; join, hoist, undilate: sums cut or ordered otherwise), and then for every machine alike. The graph behind the last pass has the bits.
+ *  powers as products; join, hoist, undilate: sums cut or ordered otherwise), and then for every machine alike. The graph behind the last pass has the bits.
  */
 #ifndef NNC_IR_GRAPH_H
 #define NNC_IR_GRAPH_H

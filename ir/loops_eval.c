@@ -88,6 +88,7 @@ static double float_op(OpCode op, bool single, const Num *x) {
     case OP_sin: return single ? math_sin(s) : sin(a);
     case OP_cos: return single ? math_cos(s) : cos(a);
     case OP_tanh: return single ? math_tanh(s) : tanh(a);
+    case OP_sigmoid: return single ? math_sigmoid(s) : math_sigmoid_f64(a);
     case OP_erf: return single ? math_erf(s) : erf(a);
     case OP_floor: return floor(a);
     case OP_ceil: return ceil(a);

@@ -99,3 +99,8 @@ static inline double power_of_two(double t) {
 #define F_RARE(r, m, name, a, b) const float r = m ? math_##name(a) : b;
 
 #include "math.def"
+
+double math_sigmoid_f64(double x) {
+    double e = exp(-fabs(x));
+    return (x < 0 ? e : 1) / (1 + e);
+}

@@ -14,7 +14,11 @@ float math_log1p(float x);
 float math_sin(float x);
 float math_cos(float x);
 float math_tanh(float x);
+float math_sigmoid(float x);
 float math_erf(float x);
 float math_pow(float x, float y);
+
+/* 1 / (1 + e^-x) in f64, which the C library does not have; neither end overflows. */
+double math_sigmoid_f64(double x);
 
 #endif

@@ -44,7 +44,7 @@ OpCode op_by_name(const char *name) {
 
 bool op_is_function(OpCode c) {
     return c == OP_exp || c == OP_expm1 || c == OP_log || c == OP_log1p || c == OP_sin || c == OP_cos || c == OP_tanh ||
-           c == OP_erf || c == OP_pow;
+           c == OP_sigmoid || c == OP_erf || c == OP_pow;
 }
 
 bool op_scatters_one(const Op *op) {

@@ -64,7 +64,8 @@ static double at_least(const Value *v, int deep) {
     case OP_batch: return 1;
     case OP_convert: return elem_is_float(v->type->elem) ? at_least(op->in[0], deep) : -INFINITY;
     case OP_abs: return elem_is_float(v->type->elem) ? 0 : -INFINITY;
-    case OP_exp: return 0;
+    case OP_exp:
+    case OP_sigmoid: return 0;
     case OP_sqrt: return sqrt(fmax(at_least(op->in[0], deep), 0));
     case OP_add: return elem_is_float(v->type->elem) ? at_least(op->in[0], deep) + at_least(op->in[1], deep) : -INFINITY;
     case OP_max: return fmax(at_least(op->in[0], deep), at_least(op->in[1], deep));

@@ -69,6 +69,12 @@ void grad_tanh(GradCtx *c, Op *op, Value *const *dy) {
     gr_give(c, op->in[0], gr_mul(c, dy[0], gr_sub(c, gr_like(c, y, 1), gr_mul(c, y, y))));
 }
 
+/* y = 1 / (1 + e^-a):  da = dy y (1 - y) */
+void grad_sigmoid(GradCtx *c, Op *op, Value *const *dy) {
+    Value *y = op->out[0];
+    gr_give(c, op->in[0], gr_mul(c, dy[0], gr_mul(c, y, gr_sub(c, gr_like(c, y, 1), y))));
+}
+
 /* y = erf a:  da = dy 2/sqrt(pi) e^(-a^2) */
 void grad_erf(GradCtx *c, Op *op, Value *const *dy) {
     Value *a = op->in[0];

@@ -30,11 +30,9 @@ typedef struct Pass {
 static const Pass table[] = {
     GRAPH(infer, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "types and shapes of every op, by its rule"),
     GRAPH(simplify, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "constants, algebra, shared and dead ops, chains of shape ops"),
-    GRAPH(reciprocal, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "tensors are multiplied by reciprocals, not divided"),
     GRAPH(join, STAGE_FRONT, STAGE_FRONT, STAGE_FRONT, "in loops, products of one value with several weights become one"),
     GRAPH(autodiff, STAGE_FRONT, STAGE_FRONT, STAGE_EXPANDED, "every grad becomes the ops that compute it"),
     GRAPH(simplify, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "(again)"),
-    GRAPH(reciprocal, STAGE_FRONT, STAGE_EXPANDED, STAGE_FRONT, "(again)"),
     GRAPH(hoist, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "products leave scans that do not need them turn by turn"),
     GRAPH(undilate, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "convolutions of dilated inputs are done without the zeros"),
     GRAPH(unroll, STAGE_EXPANDED, STAGE_EXPANDED, STAGE_EXPANDED, "short scans are written out"),

@@ -40,7 +40,6 @@ typedef struct Program {
 /* ---- passes over the graph ---- */
 bool pass_infer(PassCtx *c, Module *m);
 bool pass_simplify(PassCtx *c, Module *m);
-bool pass_reciprocal(PassCtx *c, Module *m);
 bool pass_join(PassCtx *c, Module *m);
 bool pass_autodiff(PassCtx *c, Module *m);
 bool pass_hoist(PassCtx *c, Module *m);

@@ -26,6 +26,7 @@ static bool fold_f32(OpCode code, const float *x, float *r) {
     case OP_sin: *r = math_sin(x[0]); return true;
     case OP_cos: *r = math_cos(x[0]); return true;
     case OP_tanh: *r = math_tanh(x[0]); return true;
+    case OP_sigmoid: *r = math_sigmoid(x[0]); return true;
     case OP_erf: *r = math_erf(x[0]); return true;
     case OP_floor: *r = floorf(x[0]); return true;
     case OP_ceil: *r = ceilf(x[0]); return true;
@@ -57,6 +58,7 @@ static bool fold_f64(OpCode code, const double *x, double *r) {
     case OP_sin: *r = sin(x[0]); return true;
     case OP_cos: *r = cos(x[0]); return true;
     case OP_tanh: *r = tanh(x[0]); return true;
+    case OP_sigmoid: *r = math_sigmoid_f64(x[0]); return true;
     case OP_erf: *r = erf(x[0]); return true;
     case OP_floor: *r = floor(x[0]); return true;
     case OP_ceil: *r = ceil(x[0]); return true;

@@ -152,7 +152,7 @@ static Value *make_while(Gen *g) {
 static Value *make(Gen *g, OpCode code) {
     switch (code) {
     case OP_neg: case OP_abs: case OP_sign: case OP_exp: case OP_expm1: case OP_log: case OP_log1p: case OP_sqrt: case OP_sin: case OP_cos: case OP_tanh:
-    case OP_erf: case OP_floor: case OP_ceil: case OP_round: case OP_not: return gen_make_unary(g, code);
+    case OP_sigmoid: case OP_erf: case OP_floor: case OP_ceil: case OP_round: case OP_not: return gen_make_unary(g, code);
     case OP_convert: return gen_make_convert(g);
     case OP_add: case OP_sub: case OP_mul: case OP_div: case OP_floor_div: case OP_mod: case OP_pow: case OP_max: case OP_min: case OP_eq: case OP_ne: case OP_lt:
     case OP_le: case OP_gt: case OP_ge: case OP_and: case OP_or: case OP_mix: return gen_make_binary(g, code);

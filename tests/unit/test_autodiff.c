@@ -31,6 +31,7 @@ static const Case cases[] = {
     {"sin", "x: f32[3, 4]", "%y = sin %x : f32[3, 4]", -2, 2, 0, false},
     {"cos", "x: f32[3, 4]", "%y = cos %x : f32[3, 4]", -2, 2, 0, false},
     {"tanh", "x: f32[3, 4]", "%y = tanh %x : f32[3, 4]", -2, 2, 0, false},
+    {"sigmoid", "x: f32[3, 4]", "%y = sigmoid %x : f32[3, 4]", -2, 2, 0, false},
     {"erf", "x: f32[3, 4]", "%y = erf %x : f32[3, 4]", -2, 2, 0, false},
     {"convert", "x: f32[3, 4]", "%z = convert %x : f64[3, 4]\n%s = mul %z, %z : f64[3, 4]\n%y = convert %s : f32[3, 4]", -2, 2, 0, false},
     {"add", "x: f32[3, 4]; z: f32[3, 4]", "%y = add %x, %z : f32[3, 4]", -2, 2, 0, true},

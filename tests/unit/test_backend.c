@@ -157,10 +157,10 @@ START_TEST(every_op) {
     Text t = {0};
     text_add(a, &t, HEAD);
     static const int widths[] = {1, 4, 16, 0}, few[] = {1, 8, 0};
-    static const char *const reals[] = {"neg", "abs", "sign", "exp",       "expm1", "log",  "log1p", "sqrt",
-                                        "sin", "cos", "tanh", "erf",       "floor", "ceil", "round", "add",
-                                        "sub", "mul", "div",  "floor_div", "mod",   "pow",  "max",   "min",
-                                        "eq",  "ne",  "lt",   "le",        "gt",    "ge",   "fma",   NULL};
+    static const char *const reals[] = {"neg", "abs",  "sign",      "exp",     "expm1", "log",  "log1p", "sqrt", "sin",
+                                        "cos", "tanh", "erf",       "sigmoid", "floor", "ceil", "round", "add",  "sub",
+                                        "mul", "div",  "floor_div", "mod",     "pow",   "max",  "min",   "eq",   "ne",
+                                        "lt",  "le",   "gt",        "ge",      "fma",   NULL};
     static const char *const ints[] = {"neg", "abs", "sign", "add", "sub", "mul", "max", "min",
                                        "eq",  "ne",  "lt",   "le",  "gt",  "ge",  NULL};
     static const char *const bytes[] = {"add", "sub", "mul", "max", "min", "eq", "ne", "lt", "le", "gt", "ge", NULL};
@@ -236,8 +236,8 @@ START_TEST(every_exponent) {
     static const struct {
         const char *name;
         float (*f)(float);
-    } rows[] = {{"exp", math_exp}, {"expm1", math_expm1}, {"log", math_log},   {"log1p", math_log1p},
-                {"sin", math_sin}, {"cos", math_cos},     {"tanh", math_tanh}, {"erf", math_erf}};
+    } rows[] = {{"exp", math_exp}, {"expm1", math_expm1}, {"log", math_log}, {"log1p", math_log1p},    {"sin", math_sin},
+                {"cos", math_cos}, {"tanh", math_tanh},   {"erf", math_erf}, {"sigmoid", math_sigmoid}};
     enum { N_ROWS = sizeof rows / sizeof *rows };
     Arena *a = arena_new();
     Text t = {0};

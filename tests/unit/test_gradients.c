@@ -34,6 +34,7 @@ static const GradCase cases[] = {
     {"sin", "x: f32[3]", "%y = sin %x : f32[3]", -3, 3, true},
     {"cos", "x: f32[3]", "%y = cos %x : f32[3]", -3, 3, true},
     {"tanh", "x: f32[3]", "%y = tanh %x : f32[3]", -2, 2, true},
+    {"sigmoid", "x: f32[3]", "%y = sigmoid %x : f32[3]", -30, 30, true},
     {"erf", "x: f32[3]", "%y = erf %x : f32[3]", -1, 1, true},
     {"convert", "x: f32[3]", "%a = convert %x : f64[3]\n %b = exp %a : f64[3]\n %y = convert %b : f32[3]", -1, 1, true},
     {"add sub", "x: f32[3], z: f32[3]", "%a = add %x, %z : f32[3]\n %b = sub %x, %z : f32[3]\n %c = mul %a, %b : f32[3]\n %y = mul %c, %x : f32[3]", -2, 2, true},

@@ -153,6 +153,7 @@ static const struct {
     {OP_sin, "%r = sin %i : i32[4, 6]", "wants floats"},
     {OP_cos, "%r = cos %i : i32[4, 6]", "wants floats"},
     {OP_tanh, "%r = tanh %i : i32[4, 6]", "wants floats"},
+    {OP_sigmoid, "%r = sigmoid %i : i32[4, 6]", "wants floats"},
     {OP_erf, "%r = erf %i : i32[4, 6]", "wants floats"},
     {OP_floor, "%r = floor %i : i32[4, 6]", "wants floats"},
     {OP_ceil, "%r = ceil %i : i32[4, 6]", "wants floats"},
