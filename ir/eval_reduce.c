@@ -204,11 +204,11 @@ bool eval_arg(Eval *e, const Op *op) {
 
 /* ---- sorting ---- */
 
-/* Does element v (which comes later in x) stand before element w in the order? NaN stands last either way. */
+/* Does element v (which comes later in x) stand before element w in the order? NaN stands last, falling it stands first. */
 static bool before(const Tensor *x, int64_t v, int64_t w, bool falling) {
     if (!elem_is_float(x->elem)) return falling ? int_at(x, v) > int_at(x, w) : int_at(x, v) < int_at(x, w);
     double a = real_at(x, v), b = real_at(x, w);
-    if (isnan(a) || isnan(b)) return !isnan(a);
+    if (isnan(a) || isnan(b)) return falling ? isnan(a) && !isnan(b) : !isnan(a);
     return falling ? a > b : a < b;
 }
 
@@ -250,5 +250,5 @@ bool eval_sort(Eval *e, const Op *op) {
     return sort_along(e, op, axis, eval_in(e, op, 0)->dim[axis], false);
 }
 
-/* NaN counts as smaller than all numbers. */
+/* NaN counts as larger than all numbers, as in sort. */
 bool eval_top_k(Eval *e, const Op *op) { return sort_along(e, op, eval_in(e, op, 0)->rank - 1, op_int(op, A_k), true); }

@@ -15,7 +15,7 @@
  *       for i in .. { take = x[right] before x[left] ; %row[1 - merge mod 2, i] = take ? x[right] : x[left] ; left += not take ; right += take } }       where x is %row[merge mod 2]
  *     size = 2 size }
  *
- * Equal elements keep their order (those of a block on the left stand before equal ones on the right), NaN stands last, so there is one result. Of top_k only the first k of each block are carried on.
+ * Equal elements keep their order (those of a block on the left stand before equal ones on the right), NaN is the largest, so there is one result. Of top_k only the first k of each block are carried on.
  */
 #include "passes/lower.h"
 
@@ -35,12 +35,13 @@ typedef struct Sort {
 
 /* ---- which stands before which? ---- */
 
-/* Does x stand before y whatever their places? NaN stands last. */
+/* Does x stand before y whatever their places? NaN is the largest. */
 static Expr *stands_before(Lower *l, Temp *x, Temp *y, bool falling) {
     Expr *e = low_binary(l, falling ? OP_gt : OP_lt, low_temp(l, x), low_temp(l, y));
     if (!elem_is_float(x->elem)) return e;
-    Expr *nan = low_binary(l, OP_and, low_binary(l, OP_ne, low_temp(l, y), low_temp(l, y)),
-                           low_binary(l, OP_eq, low_temp(l, x), low_temp(l, x)));
+    Temp *nan_one = falling ? x : y, *other = falling ? y : x;
+    Expr *nan = low_binary(l, OP_and, low_binary(l, OP_ne, low_temp(l, nan_one), low_temp(l, nan_one)),
+                           low_binary(l, OP_eq, low_temp(l, other), low_temp(l, other)));
     return low_binary(l, OP_or, e, nan);
 }
 
