@@ -117,7 +117,7 @@ static LLVMValueRef library(Emit *e, const char *name, int n, LLVMValueRef *args
     return r;
 }
 
-/* As math_sigmoid_f64: the C library has none. */
+/* As math_sigmoid64: the C library has none. */
 static LLVMValueRef sigmoid_f64(Emit *e, LLVMValueRef x, int lanes) {
     LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(x)), one = emit_all_equal(e, emit_elem(e, F64), lanes, 1, F64);
     LLVMValueRef minus_size = LLVMBuildFNeg(e->b, one_arg(e, "llvm.fabs", x), ""), p = library(e, "exp", 1, &minus_size, lanes);
@@ -210,10 +210,55 @@ static LLVMValueRef int_divide(Emit *e, const Expr *x, LLVMValueRef a, LLVMValue
     return LLVMBuildSelect(e->b, is_zero, zero, r, "");
 }
 
+/* a - b q, rounded once: without the instruction by the C library, as ir/math.c does */
+static LLVMValueRef what_is_left(Emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef q) {
+    LLVMTypeRef t = LLVMTypeOf(a);
+    LLVMValueRef args[3] = {LLVMBuildFNeg(e->b, q, ""), b, a};
+    return emit_intrinsic(e, "llvm.fma", 1, &t, 3, args);
+}
+
+/* Is x, which is not 0, on the other side of 0 than b? */
+static LLVMValueRef other_side(Emit *e, LLVMValueRef x, LLVMValueRef b) {
+    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(x));
+    return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOGT, b, zero, ""), LLVMBuildFCmp(e->b, LLVMRealOLT, x, zero, ""),
+                           LLVMBuildFCmp(e->b, LLVMRealOGT, x, zero, ""), "");
+}
+
+/* The remainder by the C library's fmod, which is exact whatever the quotient. */
+static LLVMValueRef slow_mod(Emit *e, Elem elem, LLVMValueRef a, LLVMValueRef b, int lanes) {
+    LLVMTypeRef t = LLVMTypeOf(a), wide = emit_vector(e->f64, lanes);
+    LLVMValueRef args[2] = {a, b};
+    if (elem == F32)
+        for (int i = 0; i < 2; i++) args[i] = LLVMBuildFPExt(e->b, args[i], wide, "");
+    LLVMValueRef m = library(e, "fmod", 2, args, lanes);
+    m = LLVMBuildSelect(e->b, other_side(e, m, args[1]), LLVMBuildFAdd(e->b, m, args[1], ""), m, "");
+    return elem == F32 ? LLVMBuildFPTrunc(e->b, m, t, "") : m;
+}
+
+/* math_floor_div and math_mod of ir/math.c, step by step; a lane with a quotient too long for its type sends all to slow_mod. */
+static LLVMValueRef float_divide(Emit *e, Elem elem, LLVMValueRef a, LLVMValueRef b, int lanes, bool want_mod) {
+    LLVMTypeRef one_lane = emit_elem(e, elem);
+    LLVMValueRef one = emit_all_equal(e, one_lane, lanes, 1, elem);
+    LLVMValueRef limit = emit_all_equal(e, one_lane, lanes, elem == F32 ? 0x1p24 : 0x1p53, elem);
+    LLVMValueRef q = one_arg(e, "llvm.floor", LLVMBuildFDiv(e->b, a, b, "")), r = what_is_left(e, a, b, q);
+    LLVMValueRef less = LLVMBuildFSub(e->b, q, one, ""), off = other_side(e, r, b);
+    if (!want_mod) return LLVMBuildSelect(e->b, off, less, q, "");
+    LLVMValueRef fast = LLVMBuildSelect(e->b, off, what_is_left(e, a, b, less), r, "");
+    LLVMValueRef big = LLVMBuildFCmp(e->b, LLVMRealUGE, one_arg(e, "llvm.fabs", q), limit, "");
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b), slow = emit_block(e, "long_quotient"), on = emit_block(e, "on");
+    LLVMBuildCondBr(e->b, emit_any(e, big, lanes), slow, on);
+    LLVMPositionBuilderAtEnd(e->b, slow);
+    LLVMValueRef exact = LLVMBuildSelect(e->b, big, slow_mod(e, elem, a, b, lanes), fast, "");
+    LLVMBuildBr(e->b, on);
+    LLVMPositionBuilderAtEnd(e->b, on);
+    LLVMValueRef result = LLVMBuildPhi(e->b, LLVMTypeOf(a), "");
+    LLVMAddIncoming(result, (LLVMValueRef[]){fast, exact}, (LLVMBasicBlockRef[]){from, slow}, 2);
+    return result;
+}
+
 static LLVMValueRef divide_down(Emit *e, const Expr *x, LLVMValueRef a, LLVMValueRef b, int lanes, bool want_mod) {
-    if (!elem_is_float(x->elem)) return int_divide(e, x, a, b, lanes, want_mod);
-    LLVMValueRef q = one_arg(e, "llvm.floor", LLVMBuildFDiv(e->b, a, b, ""));
-    return want_mod ? LLVMBuildFSub(e->b, a, LLVMBuildFMul(e->b, b, q, ""), "") : q;
+    if (elem_is_float(x->elem)) return float_divide(e, x->elem, a, b, lanes, want_mod);
+    return int_divide(e, x, a, b, lanes, want_mod);
 }
 
 static LLVMValueRef choose(Emit *e, OpCode op, Elem elem, LLVMValueRef a, LLVMValueRef b) {

@@ -25,7 +25,7 @@ static double on_number(int code, double x) {
     case OP_sin: return sin(x);
     case OP_cos: return cos(x);
     case OP_tanh: return tanh(x);
-    case OP_sigmoid: return math_sigmoid_f64(x);
+    case OP_sigmoid: return math_sigmoid64(x);
     case OP_erf: return erf(x);
     default: bug("no such function of a number: %d", code);
     }

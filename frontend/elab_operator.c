@@ -4,6 +4,8 @@
  */
 #include "elab.h"
 
+#include "ir/math.h"
+
 #include <math.h>
 
 /* ---- numbers ---- */
@@ -45,8 +47,7 @@ static Val arithmetic(Elab *e, AstOperator op, double a, double b, Loc at) {
     }
     if (b == 0) return elab_error(e, at, 207, "division by zero");
     if (op == OPERATOR_DIV) return val_number(a / b);
-    double q = floor(a / b);
-    return val_number(op == OPERATOR_FLOORDIV ? q : a - b * q);
+    return val_number(op == OPERATOR_FLOORDIV ? math_floor_div64(a, b) : math_mod64(a, b));
 }
 
 /* Arithmetic of multiples of B, where the result is one again or B falls out. */
@@ -140,28 +141,67 @@ bool expr_pair(Elab *e, Val a, Val b, Loc at, Value **x, Value **y) {
     return together(e, a, b, at, x, y);
 }
 
-/* x^n. Squares and cubes are products; integers go through f64, which is exact below 2^53. */
+/* ---- powers ---- */
+
+/* x^n, n >= 0, by repeated squaring; integers wrap as products do. */
+static Value *power_constant(Elab *e, Value *x, int64_t n) {
+    Value *r = NULL;
+    for (; n; n /= 2) {
+        if (n % 2) r = r ? emit_binary(e, OP_mul, x, r) : x;
+        if (n > 1) x = emit_binary(e, OP_mul, x, x);
+    }
+    return r ? r : emit_constant(e, x->type, 1);
+}
+
+/* x^n of integers, n >= 0: for each bit of n from the highest, r <- r^2, times x where it is set. Each bit is six ops that have no
+ * branch, which is less than a call of pow. */
+static Value *power_of_bits(Elab *e, Value *x, Value *n) {
+    const Type *t = x->type;
+    Value *r = emit_constant(e, t, 1);
+    for (int bit = (int)elem_size(t->elem) * 8 - (t->elem == U8 ? 1 : 2); bit >= 0; bit--) {
+        Value *place = emit_constant(e, t, ldexp(1, bit)), *set = emit_binary(e, OP_ge, n, place);
+        r = emit_binary(e, OP_mul, r, r);
+        r = emit_select(e, set, emit_binary(e, OP_mul, r, x), r);
+        if (bit) n = emit_select(e, set, emit_binary(e, OP_sub, n, place), n);
+    }
+    return r;
+}
+
+/* x^n of integers, where n is a tensor. Below 0 it is 1 / x^-n, cut off like any float that becomes an integer: 1 and -1 stay what
+ * x^-n is, of 0 the largest comes, of all others 0. */
+static Value *power_of_ints(Elab *e, Value *x, Value *n) {
+    const Type *t = x->type;
+    if (t->elem == U8) return power_of_bits(e, x, n);
+    Value *one = emit_constant(e, t, 1), *zero = emit_constant(e, t, 0);
+    Value *r = power_of_bits(e, x, emit_unary(e, OP_abs, n));
+    Value *most = emit_convert(e, emit_constant(e, type_make(F64, t->rank, t->dim), 0x1p70), t->elem);
+    Value *unit = emit_binary(e, OP_eq, emit_unary(e, OP_abs, x), one);
+    Value *below = emit_select(e, unit, r, emit_select(e, emit_binary(e, OP_eq, x, zero), most, zero));
+    return emit_select(e, emit_binary(e, OP_lt, n, zero), below, r);
+}
+
+/* x^n of integers with a constant n < 0: through f64, where all but 0, 1 and -1 are cut off to 0 */
+static Val power_below_zero(Elab *e, Val a, Val n, Loc at) {
+    Value *x, *y;
+    Elem elem = a.t.value->type->elem;
+    if (!together(e, val_tensor(emit_convert(e, a.t.value, F64)), n, at, &x, &y)) return val_error();
+    return val_tensor(emit_convert(e, emit_binary(e, OP_pow, x, y), elem));
+}
+
+/* x^n. Squares and cubes are products, and so are all powers of integers. */
 static Val power(Elab *e, Val a, Val b, Loc at) {
     Value *x, *y;
-    if (a.kind == VAL_TENSOR && b.kind == VAL_NUMBER && !b.batch && (b.num == 1 || b.num == 2 || b.num == 3) &&
-        a.t.value->type->elem != BOOL) {
-        x = a.t.value;
-        if (b.num == 1) return a;
-        y = emit_binary(e, OP_mul, x, x);
-        return val_tensor(b.num == 2 ? y : emit_binary(e, OP_mul, y, x));
-    }
     Elem elem;
     if (!common_elem(e, a, b, at, &elem)) return val_error();
-    if (elem_is_int(elem)) {
-        Val n = a.kind == VAL_NUMBER ? a : b;
-        if (n.kind == VAL_NUMBER && !n.batch && !number_fits(e, n.num, elem, at)) return val_error();
-        if (a.kind == VAL_TENSOR) a = val_tensor(emit_convert(e, a.t.value, F64));
-        if (b.kind == VAL_TENSOR) b = val_tensor(emit_convert(e, b.t.value, F64));
-        if (a.kind == VAL_ERROR || b.kind == VAL_ERROR || !together(e, a, b, at, &x, &y)) return val_error();
-        return val_tensor(emit_convert(e, emit_binary(e, OP_pow, x, y), elem));
+    bool whole = elem_is_int(elem);
+    if (a.kind == VAL_TENSOR && b.kind == VAL_NUMBER && !b.batch) {
+        if (whole && !number_fits(e, b.num, elem, at)) return val_error();
+        if (whole ? b.num >= 0 : b.num == 1 || b.num == 2 || b.num == 3)
+            return val_tensor(power_constant(e, a.t.value, (int64_t)b.num));
+        if (whole) return power_below_zero(e, a, b, at);
     }
     if (!together(e, a, b, at, &x, &y)) return val_error();
-    return val_tensor(emit_binary(e, OP_pow, x, y));
+    return val_tensor(whole ? power_of_ints(e, x, y) : emit_binary(e, OP_pow, x, y));
 }
 
 static Val list_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {

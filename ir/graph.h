@@ -13,9 +13,11 @@
  *  NaN         max(a, b) is (a >= b ? a : b), min (a <= b ? a : b): of equal values the first, and a NaN in a gives b, in b gives b.
  *              As reductions reduce_max, reduce_min, argmax, argmin, window_max give NaN (its first place) if there is one. Comparisons are IEEE's.
  *  Ties        argmax, argmin, sort, top_k, window_put and the gradients of reduce_max and reduce_min take the first in index order. sort is stable,
- *              NaN sorts last.
+ *              NaN sorts as the largest: last by sort, first by top_k.
  *  Empty       sum 0, prod 1, any false, all true; max, min, argmax, argmin of nothing are refused by the type rule.
  *  Integers    add, sub, mul, neg wrap (two's complement; u8 modulo 256). floor_div and mod floor; by 0 the program ends (status 3). div is for floats.
+ *  Quotients   of floats: mod has the sign of b and is smaller, exact but for one rounding (which may make it b), whatever the quotient; floor_div goes with it
+ *              up to quotients of 2^24 (f64: 2^53), beyond it is the rounded quotient. By an infinite b mod is NaN.
  *  Convert     float to integer truncates, saturates, NaN gives 0; integer to integer wraps; to bool: != 0; round goes to even.
  *  Bounds      take, gather, dynamic_slice, dynamic_update check their indices: outside [0, n) is a run-time error with line and value.
  *  Zero        gradient rules whose factor can be infinite (div, log, sqrt, pow) give 0 for a zero cotangent.

@@ -66,10 +66,6 @@ static Num convert(Elem from, Elem to, Num x) {
 
 static double float_sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; } /* NaN and both zeros stay */
 
-/* a - b * floor(a / b), each step rounded to the type. */
-static double float_mod32(float a, float b) { return a - b * floorf(a / b); }
-static double float_mod64(double a, double b) { return a - b * floor(a / b); }
-
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wswitch-enum" /* the ops that are not elementwise */
 
@@ -88,7 +84,7 @@ static double float_op(OpCode op, bool single, const Num *x) {
     case OP_sin: return single ? math_sin(s) : sin(a);
     case OP_cos: return single ? math_cos(s) : cos(a);
     case OP_tanh: return single ? math_tanh(s) : tanh(a);
-    case OP_sigmoid: return single ? math_sigmoid(s) : math_sigmoid_f64(a);
+    case OP_sigmoid: return single ? math_sigmoid(s) : math_sigmoid64(a);
     case OP_erf: return single ? math_erf(s) : erf(a);
     case OP_floor: return floor(a);
     case OP_ceil: return ceil(a);
@@ -97,8 +93,8 @@ static double float_op(OpCode op, bool single, const Num *x) {
     case OP_sub: return single ? s - t : a - b;
     case OP_mul: return single ? s * t : a * b;
     case OP_div: return single ? s / t : a / b;
-    case OP_floor_div: return single ? floorf(s / t) : floor(a / b);
-    case OP_mod: return single ? float_mod32(s, t) : float_mod64(a, b);
+    case OP_floor_div: return single ? math_floor_div(s, t) : math_floor_div64(a, b);
+    case OP_mod: return single ? math_mod(s, t) : math_mod64(a, b);
     case OP_pow: return single ? math_pow(s, t) : pow(a, b);
     case OP_max: return a >= b ? a : b;
     case OP_min: return a <= b ? a : b;

@@ -100,7 +100,36 @@ static inline double power_of_two(double t) {
 
 #include "math.def"
 
-double math_sigmoid_f64(double x) {
+double math_sigmoid64(double x) {
     double e = exp(-fabs(x));
     return (x < 0 ? e : 1) / (1 + e);
+}
+
+/* ---- quotient rounded down, and remainder ---- */
+
+/* The rounded quotient is never below the exact one's floor, and at most 1 above it; that shows as a remainder on the wrong side of
+ * 0. fma gives its sign, and the right one without an error, as no quotient of as many digits as b's can. */
+float math_floor_div(float a, float b) {
+    float q = floorf(a / b), r = fmaf(-q, b, a);
+    return (b > 0 ? r < 0 : r > 0) ? q - 1 : q;
+}
+
+double math_floor_div64(double a, double b) {
+    double q = floor(a / b), r = fma(-q, b, a);
+    return (b > 0 ? r < 0 : r > 0) ? q - 1 : q;
+}
+
+/* The remainder that has a's sign, to that of b. */
+static double to_side(double m, double b) { return m != 0 && (m < 0) != (b < 0) ? m + b : m; }
+
+float math_mod(float a, float b) {
+    float q = floorf(a / b), r = fmaf(-q, b, a);
+    if (!(fabsf(q) < 0x1p24F)) return (float)to_side(fmod((double)a, (double)b), (double)b);
+    return (b > 0 ? r < 0 : r > 0) ? fmaf(-(q - 1), b, a) : r;
+}
+
+double math_mod64(double a, double b) {
+    double q = floor(a / b), r = fma(-q, b, a);
+    if (!(fabs(q) < 0x1p53)) return to_side(fmod(a, b), b);
+    return (b > 0 ? r < 0 : r > 0) ? fma(-(q - 1), b, a) : r;
 }

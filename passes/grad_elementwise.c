@@ -116,7 +116,7 @@ void grad_div(GradCtx *c, Op *op, Value *const *dy) {
     gr_give(c, b, value_at_least(b) >= clear_of_zero ? g : gr_guard(c, dy[0], g));
 }
 
-/* y = a - b floor(a / b):  da = dy, db = -dy floor(a / b) */
+/* y = a - b floor(a / b), floor of the exact quotient:  da = dy, db = -dy floor(a / b) */
 void grad_mod(GradCtx *c, Op *op, Value *const *dy) {
     Value *a = op->in[0], *b = op->in[1];
     gr_give(c, a, dy[0]);

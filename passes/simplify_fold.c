@@ -35,8 +35,8 @@ static bool fold_f32(OpCode code, const float *x, float *r) {
     case OP_sub: *r = x[0] - x[1]; return true;
     case OP_mul: *r = x[0] * x[1]; return true;
     case OP_div: *r = x[0] / x[1]; return true;
-    case OP_floor_div: *r = floorf(x[0] / x[1]); return true;
-    case OP_mod: *r = x[0] - x[1] * floorf(x[0] / x[1]); return true;
+    case OP_floor_div: *r = math_floor_div(x[0], x[1]); return true;
+    case OP_mod: *r = math_mod(x[0], x[1]); return true;
     case OP_pow: *r = math_pow(x[0], x[1]); return true;
     case OP_max: *r = x[0] >= x[1] ? x[0] : x[1]; return true;
     case OP_min: *r = x[0] <= x[1] ? x[0] : x[1]; return true;
@@ -58,7 +58,7 @@ static bool fold_f64(OpCode code, const double *x, double *r) {
     case OP_sin: *r = sin(x[0]); return true;
     case OP_cos: *r = cos(x[0]); return true;
     case OP_tanh: *r = tanh(x[0]); return true;
-    case OP_sigmoid: *r = math_sigmoid_f64(x[0]); return true;
+    case OP_sigmoid: *r = math_sigmoid64(x[0]); return true;
     case OP_erf: *r = erf(x[0]); return true;
     case OP_floor: *r = floor(x[0]); return true;
     case OP_ceil: *r = ceil(x[0]); return true;
@@ -67,8 +67,8 @@ static bool fold_f64(OpCode code, const double *x, double *r) {
     case OP_sub: *r = x[0] - x[1]; return true;
     case OP_mul: *r = x[0] * x[1]; return true;
     case OP_div: *r = x[0] / x[1]; return true;
-    case OP_floor_div: *r = floor(x[0] / x[1]); return true;
-    case OP_mod: *r = x[0] - x[1] * floor(x[0] / x[1]); return true;
+    case OP_floor_div: *r = math_floor_div64(x[0], x[1]); return true;
+    case OP_mod: *r = math_mod64(x[0], x[1]); return true;
     case OP_pow: *r = pow(x[0], x[1]); return true;
     case OP_max: *r = x[0] >= x[1] ? x[0] : x[1]; return true;
     case OP_min: *r = x[0] <= x[1] ? x[0] : x[1]; return true;
