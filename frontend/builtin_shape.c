@@ -376,6 +376,22 @@ static Val top_k(Elab *e, const Builtin *b, const Call *c) {
     return val_list(e, VAL_TUPLE, 2, both);
 }
 
+/* x in the element type of y: how a function of the library serves f32 and f64 alike */
+static Val like(Elab *e, const Builtin *b, const Call *c) {
+    (void)b;
+    Value *y = tensor_of(e, c->arg[1], c->arg_loc[1]);
+    return y ? cast(e, c->arg[0], y->type->elem, c->loc) : val_error();
+}
+
+/* x; an error where the condition is known not to hold. One that a run decides is nobody's fault yet. */
+static Val require(Elab *e, const Builtin *b, const Call *c) {
+    (void)b;
+    if (c->arg[1].kind == VAL_ERROR) return val_error();
+    if (c->arg[2].kind != VAL_STRING) return elab_error(e, c->arg_loc[2], 211, "require ends with a string: what is wanted");
+    if (c->arg[1].kind != VAL_BOOL || c->arg[1].truth) return c->arg[0];
+    return elab_error(e, c->loc, 214, "%s", c->arg[2].text);
+}
+
 const Builtin builtin_shape[] = {
     {"reshape", "x, shape", reshape, 0},
     {"transpose", "x, axes=", transpose, 0},
@@ -397,5 +413,7 @@ const Builtin builtin_shape[] = {
     {"gather", "x, index, axis", gather, 0},
     {"sort", "x, axis=", sorted, 0},
     {"top_k", "x, k", top_k, 0},
+    {"like", "x, y", like, 0},
+    {"require", "x, condition, why", require, 0},
     {0},
 };
