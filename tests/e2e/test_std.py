@@ -126,6 +126,25 @@ def test_preprocess(t): run_family(t, "preprocess")
 def test_builtins(t): run_family(t, "builtins")
 
 
+@covers("like", "require")
+def test_both_floats_and_limits(t):
+    """What is declared float[..] takes f64; what cannot be meant is refused when compiled."""
+    source = t.write("both.nn", """command c {
+    z = reshape(f32(arange(48)), [1, 4, 6, 2])
+    d = f64(z)
+    print sum(abs(avgpool[2](d) - f64(avgpool[2](z)))), mean(abs(positional_encoding(d[0]) - f64(positional_encoding(z[0])))) < 1e-6
+    print masked_cross_entropy(f64(zeros([2, 2])), i32([1, -1]), bool(i32([1, 0]))), like(3, d) // 2
+    print shape(random_affine(d, angle=0.1)), shape(random_crop[2, 2](d)), shape(gaussian_noise(d, 0.1)), require(7, 1 < 2, "never")
+}
+""")
+    out = t.run(t.nnc, source, "--eval", "c").stdout
+    assert out == "0 true\n0.6931472 1\n[1, 4, 6, 2] [1, 2, 2, 2] [1, 4, 6, 2] 7\n", out
+    for text in ("avgpool[2, stride=1, pad=2](ones([1, 4, 4, 1]))", "require(1, 2 < 1, \"so\")", "unlikely(ones([3]))"):
+        source = t.write("not.nn", "model unlikely = dropout[1.5]\ncommand c { print " + text + " }\n")
+        err = t.run(t.nnc, source, "--eval", "c", status=2).stderr
+        assert "E0214" in err, err
+
+
 @covers("sgd", "decayed", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "clip_norm", "clip_value")
 def test_optimizers(t):
     """Thirty steps of every rule, on the evaluator in f64, against PyTorch's f64 (the compiled program: test_torch.py)."""
