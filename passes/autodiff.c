@@ -82,17 +82,9 @@ bool gr_constant(const Value *v, double *value) {
     return true;
 }
 
-Value *gr_guard(GradCtx *c, Value *dy, Value *g) {
-    double k;
-    if (gr_constant(dy, &k) && k != 0) return g;
-    Value *zero = gr_like(c, dy, 0),
-          *infinite = g_binary(&c->b, OP_and, g_binary(&c->b, OP_eq, dy, zero), g_binary(&c->b, OP_ne, g, g));
-    return g_select(&c->b, infinite, zero, g);
-}
-
 Value *gr_sum_to(GradCtx *c, Value *x, int n, const int64_t *axes, const Type *like) {
     if (n) x = g_reduce(&c->b, OP_sum, x, n, axes);
-    return x->type == like ? x : g_reshape(&c->b, x, like->rank, like->dim);
+    return type_same_shape(x->type, like) ? x : g_reshape(&c->b, x, like->rank, like->dim);
 }
 
 /* ---- which values matter ---- */
@@ -242,6 +234,7 @@ static bool expand(PassCtx *p, Func *f, Op *g) {
                  .diag = p->diag,
                  .grad = g,
                  .wanted = wanted,
+                 .masks = gr_no_masks(scratch),
                  .n_wanted = f->n_values};
     if (gr_wanted(&c, g->in[0])) gr_set(&c, g->in[0], gr_like(&c, g->in[0], 1));
     for (Op *at = g; at; at = at->block->op) gr_run(&c, at->prev);

@@ -13,6 +13,9 @@
 
 #include "ir/graph.h"
 
+typedef struct Mask Mask;
+typedef struct Masks Masks;
+
 typedef struct GradCtx {
     Builder b;      /* where the gradient's ops go; its loc is set for each rule */
     Arena *arena;   /* the module's */
@@ -23,7 +26,8 @@ typedef struct GradCtx {
     int n_wanted;
     Value **ct; /* cotangents by value id, NULL: none so far (zero). A body that is differentiated has a table of its own */
     int n_ct;
-    bool failed; /* an error has been reported */
+    Masks *masks; /* of cotangents that come from branches (grad_mask.c), those in bodies as well */
+    bool failed;  /* an error has been reported */
 } GradCtx;
 
 /* dy: the cotangents of op's results, NULL where nothing came back (never NULL for the result of an op that has one). */
@@ -53,13 +57,30 @@ bool gr_mark_block(bool *wanted, const Block *b);
 /* Reports that no gradient can pass through op. */
 void gr_fault(GradCtx *c, const Op *op, const char *why);
 
+/* ---- cotangents of branches (grad_mask.c) ---- */
+
+Masks *gr_no_masks(Arena *scratch);
+/* dy where cond holds (is_else: does not hold), else 0: a mask, which what follows keeps outermost. */
+Value *gr_branch(GradCtx *c, Value *cond, Value *dy, bool is_else);
+/* What a rule does with a cotangent, or with what is masked in it. */
+typedef Value *GradMap(GradCtx *c, Value *v, const void *arg);
+/* map(dy), which works element by element and keeps 0. */
+Value *gr_map(GradCtx *c, Value *dy, GradMap *map, const void *arg);
+/* move(dy), which moves elements about or repeats them; conditions are moved by it, too. */
+Value *gr_move(GradCtx *c, Value *dy, GradMap *move, const void *arg);
+/* A map: v where *cond holds, else 0; no mask. */
+Value *gr_where(GradCtx *c, Value *v, const void *cond);
+/* Does every condition that masks dy satisfy ok? */
+bool gr_mask_is(const GradCtx *c, Value *dy, bool (*ok)(const Value *cond, const void *arg), const void *arg);
+
 /* ---- short forms ---- */
 
-static inline Value *gr_neg(GradCtx *c, Value *x) { return g_unary(&c->b, OP_neg, x); }
-static inline Value *gr_add(GradCtx *c, Value *x, Value *y) { return g_binary(&c->b, OP_add, x, y); }
+/* In products and quotients a cotangent stands first: where it comes from a branch not taken the answer is 0, whatever the factor. */
+Value *gr_neg(GradCtx *c, Value *x);
+Value *gr_add(GradCtx *c, Value *x, Value *y);
+Value *gr_mul(GradCtx *c, Value *x, Value *f);
+Value *gr_div(GradCtx *c, Value *x, Value *by);
 static inline Value *gr_sub(GradCtx *c, Value *x, Value *y) { return g_binary(&c->b, OP_sub, x, y); }
-static inline Value *gr_mul(GradCtx *c, Value *x, Value *y) { return g_binary(&c->b, OP_mul, x, y); }
-static inline Value *gr_div(GradCtx *c, Value *x, Value *y) { return g_binary(&c->b, OP_div, x, y); }
 /* The number k in the shape and type of x. */
 static inline Value *gr_like(GradCtx *c, const Value *x, double k) { return g_constant(&c->b, x->type, k); }
 static inline Value *gr_scale(GradCtx *c, Value *x, double k) { return gr_mul(c, x, gr_like(c, x, k)); }

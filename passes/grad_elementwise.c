@@ -2,8 +2,9 @@
  * grad_elementwise.c - gradient rules of the ops that work element by element.
  *
  * Where the derivative is a function of the answer (exp, tanh, sqrt, 1/x) the rule uses the answer, so that the operand need not
- * be kept. Where the derivative can be infinite (div, log, log1p, sqrt, pow, and exp, which overflows) a zero cotangent gives
- * zero: a branch of `select` that was not taken must not turn 0 * inf into NaN.
+ * be kept. A branch of `select` that was not taken must not turn 0 * inf into NaN: gr_mul and its kin see to that (grad_mask.c).
+ * Where the derivative itself can be infinite (div, log, log1p, sqrt, pow, and exp, which overflows) a zero cotangent gives zero
+ * from wherever it comes.
  */
 #include "bounds.h"
 #include "grad.h"
@@ -82,9 +83,11 @@ void grad_erf(GradCtx *c, Op *op, Value *const *dy) {
     gr_give(c, a, gr_mul(c, dy[0], gr_scale(c, bell, 1.1283791670955126)));
 }
 
+static Value *convert_to(GradCtx *c, Value *v, const void *type) { return g_convert(&c->b, v, ((const Type *)type)->elem); }
+
 /* y = a in another element type:  da = dy in a's */
 void grad_convert(GradCtx *c, Op *op, Value *const *dy) {
-    if (gr_wanted(c, op->in[0])) gr_give(c, op->in[0], g_convert(&c->b, dy[0], op->in[0]->type->elem));
+    if (gr_wanted(c, op->in[0])) gr_give(c, op->in[0], gr_map(c, dy[0], convert_to, op->in[0]->type));
 }
 
 /* y = a + b:  da = db = dy */
@@ -140,25 +143,27 @@ void grad_pow(GradCtx *c, Op *op, Value *const *dy) {
     }
 }
 
-/* y = cond ? a : b:  the branch taken gets dy, the other 0 */
-static void to_branches(GradCtx *c, Value *cond, Value *a, Value *b, Value *dy) {
-    Value *zero = gr_like(c, dy, 0);
-    if (gr_wanted(c, a)) gr_give(c, a, g_select(&c->b, cond, dy, zero));
-    if (gr_wanted(c, b)) gr_give(c, b, g_select(&c->b, cond, zero, dy));
+static Value *where_not(GradCtx *c, Value *v, const void *cond) {
+    return g_select(&c->b, *(Value *const *)cond, gr_like(c, v, 0), v);
+}
+
+/* y = cond ? a : b, the larger or smaller of the two:  that one gets dy, the other 0 */
+static void to_extreme(GradCtx *c, Value *cond, const Op *op, Value *dy) {
+    if (gr_wanted(c, op->in[0])) gr_give(c, op->in[0], gr_map(c, dy, gr_where, &cond));
+    if (gr_wanted(c, op->in[1])) gr_give(c, op->in[1], gr_map(c, dy, where_not, &cond));
 }
 
 /* y = a >= b ? a : b */
-void grad_max(GradCtx *c, Op *op, Value *const *dy) {
-    to_branches(c, g_binary(&c->b, OP_ge, op->in[0], op->in[1]), op->in[0], op->in[1], dy[0]);
-}
+void grad_max(GradCtx *c, Op *op, Value *const *dy) { to_extreme(c, g_binary(&c->b, OP_ge, op->in[0], op->in[1]), op, dy[0]); }
 
 /* y = a <= b ? a : b */
-void grad_min(GradCtx *c, Op *op, Value *const *dy) {
-    to_branches(c, g_binary(&c->b, OP_le, op->in[0], op->in[1]), op->in[0], op->in[1], dy[0]);
-}
+void grad_min(GradCtx *c, Op *op, Value *const *dy) { to_extreme(c, g_binary(&c->b, OP_le, op->in[0], op->in[1]), op, dy[0]); }
 
-/* y = c ? a : b */
-void grad_select(GradCtx *c, Op *op, Value *const *dy) { to_branches(c, op->in[0], op->in[1], op->in[2], dy[0]); }
+/* y = c ? a : b:  the branch taken gets dy, the other 0, which stays 0 on its way back */
+void grad_select(GradCtx *c, Op *op, Value *const *dy) {
+    if (gr_wanted(c, op->in[1])) gr_give(c, op->in[1], gr_branch(c, op->in[0], dy[0], false));
+    if (gr_wanted(c, op->in[2])) gr_give(c, op->in[2], gr_branch(c, op->in[0], dy[0], true));
+}
 
 /* y = a b + d:  da = dy b, db = dy a, dd = dy */
 void grad_fma(GradCtx *c, Op *op, Value *const *dy) {

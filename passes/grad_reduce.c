@@ -19,12 +19,22 @@ static int kept_axes(const Op *op, int rank, int64_t *kept) {
     return m;
 }
 
+typedef struct Repeat {
+    const Type *to;
+    const int64_t *axes; /* of `to` that are not new */
+} Repeat;
+
+static Value *repeat_by(GradCtx *c, Value *v, const void *arg) {
+    const Repeat *r = arg;
+    return g_broadcast(&c->b, v, r->to->rank, r->to->dim, r->axes);
+}
+
 /* y = sum of x over axes:  dx = dy repeated along them */
 void grad_sum(GradCtx *c, Op *op, Value *const *dy) {
     const Type *x = op->in[0]->type;
     int64_t kept[MAX_RANK];
     kept_axes(op, x->rank, kept);
-    gr_give(c, op->in[0], g_broadcast(&c->b, dy[0], x->rank, x->dim, kept));
+    gr_give(c, op->in[0], gr_move(c, dy[0], repeat_by, &(Repeat){x, kept}));
 }
 
 /* x with its reduced axes brought to one side and joined into one: first (front) or last. perm and apart undo it; see bring_back.
@@ -60,8 +70,9 @@ static Joined join_axes(GradCtx *c, const Op *op, bool front) {
     return j;
 }
 
-static Value *bring_back(GradCtx *c, const Joined *j, Value *g) {
-    if (g->type != j->apart) g = g_reshape(&c->b, g, j->apart->rank, j->apart->dim);
+static Value *bring_home(GradCtx *c, Value *g, const void *arg) {
+    const Joined *j = arg;
+    if (!type_same_shape(g->type, j->apart)) g = g_reshape(&c->b, g, j->apart->rank, j->apart->dim);
     int64_t back[MAX_RANK];
     bool moved = false;
     for (int i = 0; i < j->apart->rank; i++) {
@@ -71,12 +82,14 @@ static Value *bring_back(GradCtx *c, const Joined *j, Value *g) {
     return moved ? g_transpose(&c->b, g, back) : g;
 }
 
+static Value *bring_back(GradCtx *c, const Joined *j, Value *g) { return gr_move(c, g, bring_home, j); }
+
 /* v, which lacks the axis, repeated along it to the shape of like. */
 static Value *repeat_along(GradCtx *c, Value *v, const Type *like, int64_t axis) {
     int64_t kept[MAX_RANK];
     for (int i = 0, k = 0; i < like->rank; i++)
         if (i != axis) kept[k++] = i;
-    return g_broadcast(&c->b, v, like->rank, like->dim, kept);
+    return gr_move(c, v, repeat_by, &(Repeat){like, kept});
 }
 
 /* An operand without elements has nothing but an empty gradient; its axes need not be one that can be joined (0 * B is none). */
@@ -111,7 +124,7 @@ void grad_reduce_max(GradCtx *c, Op *op, Value *const *dy) {
     const Type *it = type_with_elem(j.x->type, I32);
     Value *index = op_make(&c->b, OP_iota, 0, NULL, 1, &axis, it);
     Value *here = g_binary(&c->b, OP_eq, index, repeat_along(c, place, it, j.axis));
-    Value *g = g_select(&c->b, here, repeat_along(c, dy[0], j.x->type, j.axis), gr_like(c, j.x, 0));
+    Value *g = gr_map(c, repeat_along(c, dy[0], j.x->type, j.axis), gr_where, &here);
     gr_give(c, op->in[0], bring_back(c, &j, g));
 }
 

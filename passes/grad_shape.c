@@ -15,7 +15,47 @@ static Value *pad_zero(GradCtx *c, Value *x, const int64_t *low, const int64_t *
 }
 
 static Value *reshape_like(GradCtx *c, Value *x, const Type *t) {
-    return x->type == t ? x : g_reshape(&c->b, x, t->rank, t->dim);
+    return type_same_shape(x->type, t) ? x : g_reshape(&c->b, x, t->rank, t->dim);
+}
+
+/* The axes of a broadcast's result along which it repeats, and its operand. */
+typedef struct Repeated {
+    const Type *x;
+    int n;
+    int64_t axes[MAX_RANK];
+} Repeated;
+
+/* How many of the axes that go stand before `axis`; -1: it is one of them. */
+static int gone_before(const Repeated *r, int64_t axis) {
+    int n = 0;
+    while (n < r->n && r->axes[n] < axis) n++;
+    return n < r->n && r->axes[n] == axis ? -1 : n;
+}
+
+/* Does the condition repeat, too, along all that is summed? */
+static bool repeats(const Value *cond, const void *arg) {
+    if (((const Repeated *)arg)->n == 0) return true;
+    if (!cond->def || cond->def->code != OP_broadcast) return false;
+    const int64_t *axes;
+    int64_t n = op_ints(cond->def, A_axes, &axes);
+    for (int64_t i = 0; i < n; i++)
+        if (gone_before(arg, axes[i]) < 0) return false;
+    return true;
+}
+
+/* dy summed to x's shape; a condition that repeats is repeated less often. */
+static Value *gather_repeated(GradCtx *c, Value *v, const void *arg) {
+    const Repeated *r = arg;
+    if (v->type->elem != BOOL || r->n == 0) return gr_sum_to(c, v, r->n, r->axes, r->x);
+    Dim dims[MAX_RANK];
+    int64_t to[MAX_RANK];
+    const int64_t *axes;
+    int rank = 0;
+    int64_t n = op_ints(v->def, A_axes, &axes);
+    for (int i = 0; i < v->type->rank; i++)
+        if (gone_before(r, i) >= 0) dims[rank++] = v->type->dim[i];
+    for (int64_t i = 0; i < n; i++) to[i] = axes[i] - gone_before(r, axes[i]);
+    return reshape_like(c, g_broadcast(&c->b, v->def->in[0], rank, dims, to), r->x);
 }
 
 /* y[.., i_axes, ..] = x[i], repeated along all other axes and along axes of size 1:  dx = sum of dy over those */
@@ -24,25 +64,31 @@ void grad_broadcast(GradCtx *c, Op *op, Value *const *dy) {
     const Type *to = op->out[0]->type;
     const int64_t *axes;
     op_ints(op, A_axes, &axes);
-    int64_t gone[MAX_RANK];
-    int n = 0, k = 0;
-    for (int r = 0; r < to->rank; r++) {
-        bool kept = k < x->type->rank && axes[k] == r;
-        if (!kept || !dim_same(x->type->dim[k], to->dim[r])) gone[n++] = r;
+    Repeated r = {.x = x->type};
+    int k = 0;
+    for (int i = 0; i < to->rank; i++) {
+        bool kept = k < x->type->rank && axes[k] == i;
+        if (!kept || !dim_same(x->type->dim[k], to->dim[i])) r.axes[r.n++] = i;
         k += kept;
     }
-    gr_give(c, x, gr_sum_to(c, dy[0], n, gone, x->type));
+    gr_give(c, x, gr_mask_is(c, dy[0], repeats, &r) ? gr_move(c, dy[0], gather_repeated, &r) : gather_repeated(c, dy[0], &r));
 }
 
+static Value *reshape_back(GradCtx *c, Value *v, const void *x) { return reshape_like(c, v, x); }
+
 /* y = x in another shape:  dx = dy in x's */
-void grad_reshape(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], reshape_like(c, dy[0], op->in[0]->type)); }
+void grad_reshape(GradCtx *c, Op *op, Value *const *dy) {
+    gr_give(c, op->in[0], gr_move(c, dy[0], reshape_back, op->in[0]->type));
+}
+
+static Value *transpose_by(GradCtx *c, Value *v, const void *perm) { return g_transpose(&c->b, v, perm); }
 
 /* y[i] = x[perm i]:  dx by the inverse permutation */
 void grad_transpose(GradCtx *c, Op *op, Value *const *dy) {
     const int64_t *perm;
     int64_t n = op_ints(op, A_perm, &perm), back[MAX_RANK];
     for (int64_t i = 0; i < n; i++) back[perm[i]] = i;
-    gr_give(c, op->in[0], g_transpose(&c->b, dy[0], back));
+    gr_give(c, op->in[0], gr_move(c, dy[0], transpose_by, back));
 }
 
 /* y[i] = x[start + step i]:  dx is dy with step - 1 zeros between, and zeros where x was cut off */
@@ -64,7 +110,8 @@ void grad_slice(GradCtx *c, Op *op, Value *const *dy) {
 }
 
 /* The part of t, which has the shape of pad's result, that came from pad's operand x; 0 for what negative padding cut off. */
-static Value *unpad(GradCtx *c, const Op *op, Value *t) {
+static Value *unpad(GradCtx *c, Value *t, const void *arg) {
+    const Op *op = arg;
     const Type *x = op->in[0]->type;
     const int64_t *low, *high, *interior;
     op_ints(op, A_low, &low);
@@ -88,13 +135,23 @@ static Value *unpad(GradCtx *c, const Op *op, Value *t) {
 /* y = value around and between x:  dx = dy at x's places, dvalue = the sum of dy at the others */
 void grad_pad(GradCtx *c, Op *op, Value *const *dy) {
     Value *x = op->in[0], *value = op->in[1];
-    if (gr_wanted(c, x)) gr_give(c, x, unpad(c, op, dy[0]));
+    if (gr_wanted(c, x)) gr_give(c, x, gr_move(c, dy[0], unpad, op));
     if (!gr_wanted(c, value)) return;
     Value *one = g_constant(&c->b, value->type, 1);
     Value *mask = op_make(&c->b, OP_pad, 2, (Value *[]){gr_like(c, x, 0), one}, op->n_attrs, op->attrs, NULL);
     int64_t axes[MAX_RANK];
     for (int i = 0; i < mask->type->rank; i++) axes[i] = i;
     gr_give(c, value, gr_sum_to(c, gr_mul(c, dy[0], mask), mask->type->rank, axes, value->type));
+}
+
+typedef struct Section {
+    int64_t axis, from, to;
+    const Type *like;
+} Section;
+
+static Value *cut_out(GradCtx *c, Value *v, const void *arg) {
+    const Section *p = arg;
+    return reshape_like(c, g_part(&c->b, v, p->axis, p->from, p->to), p->like);
 }
 
 /* y = x1, x2, ... along axis:  each gets its slice. Along the batch axis y is [k B, ..], read as [k, B, ..] and sliced there */
@@ -110,20 +167,24 @@ void grad_concat(GradCtx *c, Op *op, Value *const *dy) {
             return;
         }
         memcpy(d + 2, y->dim + 1, (size_t)(y->rank - 1) * sizeof *d);
-        whole = g_reshape(&c->b, dy[0], y->rank + 1, d);
+        whole = gr_move(c, dy[0], reshape_back, type_make(y->elem, y->rank + 1, d));
     }
     for (int k = 0; k < op->n_in; k++) {
         const Type *x = op->in[k]->type;
         int64_t n = x->dim[axis].n;
-        if (gr_wanted(c, op->in[k])) gr_give(c, op->in[k], reshape_like(c, g_part(&c->b, whole, axis, at, at + n), x));
+        Section p = {axis, at, at + n, x};
+        if (gr_wanted(c, op->in[k])) gr_give(c, op->in[k], gr_move(c, whole, cut_out, &p));
         at += n;
     }
 }
 
-/* y = x backwards:  dx = dy backwards */
-void grad_reverse(GradCtx *c, Op *op, Value *const *dy) {
-    gr_give(c, op->in[0], op_make(&c->b, OP_reverse, 1, dy, op->n_attrs, op->attrs, NULL));
+static Value *backwards(GradCtx *c, Value *v, const void *arg) {
+    const Op *op = arg;
+    return op_make(&c->b, OP_reverse, 1, &v, op->n_attrs, op->attrs, NULL);
 }
+
+/* y = x backwards:  dx = dy backwards */
+void grad_reverse(GradCtx *c, Op *op, Value *const *dy) { gr_give(c, op->in[0], gr_move(c, dy[0], backwards, op)); }
 
 /* ---- picking and putting back; each is the other's gradient ---- */
 
