@@ -275,6 +275,7 @@ static const Count counts[] = {
     {"%k = constant 4 : f32[3, 4]\n%y = div %x, %k : f32[3, 4]", "f32[3, 4]", "constant 1, mul 1"},
     {"%k = constant 3 : f32[3, 4]\n%y = div %x, %k : f32[3, 4]", "f32[3, 4]", "constant 1, div 1"},
     {"%k = constant 2 : f32[3, 4]\n%y = pow %x, %k : f32[3, 4]", "f32[3, 4]", "mul 1"},
+    {"%k = constant -2 : f32[3, 4]\n%y = pow %x, %k : f32[3, 4]", "f32[3, 4]", "constant 1, div 1, mul 1"},
     {"%k = constant 0.5 : f32[3, 4]\n%y = pow %x, %k : f32[3, 4]", "f32[3, 4]", "sqrt 1"},
     {"%a = add %x, %z : f32[3, 4]\n%b = add %z, %x : f32[3, 4]\n%y = mul %a, %b : f32[3, 4]", "f32[3, 4]", "add 1, mul 1"},
     {"%a = exp %x : f32[3, 4]\n%b = exp %x : f32[3, 4]\n%y = sub %x, %z : f32[3, 4]", "f32[3, 4]", "sub 1"},
