@@ -25,11 +25,14 @@ static void trace_nodes(Arena *a, Trace *t, StepNode *const *nodes, size_t n) {
 }
 
 typedef struct Touched {
-    bool *read, *written; /* by buffer id, of the memory's owner */
+    bool *read, *written; /* by buffer id, of the memory's owner; what a kernel has written before it reads it is its own */
 } Touched;
 
 static void note_load(Expr **e, void *arg) {
-    if ((*e)->kind == EXPR_LOAD) ((Touched *)arg)->read[buffer_root((*e)->buffer)->id] = true;
+    Touched *at = arg;
+    if ((*e)->kind != EXPR_LOAD) return;
+    int id = buffer_root((*e)->buffer)->id;
+    at->read[id] |= !at->written[id];
 }
 
 static void note_stmt(Stmt *s, void *arg) {
