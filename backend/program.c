@@ -289,6 +289,8 @@ static Listing list_step(Making *k, const Step *s) {
 static struct nn_func make_func(Making *k, const Func *f) {
     const Step *s = step_of(k, f);
     Listing l = list_step(k, s);
+    /* of compiled code what it does: a step read from text says no more, and both are to be the same program */
+    StepSlots slots = s ? step_slots(k->a, s) : (StepSlots){f->in_slots, f->out_slots};
     return (struct nn_func){.kernels = l.kernels.at,
                             .n_kernels = (int64_t)l.kernels.n,
                             .stores = l.stores.at,
@@ -299,10 +301,10 @@ static struct nn_func make_func(Making *k, const Func *f) {
                             .own = s ? step_own_at(s, 1) - step_own_at(s, 0) : 0,
                             .threads = s ? s->threads : 1,
                             .line = f->loc.line,
-                            .reads = slot_list(k, f->in_slots.at, f->in_slots.n),
-                            .n_reads = (int64_t)f->in_slots.n,
-                            .writes = slot_list(k, f->out_slots.at, f->out_slots.n),
-                            .n_writes = (int64_t)f->out_slots.n};
+                            .reads = slot_list(k, slots.read.at, slots.read.n),
+                            .n_reads = (int64_t)slots.read.n,
+                            .writes = slot_list(k, slots.written.at, slots.written.n),
+                            .n_writes = (int64_t)slots.written.n};
 }
 
 struct nn_program *program_make(Arena *a, const Module *m, const LoopsProgram *loops, const ProgramTexts *texts) {

@@ -48,7 +48,7 @@ static bool loader_arg(Elab *e, const char *name, Val v, Loc at, LoaderArg *out)
     case VAL_ERROR: return false;
     case VAL_NUMBER:
         out->kind = val_whole(v, &out->i) ? ARG_INT : ARG_REAL;
-        out->f = v.num;
+        if (out->kind == ARG_REAL) out->f = v.num; /* nothing that the text of a graph does not say */
         if (v.batch) break;
         return true;
     case VAL_BOOL:

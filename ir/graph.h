@@ -131,6 +131,7 @@ typedef struct Block Block;
 typedef struct Func Func;
 typedef struct Module Module;
 typedef struct Slot Slot;
+typedef Vec(Slot *) Slots;
 
 /* The result of an op or the parameter of a block. */
 struct Value {
@@ -167,10 +168,9 @@ struct Func {
     Module *module;
     const char *name; /* "train.step", "init.net.dense_1.w"; without the @ */
     Loc loc;
-    int64_t batch_bound; /* largest B, 0 if the function has no batch */
-    Block *body;         /* param i reads in_slots.at[i]; result i is written to out_slots.at[i] when the function ends */
-    Vec(Slot *) in_slots;
-    Vec(Slot *) out_slots;
+    int64_t batch_bound;       /* largest B, 0 if the function has no batch */
+    Block *body;               /* param i reads in_slots.at[i]; result i is written to out_slots.at[i] when the function ends */
+    Slots in_slots, out_slots; /* of a step read from text: what it loads and stores */
     int n_values;
 };
 

@@ -438,6 +438,45 @@ void stmt_walk_exprs(Stmt *s, void (*visit)(Expr **e, void *arg), void *arg) {
     if (s->value) expr_walk(&s->value, visit, arg);
 }
 
+/* ---- slots ---- */
+
+typedef struct SlotSearch {
+    Arena *arena;
+    StepSlots found;
+} SlotSearch;
+
+static void add_slot(Arena *a, Slots *list, const Buffer *b) {
+    Slot *slot = buffer_memory(b)->slot;
+    bool known = !slot;
+    for (size_t i = 0; i < list->n && !known; i++) known = list->at[i] == slot;
+    if (!known) vec_push(a, list, slot);
+}
+
+static void find_load(Expr **e, void *arg) {
+    SlotSearch *s = arg;
+    if ((*e)->kind == EXPR_LOAD) add_slot(s->arena, &s->found.read, (*e)->buffer);
+}
+
+static void find_slots(Stmt *stmt, void *arg) {
+    SlotSearch *s = arg;
+    stmt_walk_exprs(stmt, find_load, s);
+    if (stmt->kind == STMT_STORE) add_slot(s->arena, &s->found.written, stmt->buffer);
+}
+
+static void search_nodes(SlotSearch *s, StepNode *const *at, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (at[i]->count) add_slot(s->arena, &s->found.read, at[i]->count);
+        body_walk(&at[i]->body, find_slots, s);
+        search_nodes(s, at[i]->nodes.at, at[i]->nodes.n);
+    }
+}
+
+StepSlots step_slots(Arena *a, const Step *s) {
+    SlotSearch search = {.arena = a};
+    search_nodes(&search, s->nodes.at, s->nodes.n);
+    return search.found;
+}
+
 /* ---- copies ---- */
 
 typedef struct Renewed {

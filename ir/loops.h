@@ -280,6 +280,11 @@ void body_remove(Body *b, Stmt *s);
 /* Visits every statement, outer before inner; every expression of a statement, outer before inner. */
 void body_walk(Body *b, void (*visit)(Stmt *s, void *arg), void *arg);
 void stmt_walk_exprs(Stmt *s, void (*visit)(Expr **e, void *arg), void *arg);
+/* The slots that the step loads from and those that it stores to, each once, in the order of its text. */
+typedef struct StepSlots {
+    Slots read, written;
+} StepSlots;
+StepSlots step_slots(Arena *a, const Step *s);
 /* Copies with variables and temps renewed where they are declared inside. */
 Body body_clone(Arena *a, Step *s, const Body *b);
 

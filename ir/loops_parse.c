@@ -711,16 +711,6 @@ static bool step_header(Parser *p, LoopsProgram *out) {
     return want(p, "{") && end_of_line(p, &s->func->loc, (Loc){0});
 }
 
-/* The slots that a step reads and writes, from its buffers: what the function had as parameters and results. */
-static void note_slots(Arena *a, Func *f, const Step *s) {
-    for (size_t i = 0; i < s->buffers.n; i++) {
-        Slot *slot = s->buffers.at[i]->slot;
-        bool known = !slot;
-        for (size_t k = 0; k < f->in_slots.n && !known; k++) known = f->in_slots.at[k] == slot;
-        if (!known) vec_push(a, &f->in_slots, slot);
-    }
-}
-
 /* Nothing later looks whether a text keeps the rules of its stage (room for what a buffer holds, a place for each): it is looked at when it is read. */
 static bool check_step(Parser *p, LoopsStage stage, Token where) {
     const char *why = step_verify(p->arena, p->step, stage);
@@ -744,7 +734,9 @@ static bool step(Parser *p, LoopsProgram *out, LoopsStage stage) {
         vec_push(p->arena, &p->step->nodes, k);
     }
     reader_next(&p->r);
-    note_slots(p->arena, p->step->func, p->step);
+    StepSlots slots = step_slots(p->arena, p->step);
+    p->step->func->in_slots = slots.read;
+    p->step->func->out_slots = slots.written;
     vec_push(p->arena, &out->steps, p->step);
     return reader_want_line(&p->r) && check_step(p, stage, name);
 }

@@ -11,7 +11,6 @@
 
 enum { MOST_NESTED = 100 };
 
-typedef Vec(Slot *) Slots;
 typedef Vec(Node *) Nodes;
 
 static bool read_nodes(Reader *r, Node *loop, Command *c, int depth);

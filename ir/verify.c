@@ -167,15 +167,15 @@ static bool has_func(const Module *m, const Func *f) {
     return false;
 }
 
-/* The step that makes a first value has a buffer there, and none for a batch: there are no data yet. */
+/* The step that makes a first value stores it, and reads no batch: there are no data yet. */
 static const char *check_init_step(Verifier *v, const Slot *s) {
     bool makes = false;
     for (size_t i = 0; i < s->init->in_slots.n; i++) {
         const Slot *used = s->init->in_slots.at[i];
-        makes |= used == s;
         if (slot_is_batch(used))
             return FAULT(v, "%%%s: @%s, which makes its first value, reads %%%s", s->name, s->init->name, used->name);
     }
+    for (size_t i = 0; i < s->init->out_slots.n; i++) makes |= s->init->out_slots.at[i] == s;
     return makes ? NULL : FAULT(v, "%%%s: @%s does not make its first value", s->name, s->init->name);
 }
 

@@ -236,6 +236,16 @@ def test_guard_names_the_kernel(t):
     assert "`late.z`" in done.stderr and "kernel" not in done.stderr, done.stderr
 
 
+def test_guard_of_printed_stages(t):
+    """A program made from a text guards what its steps write, as that of the source does."""
+    source = t.write("guarded.nn", GUARDED)
+    want = t.run(t.compile(source), "late", "--guard", status=3).stderr.split(": ", 1)[1]  # behind the program's name
+    for stage in ("graph", "loops"):
+        text = t.path(f"guarded.{stage}")
+        t.run(t.nnc, source, f"--emit={stage}", "-o", text)
+        assert "`late.z`" in want and t.run(t.compile(text), "late", "--guard", status=3).stderr.endswith(": " + want), stage
+
+
 def test_profile(t):
     done = t.run(program(t), "train", "--profile", "--progress=none")
     for word in ("train.step", "calls", "waiting for data"): assert word in done.stderr, done.stderr
