@@ -204,8 +204,9 @@ void emit_debug_start(Emit *e, const char *source) {
     e->di_file = file_of(e, source);
     e->di_unit = LLVMDIBuilderCreateCompileUnit(e->di, LLVMDWARFSourceLanguageC99, e->di_file, "nnc", 3, 1, "", 0, 0, "", 0,
                                                 LLVMDWARFEmissionFull, 0, 0, 0, "", 0, "", 0);
+    /* DWARF 4: valgrind 3.19, that of Debian 12, stops at forms of 5 that it does not know */
     LLVMMetadataRef version = LLVMValueAsMetadata(LLVMConstInt(e->i32, LLVMDebugMetadataVersion(), 0)),
-                    dwarf = LLVMValueAsMetadata(LLVMConstInt(e->i32, 5, 0));
+                    dwarf = LLVMValueAsMetadata(LLVMConstInt(e->i32, 4, 0));
     LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18, version);
     LLVMAddModuleFlag(e->module, LLVMModuleFlagBehaviorWarning, "Dwarf Version", 13, dwarf);
 }
