@@ -17,16 +17,14 @@
 #include "runtime/runtime.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <ftw.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define VERSION "0.1.0"
@@ -137,13 +135,13 @@ static void print_help(FILE *out) {
     fputs("usage: nnc MODEL.nn [-o FILE] [OPTION]...       compile to a program\n"
           "       nnc run MODEL.nn COMMAND [FLAG]...       compile to a cache and run; flags are the program's\n"
           "       nnc fmt FILE.nn                          print the program in the one layout (-o FILE: write it)\n"
-          "       nnc MODEL.graph | MODEL.loops            go on from a printed stage\n"
+          "       nnc MODEL.graph | MODEL.loops            go on from a printed graph or printed loops\n"
           "\n"
           "  -o FILE               where to write; without it the name is the program's without .nn\n"
           "  -D NAME=VALUE         replace a const of the program\n"
           "  --emit=WHAT           ast graph dot loops llvm asm obj exe; texts go to standard output without -o\n"
           "  --print-after=PASS,.. --print-after-all --print-changed    the program as text after passes, or what they changed\n"
-          "  --stop-after=PASS     leave the pipeline there      --passes=A,B,C   run these passes only\n"
+          "  --stop-after=PASS     print what that pass left     --passes=A,B,C   run these passes only\n"
           "  --fn=NAME             print this function alone     --list-passes --list-ops\n"
           "  --eval COMMAND ...    run a command on the reference evaluator; what follows are its flags\n"
           "  --eval-type=f64|f32   with what numbers (default f64)\n"
@@ -320,7 +318,8 @@ static int check_purpose(const Options *o) {
     if (o->plan) asked[n++] = "--plan";
     if (o->gradcheck) asked[n++] = "--gradcheck";
     if (n > 1) return usage_error("%s and %s: one thing at a time", asked[0], asked[1]);
-    bool text = o->emit && strcmp(o->emit, "exe") != 0, tree = o->emit && strcmp(o->emit, "ast") == 0;
+    bool text = o->emit ? strcmp(o->emit, "exe") != 0 : o->passes.stop_after && n == 0;
+    bool tree = o->emit && strcmp(o->emit, "ast") == 0;
     const char *passes = o->passes.passes          ? "--passes"
                          : o->passes.stop_after    ? "--stop-after"
                          : o->passes.print_after   ? "--print-after"
@@ -555,14 +554,28 @@ static int emit_text(Compilation *c) {
     return write_text(c, o->out, text_str(c->arena, &t));
 }
 
+/* The flags without which it would be another program; the CPU has its place in the line before. */
+static const char *flags_text(Compilation *c) {
+    const Options *o = c->options;
+    Text t = {0};
+    for (size_t i = 0; i < o->defines.n; i++)
+        text_printf(c->arena, &t, " -D %s=%s", o->defines.at[i].name, o->defines.at[i].value);
+    if (o->max_batch) text_printf(c->arena, &t, " --max-batch=%" PRId64, o->max_batch);
+    if (o->max_mem) text_printf(c->arena, &t, " --max-mem=%" PRId64, o->max_mem);
+    if (o->passes.passes) text_printf(c->arena, &t, " --passes=%s", o->passes.passes);
+    if (o->no_fma) text_add(c->arena, &t, " --no-fma");
+    if (o->debug_lines) text_add(c->arena, &t, " -g");
+    if (o->static_link) text_add(c->arena, &t, " --static");
+    return text_str(c->arena, &t);
+}
+
 static const char *version_text(Compilation *c) {
     Text t = {0};
     text_printf(c->arena, &t, "%s, hash %016" PRIx64 "\ncompiled by nnc " VERSION " for %s",
                 c->program.graph->source ? c->program.graph->source : c->options->file, c->program.graph->hash,
                 c->target ? c->target->shown : "the evaluator");
-    for (size_t i = 0; i < c->options->defines.n; i++)
-        text_printf(c->arena, &t, "%s -D %s=%s", i ? "" : "\nflags:", c->options->defines.at[i].name,
-                    c->options->defines.at[i].value);
+    const char *made_with = flags_text(c);
+    if (*made_with) text_printf(c->arena, &t, "\nflags:%s", made_with);
     text_add(c->arena, &t, "\n");
     return text_str(c->arena, &t);
 }
@@ -591,6 +604,8 @@ static bool gradients_expanded(Compilation *c) {
 static int evaluate(Compilation *c) {
     if (c->program.loops) return usage_error("--eval: %s holds loops; the evaluator runs graphs", c->options->file);
     if (!run_passes(c, "fuse") || !gradients_expanded(c)) return WRONG;
+    if (c->options->eval_type == EVAL_F64) /* other bits: only in f32 are checkpoints those of the compiled program */
+        c->program.graph->hash = hash_bytes("f64", 3, c->program.graph->hash);
     ProgramTexts texts = program_texts(c);
     struct nn_program *program = program_make(c->arena, c->program.graph, NULL, &texts);
     evaluate_steps(c->arena, c->program.graph, program, c->options->eval_type);
@@ -611,8 +626,8 @@ typedef struct Worst { /* the comparison of one gradient with the largest error 
 static void print_worst(Worst *w) {
     if (!w->any) return;
     const GradReport *r = &w->report;
-    printf("%s:%d: %s: gradient %.9g, central difference %.9g, error %.2g%s\n", r->loc.file ? r->loc.file : "?", r->loc.line,
-           r->x, r->gradient, r->difference, r->error,
+    printf("%s:%d: %s: gradient %.9g, central difference %.9g, error %.2g of at most %.2g%s\n", r->loc.file ? r->loc.file : "?",
+           r->loc.line, r->x, r->gradient, r->difference, r->error, r->bound,
            r->ok     ? ""
            : r->kink ? "  (a kink of the loss)"
                      : "  WRONG");
@@ -630,9 +645,15 @@ static void note_worst(const GradReport *r, void *arg) {
     w->any = true;
 }
 
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)st, (void)type, (void)at;
+    return remove(path);
+}
+
 /* Runs a command for one batch and one turn, its files in a folder that goes again. */
 static int check_command(Compilation *c, const struct nn_program *program, int n, char *const *words) {
-    char folder[] = "/tmp/nnc-gradcheck-XXXXXX";
+    const char *temp = getenv("TMPDIR");
+    char *folder = arena_printf(c->arena, "%s/nnc-gradcheck-XXXXXX", temp && *temp ? temp : "/tmp");
     if (!mkdtemp(folder)) return usage_error("%s: %s", folder, strerror(errno));
     char **argv = arena_make_n(c->arena, char *, (size_t)n + 6);
     int k = 0;
@@ -643,10 +664,7 @@ static int check_command(Compilation *c, const struct nn_program *program, int n
     argv[k++] = "--progress=none";
     argv[k++] = arena_printf(c->arena, "--out=%s", folder);
     int status = nn_main(program, k, argv);
-    pid_t pid;
-    char *const rm[] = {"rm", "-rf", folder, NULL};
-    extern char **environ;
-    if (posix_spawnp(&pid, "rm", NULL, NULL, rm, environ) == 0) waitpid(pid, NULL, 0);
+    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return status;
 }
 
@@ -847,7 +865,7 @@ static int compile(Compilation *c) {
     }
     if (listed && !o->emit) {
         if (!run_passes(c, NULL)) return WRONG;
-        if (c->program.loops && c->program.loops_stage == LOOPS_PLANNED)
+        if (!o->passes.stop_after && c->program.loops && c->program.loops_stage == LOOPS_PLANNED)
             return build_program(c, o->out ? o->out : default_out(c), EMIT_EXECUTABLE);
         return emit_text(c);
     }

@@ -308,11 +308,13 @@ static bool compare(const Check *c, const double *v, double gradient, double los
         double d;
         if (!quotient(c, v, steps[i] * size_of(c->at), &d)) return false;
         double error = fabs(gradient - d);
-        if (i == 0 || error < r->error) {
+        double bound = tolerance * (fabs(gradient) + fabs(d)) + 1e-3 * tolerance * (1 + fabs(loss));
+        r->ok = error <= bound; /* a NaN is not ok */
+        if (i == 0 || error < r->error || r->ok) {
             r->difference = d;
             r->error = error;
+            r->bound = bound;
         }
-        r->ok = error <= tolerance * (fabs(gradient) + fabs(d)) + 1e-3 * tolerance * (1 + fabs(loss)); /* a NaN is not ok */
     }
     r->kink = false;
     return r->ok || at_kink(c, v, loss, &r->kink);

@@ -39,6 +39,7 @@ typedef struct GradReport {
     double gradient;   /* what autodiff's graph gives */
     double difference; /* what central differences give */
     double error;      /* |gradient - difference| */
+    double bound;      /* and how large it may be */
     bool ok, kink;     /* kink: they differ, but x stands where the loss has a kink or a jump, and no derivative */
 } GradReport;
 

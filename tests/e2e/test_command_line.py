@@ -76,7 +76,9 @@ def test_the_program_explains_itself(t):
     assert "train" in done.stdout + done.stderr and "predict" in done.stdout + done.stderr
     assert "--lr" in t.run(program, "train", "--help").stdout
     assert "--threads" in t.run(program, "--help").stdout
-    assert "digits.nn" in t.run(program, "--version").stdout
+    assert "digits.nn" in t.run(program, "--version").stdout and "flags" not in t.run(program, "--version").stdout
+    flags = ["-D", "hidden=32", "--max-batch=64", "--no-fma", "-g"]
+    assert "\nflags: " + " ".join(flags) in t.run(t.compile("digits", *flags), "--version").stdout
     assert "dense_1.w" in t.run(program, "--summary").stdout
     assert t.run(program, "--plan").stdout
     fails(t, program, "trian", words=["train"])
@@ -88,7 +90,7 @@ def test_the_program_explains_itself(t):
     fails(t, program, "--threads=2", "train", words=["train", "a command comes first"])
     with open(os.path.join(t.root, "samples", "digits.nn"), encoding="utf-8") as f: alone = t.write("alone.nn", f.read())  # beside the sample somebody may have trained
     t.run(t.nnc, alone, "-o", t.path("alone"))
-    fails(t, t.path("alone"), "predict", f"--x={t.write('x.csv', ','.join('0' * 64))}", words=["train", "digits.safetensors"])
+    fails(t, t.path("alone"), "predict", f"--x={t.write('x.csv', ','.join('0' * 64))}", words=["train", "digits.safetensors", f"looked in this folder, {t.folder}"])
 
 
 def test_options_of_another_mode(t):
@@ -116,6 +118,8 @@ def test_options_of_another_mode(t):
     fails(t, t.nnc, texts["p.loops"], "--stop-after=lower", words=["E0902", "lower"])
     fails(t, t.nnc, texts["f.graph"], "--stop-after=autodiff", "--emit=graph", words=["E0902", "autodiff"])
     assert t.run(t.nnc, texts["f.graph"], "--stop-after=fuse").stdout.startswith("graph fused")
+    for stop in ("parallelize", "plan", "barriers"): assert t.run(t.nnc, digits, f"--stop-after={stop}", cwd=t.folder).stdout.startswith("loops "), stop
+    fails(t, t.nnc, digits, "--stop-after=plan", "--static", words=["--static"])
     fails(t, t.nnc, digits, "--eval", "train", f"--data={t.path('nowhere')}", words=["nowhere", "no such folder"])
     fails(t, t.compile("digits"), "train", f"--data={t.path('nowhere')}", words=["nowhere", "no such folder"])
     assert sorted(os.listdir(t.folder)) == before

@@ -134,7 +134,7 @@ def test_gradcheck(t):
         if name == "hebb": continue  # asks for no gradient
         found = re.search(r"(\d+) comparisons, 0 beyond their bounds, (\d+) of gradients that are not 0", done.stdout)
         assert found and int(found[1]) > 0 and int(found[2]) > 0, f"{name}: {done.stdout[-800:]}"
-        if name == "digits": assert "digits.nn:" in done.stdout and "dense_1.w" in done.stdout, done.stdout
+        if name == "digits": assert "digits.nn:" in done.stdout and "dense_1.w" in done.stdout and re.search(r"error \S+ of at most \S+e-", done.stdout), done.stdout
     if os.path.isdir(FASHION):
         done = t.run(t.nnc, "--gradcheck", source(t, "mlp"), "--eval", "train", f"--data={FASHION}")
         assert ", 0 beyond their bounds" in done.stdout, done.stdout

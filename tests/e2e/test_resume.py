@@ -286,6 +286,8 @@ def test_foreign_checkpoints_are_refused(t):
     refused(t, program, folder, ["other", f"--checkpoint={path}", "--resume"], [path, "command"])
     t.run(t.nnc, t.path("resume.nn"), "--no-fma", "-o", t.path("unfused"))
     refused(t, t.path("unfused"), folder, resume, [path, "program"])
+    done = t.run(t.nnc, t.path("resume.nn"), "--eval", *resume, status=2)  # in f64: other bits
+    assert path in done.stderr and "of another program" in done.stderr, done.stderr
     t.write("another.nn", PROGRAM.replace("0.9 * seen", "0.8 * seen"))
     t.run(t.nnc, t.path("another.nn"), "-o", t.path("another"))
     refused(t, t.path("another"), folder, resume, [path, "program"])
