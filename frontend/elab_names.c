@@ -342,9 +342,14 @@ void names_suggest(Elab *e, const char *name) {
         for (Binding *b = s->first; b; b = b->next)
             if (!e->sizing || !val_callable(b->val)) vec_push(e->a, &known, b->name);
     Source *src = scope_source(e->scope);
-    for (int k = 0; k < 2 && src; k++, src = src->library ? NULL : &e->library)
+    for (int k = 0; k < 2 && src; k++, src = src->library ? NULL : &e->library) {
+        if (src->library && !e->sizing) { /* before names as near: `tru` is no gru */
+            vec_push(e->a, &known, "true");
+            vec_push(e->a, &known, "false");
+        }
         for (size_t i = 0; i < src->order.n; i++)
             if (!e->sizing || src->order.at[i]->node->kind == AST_CONST) vec_push(e->a, &known, src->order.at[i]->name);
+    }
     for (const Builtin *const *t = builtin_tables; *t && !e->sizing; t++)
         for (const Builtin *b = *t; b->name; b++) vec_push(e->a, &known, b->name);
     static const char *const more[] = {"f32", "f64", "i32", "i64", "u8", "bool", "learning", "step"};

@@ -45,8 +45,6 @@ static bool dim_wanted(Elab *e, Val v, Loc at, Dim *d) {
         elab_error(e, at, 219, "a dimension of %.7g is too large: a tensor has at most 2^40 elements", v.num);
     else
         elab_error(e, at, 207, "a dimension is a whole number from 0, not %s", val_text(e, v));
-    if (v.kind == VAL_NUMBER && v.num == -1 && !v.batch)
-        elab_note(e, (Loc){0}, "no size is left to be found out: write it, as in [B, H * W]; flatten(x) keeps the first axis");
     return false;
 }
 
@@ -90,13 +88,21 @@ static bool dims_legal(Elab *e, Loc at, int rank, const Dim *dims) {
     return true;
 }
 
+/* Elsewhere -1 is "what is left": said where a shape is an argument, as of reshape; the size of a layer is just too small. */
+static void note_minus_one(Elab *e, Val v) {
+    bool found = v.kind == VAL_NUMBER && v.num == -1 && !v.batch;
+    for (size_t i = 0; v.kind == VAL_LIST && i < v.list->n; i++)
+        found |= v.list->at[i].kind == VAL_NUMBER && v.list->at[i].num == -1 && !v.list->at[i].batch;
+    if (found)
+        elab_note(e, (Loc){0}, "no size is left to be found out: write it, as in [B, H * W]; flatten(x) keeps the first axis");
+}
+
 bool dims_of_list(Elab *e, Val v, Loc at, int *rank, Dim *dims) {
-    *rank = 0;
-    if (val_is_number(v)) {
-        *rank = 1;
-        return dim_wanted(e, v, at, &dims[0]) && dims_legal(e, at, 1, dims);
-    }
-    return dims_push(e, v, at, rank, dims) && dims_legal(e, at, *rank, dims);
+    bool one = val_is_number(v), wanted;
+    *rank = one;
+    wanted = one ? dim_wanted(e, v, at, &dims[0]) : dims_push(e, v, at, rank, dims);
+    if (!wanted) note_minus_one(e, v);
+    return wanted && dims_legal(e, at, *rank, dims);
 }
 
 bool dims_eval(Elab *e, const Nodes *items, int *rank, Dim *dims) {

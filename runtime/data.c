@@ -67,10 +67,10 @@ char *nn_find_file(struct nn_env *env, const struct nn_folders *f, const char *n
     return NULL;
 }
 
-void nn_text_folders(struct nn_env *env, struct nn_text *t, const struct nn_folders *f) {
-    const char *const folders[] = {f->given, f->environment, f->source};
+void nn_text_folders(struct nn_env *env, struct nn_text *t, const char *first, const struct nn_folders *f) {
+    const char *const folders[] = {first, f->given, f->environment, f->source};
     const char *before = "looked in ";
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         if (!folders[i]) continue;
         nn_text_printf(env, t, "%s%s", before, folders[i]);
         before = ", ";
@@ -318,7 +318,7 @@ bool nn_load_column(struct nn_load *l, const char *const *values, int64_t n_valu
         char *path = own ? nn_find_file(env, &l->reader->folders, l->name) : nn_copy_string(env, l->name);
         if (!path && env->error.status == 0) {
             struct nn_text looked = {0};
-            nn_text_folders(env, &looked, &l->reader->folders);
+            nn_text_folders(env, &looked, NULL, &l->reader->folders);
             nn_load_fail(l, 0, "there is no such file; %s", nn_text_str(&looked));
             nn_text_free(env, &looked);
         }

@@ -50,8 +50,8 @@ struct nn_folders {
 /* The path of a data file, looked for in the three folders in order; NULL: it is nowhere, or no memory (then an error is noted).
  */
 char *nn_find_file(struct nn_env *env, const struct nn_folders *f, const char *name);
-/* "looked in A, B" for the message. */
-void nn_text_folders(struct nn_env *env, struct nn_text *t, const struct nn_folders *f);
+/* "looked in A, B" for the message; first: where else before the three folders, or NULL. */
+void nn_text_folders(struct nn_env *env, struct nn_text *t, const char *first, const struct nn_folders *f);
 
 /* ---- loaders ---- */
 

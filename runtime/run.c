@@ -155,7 +155,12 @@ static bool find_part(struct nn_run *r, const struct nn_item *item, int64_t u, i
                              .repeats = u > 0,
                              .shuffle_key = nn_mix(nn_mix(nn_mix(around, SHUFFLE_PLACE), (uint64_t)index), (uint64_t)u),
                              .resample_key = nn_mix(statement, (uint64_t)u)};
-    return true;
+    if (u > 0 || nn_part_turns(part) > 0) return true; /* sets behind the first are repeated */
+    return nn_fail(r->env, status,
+                   "%s:%" PRId64 ": %s[%" PRId64 "..%" PRId64 "]: %" PRId64 " sample%s, fewer than a batch of %" PRId64
+                   ", and %s leaves out what fills none: the loop would have no turn",
+                   r->program->source, item->node->line, set->data->name, from, to, part->count, part->count == 1 ? "" : "s",
+                   use->batch, use->lanes ? "lanes" : "drop_last");
 }
 
 static bool known_before(const struct nn_run *r, int64_t slot) { return slot < 0 || r->program->slots[slot].kind == NN_OPTION; }

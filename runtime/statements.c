@@ -252,8 +252,7 @@ static bool no_such_weights(struct nn_run *r, const char *name, int64_t line) {
         const struct nn_command *command = &r->program->commands[c];
         if (command != r->command && saver_of(command->body, command->n_body, name)) saver = command->name;
     }
-    if (r->settings->out) nn_text_printf(r->env, &looked, "looked in %s; ", r->settings->out);
-    nn_text_folders(r->env, &looked, &r->reader.folders);
+    nn_text_folders(r->env, &looked, r->settings->out ? r->settings->out : "this folder", &r->reader.folders);
     nn_fail(r->env, NN_BAD_INPUT, "%s: there are no weights: %s%s%s%s (%s:%" PRId64 ")", name, saver ? "run `" : "",
             saver ? saver : "", saver ? "` first; " : "", nn_text_str(&looked), r->program->source, line);
     nn_text_free(r->env, &looked);

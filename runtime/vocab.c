@@ -211,7 +211,7 @@ static bool make_words(struct nn_data_reader *r, const struct nn_vocab *v, struc
         char *path = nn_find_file(env, &r->folders, v->files[i]);
         if (!path) {
             struct nn_text looked = {0};
-            nn_text_folders(env, &looked, &r->folders);
+            nn_text_folders(env, &looked, NULL, &r->folders);
             nn_fail(env, NN_BAD_INPUT, "%s: there is no such file; %s (vocab %s, %s:%" PRId64 ")", v->files[i],
                     nn_text_str(&looked), v->name, r->program->source, v->line);
             nn_text_free(env, &looked);

@@ -337,6 +337,29 @@ def test_loads_are_looked_at_before_the_run(t):
     assert "w3.st: there are no weights" in t.run(program, "numbered", f"--out={out}", status=3).stderr
 
 
+FEW = """option to = 10
+data d { x: f32 = csv("ten.csv", columns=0) }
+command train { for x in d[0..to] batch 8 drop_last { track m = x } }
+command lanes { for x in d batch 11 lanes { track m = x } }
+command late {
+    for k in 1..2 {
+        for x in d[0..k] batch 8 drop_last { track m = x }
+    }
+}
+"""
+
+
+def test_a_loop_of_no_batch_is_refused(t):
+    """Fewer samples than a batch, and none that is smaller: said before the run, and in it where the range comes from it."""
+    t.write("ten.csv", "".join(f"{i}\n" for i in range(10)))
+    program = t.compile(t.write("few.nn", FEW))
+    assert "m 3.5" in t.run(program, "train", f"--data={t.folder}").stderr
+    for command, status, *words in ((["train", "--to=7"], 2, "few.nn:3: d[0..7]: 7 samples, fewer than a batch of 8", "drop_last"), (["lanes"], 2, "10 samples, fewer than a batch of 11", "lanes"),
+                                    (["late"], 3, "d[0..1]: 1 sample, fewer")):
+        done = t.run(program, *command, f"--data={t.folder}", status=status)
+        assert all(w in done.stderr for w in words) and done.stdout == "", done
+
+
 BOOLS = """
 data d { y: bool[2] = safetensors("y.safetensors", "y") }
 state seen: bool[2] = false
