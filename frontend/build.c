@@ -33,7 +33,9 @@ void report_nesting(Parsing *p, Loc at) {
                MAX_BRACKETS, MAX_DEPTH);
 }
 
-Node *node_done(Parsing *p, Node *n) {
+/* Notes how deep the tree below n is; too deep: an error (T6), once, and an AST_ERROR in place of n. Every inner node passes
+ * here. */
+static Node *node_done(Parsing *p, Node *n) {
     int depth = 0;
     ast_children(n, deepest, &depth);
     n->depth = (uint16_t)(depth + 1);

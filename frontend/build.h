@@ -11,9 +11,6 @@
 
 /* A node with its place; its members are filled by the caller. */
 Node *node_make(Parsing *p, AstKind kind, Place at);
-/* Notes how deep the tree below n is; too deep: an error (T6), once, and an AST_ERROR in place of n. Every inner node passes
- * here. */
-Node *node_done(Parsing *p, Node *n);
 Loc place(const Parsing *p, Place at);
 void list_add(Parsing *p, Nodes *list, Node *n);
 Nodes list_of(Parsing *p, Node *n);

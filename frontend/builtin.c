@@ -133,7 +133,7 @@ static Val literal(Elab *e, Val v, Elem elem, Loc at) {
     if (holds_tensors(e, v, at)) { /* each element by itself, then stacked */
         Values parts = {0};
         for (size_t i = 0; i < v.list->n; i++) {
-            Val x = cast(e, v.list->at[i], elem, at);
+            Val x = builtin_cast(e, v.list->at[i], elem, at);
             if (x.kind == VAL_ERROR) return x;
             const Type *t = x.t.value->type;
             Dim dims[MAX_RANK + 1] = {{1, false}};
@@ -151,7 +151,8 @@ static Val literal(Elab *e, Val v, Elem elem, Loc at) {
     return val_tensor(emit(e, OP_literal, 0, NULL, 1, &a, type_make(elem, rank, dims)));
 }
 
-Val cast(Elab *e, Val v, Elem elem, Loc at) {
+/* f32(x) */
+Val builtin_cast(Elab *e, Val v, Elem elem, Loc at) {
     if (v.kind == VAL_LIST) return literal(e, v, elem, at);
     if (v.kind == VAL_NUMBER && !v.batch) return val_tensor(emit_constant(e, type_scalar(elem), as_elem(v.num, elem)));
     if (val_is_number(v)) {
@@ -175,7 +176,7 @@ Val builtin_call(Elab *e, const Function *f, const AstNode *place, const Args *a
     emit_at(e, place->loc);
     if (f->kind == FN_CAST) {
         if (args->n != 1 || args->at[0].name) return elab_error(e, place->loc, 106, "%s(...) has one argument", f->name);
-        return cast(e, args->at[0].val, f->elem, place->loc);
+        return builtin_cast(e, args->at[0].val, f->elem, place->loc);
     }
     Signature sig = read_signature(f->builtin->signature);
     if (!place_arguments(e, f, &sig, args, &c)) return val_error();

@@ -380,7 +380,7 @@ static Val top_k(Elab *e, const Builtin *b, const Call *c) {
 static Val like(Elab *e, const Builtin *b, const Call *c) {
     (void)b;
     Value *y = tensor_of(e, c->arg[1], c->arg_loc[1]);
-    return y ? cast(e, c->arg[0], y->type->elem, c->loc) : val_error();
+    return y ? builtin_cast(e, c->arg[0], y->type->elem, c->loc) : val_error();
 }
 
 /* x; an error where the condition is known not to hold. One that a run decides is nobody's fault yet. */

@@ -245,7 +245,6 @@ typedef struct Frame {
 /* Reports an error at a place of the text; inside the library at the innermost place of the user's file, the library's line as a
  * note. Adds the notes "in layer x, applied here to ...", "in copy i = 2", "while learning". Returns VAL_ERROR. */
 Val elab_error(Elab *e, Loc at, int code, const char *format, ...) __attribute__((format(printf, 4, 5)));
-void elab_warning(Elab *e, Loc at, int code, const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Hands on the notes of the last error that still wait. */
 void elab_flush_notes(Elab *e);
 /* A note of the error reported last, if it was reported (not for copies of one that was). */
@@ -431,7 +430,6 @@ Val names_find_const(Elab *e, Scope *from, const char *name, bool *known, Loc *w
 Decl *names_decl(Elab *e, const char *name); /* in the user's file */
 Val decl_value(Elab *e, Decl *d, Loc use);
 bool val_callable(Val v);
-void names_suggest(Elab *e, const char *name);
 
 bool names_spoilt(const Elab *e, const char *name);
 /* The same of a name that is missed: it may also be the one that a statement lacks, `param : f32[4] = 0`, and is taken for it from then on. */
@@ -470,7 +468,6 @@ const Type *type_eval(Elab *e, const AstNode *type);
 /* Does v fit the pattern? Binds dimension variables in e->scope. `what` names it in messages ("input `x` of dense"). May turn
  * numbers into what the pattern asks for. */
 bool type_match(Elab *e, const AstNode *pattern, Val *v, Loc at, const char *what, bool result);
-bool dims_eval(Elab *e, const Nodes *items, int *rank, Dim *dims);
 bool dims_of_list(Elab *e, Val v, Loc at, int *rank, Dim *dims);
 const char *dims_text(Elab *e, int rank, const Dim *dims);
 
@@ -506,7 +503,6 @@ Value *tensor_to(Elab *e, Val v, const Type *t, Loc at);
 Value *use_value(Elab *e, Value *v, Loc at); /* brings a value over */
 Slot *slot_of_value(Elab *e, Value *v);
 Slot *slot_var(Elab *e, const char *hint, const Type *t, int64_t bound, Loc loc);
-Value *batch_size(Elab *e); /* B as i32 */
 Val number_of_value(Val v, int64_t *out);
 bool axis_of(Elab *e, Val v, int rank, Loc at, int64_t *axis);
 bool axes_of(Elab *e, Val v, int rank, Loc at, int *n, int64_t *axes);
@@ -523,7 +519,6 @@ bool expr_whole(Elab *e, const AstNode *n, const char *what, int64_t *out);
 Val expr_binary(Elab *e, AstOperator op, Val a, Val b, Loc at);
 Val number_binary(Elab *e, AstOperator op, Val a, Val b, Loc at);
 bool expr_pair(Elab *e, Val a, Val b, Loc at, Value **x, Value **y);
-Val expr_matmul(Elab *e, Val a, Val b, Loc at);
 Val expr_select(Elab *e, Val c, Val a, Val b, Loc at);
 Val expr_element(Elab *e, Val base, const AstNode *bracket);
 Val index_update(Elab *e, Val base, const AstNode *bracket, Val v);
@@ -559,16 +554,11 @@ typedef Vec(Owned *) OwnedList;
 /* Parameters (and states) that a value names: a model, a list, a part. False after an error. */
 bool owned_in_doubt(Elab *e, Val v); /* v names a model whose parameters are not known because of what was wrong before */
 bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out);
-bool path_equal(const Path *a, const Path *b);
 
 /* ---- statements and loops ---- */
 
 typedef enum Flow { FLOW_ON, FLOW_RETURN } Flow;
 Flow exec_block(Elab *e, const Nodes *body);
-Flow exec(Elab *e, const AstNode *s);
-void bind_name(Elab *e, const AstNode *target, Val v);
-void bind_results(Elab *e, const Nodes *targets, Val v, Loc at, bool let);
-Flow exec_copied_for(Elab *e, const AstNode *s);
 bool clause_fits(Elab *e, const Nodes *names, size_t lists, Val first); /* names and lists of a `for`, or an error */
 Val expr_loop(Elab *e, const AstNode *n);                               /* scan, repeat, while */
 typedef Vec(const char *) NameList;
@@ -578,14 +568,12 @@ bool node_is_range(const AstNode *n);
 /* What a parameter or state is now in the function that is built; NULL: it was not read yet. */
 Current *current_find(Elab *e, Owned *o);
 Value *owned_read(Elab *e, Owned *o, Loc at);
-bool owned_write(Elab *e, Owned *o, Value *v, Loc at);
 void exec_assign(Elab *e, const AstNode *s);
 void exec_update(Elab *e, const AstNode *s);
 Val expr_grad(Elab *e, Val loss, Val wrt, Loc at);
 
 /* ---- random draws ---- */
 typedef struct Call Call;
-Value *draw_key(Elab *e, Loc at);
 Value *draw_uniform(Elab *e, int rank, const Dim *dims, const Call *c, uint64_t salt);
 /* The chain of calls and copies with one more link: a place in the text, counted in its declaration, not in lines. */
 uint64_t site_at(const Elab *e, uint32_t serial, uint64_t more);
@@ -644,7 +632,7 @@ Val builtin_call(Elab *e, const Function *f, const AstNode *place, const Args *a
 /* One table a file; each ends with a row without a name. builtin_tables ends with NULL. */
 extern const Builtin builtin_math[], builtin_shape[], builtin_window[], builtin_random[], builtin_other[];
 extern const Builtin *const builtin_tables[];
-Val cast(Elab *e, Val v, Elem elem, Loc at); /* f32(x) */
+Val builtin_cast(Elab *e, Val v, Elem elem, Loc at); /* f32(x) */
 
 void finish_module(Elab *e);
 

@@ -117,7 +117,8 @@ Value *emit_contract(Elab *e, const char *spec, Value *x, Value *y) {
     return emit(e, OP_contract, 2, in, 1, &a, NULL);
 }
 
-Value *batch_size(Elab *e) {
+/* B as i32. */
+static Value *batch_size(Elab *e) {
     if (e->batch && e->batch->constant) return emit_constant(e, type_scalar(I32), (double)e->batch->constant);
     return emit(e, OP_batch, 0, NULL, 0, NULL, type_scalar(I32));
 }

@@ -90,15 +90,6 @@ Val elab_error(Elab *e, Loc at, int code, const char *format, ...) {
     return val_error();
 }
 
-void elab_warning(Elab *e, Loc at, int code, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    const char *text = arena_vprintf(e->a, format, args);
-    va_end(args);
-    elab_flush_notes(e);
-    diag_warning(e->d, shown_at(e, at), code, "%s", text);
-}
-
 void elab_note(Elab *e, Loc at, const char *format, ...) {
     if (!e->reported) return;
     va_list args;

@@ -7,7 +7,7 @@
  */
 #include "elab.h"
 
-bool path_equal(const Path *a, const Path *b) {
+static bool path_equal(const Path *a, const Path *b) {
     for (; a && b; a = a->up, b = b->up)
         if (a->loc.line != b->loc.line || a->loc.col != b->loc.col || a->copy != b->copy) return false;
     return !a && !b;

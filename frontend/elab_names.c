@@ -335,7 +335,7 @@ static Val special(Elab *e, const char *name, bool *found) {
     return val_none();
 }
 
-void names_suggest(Elab *e, const char *name) {
+static void names_suggest(Elab *e, const char *name) {
     if (hint_name(e, name) || diag_errors(e->d) > 1000) return; /* so many are only counted */
     Vec(const char *) known = {0};
     for (Scope *s = e->scope; s && !s->source; s = s->up)

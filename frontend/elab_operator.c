@@ -265,6 +265,8 @@ static bool check_operand(Elab *e, AstOperator op, Elem elem, const Type *t, Loc
     return true;
 }
 
+static Val expr_matmul(Elab *e, Val a, Val b, Loc at);
+
 Val expr_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
     if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
     emit_at(e, at);
@@ -287,7 +289,7 @@ Val expr_binary(Elab *e, AstOperator op, Val a, Val b, Loc at) {
 
 /* a @ b as in NumPy: vectors, matrices, and leading axes that broadcast. An axis of one place beside a longer one is dropped, so
  * that one product does it all. */
-Val expr_matmul(Elab *e, Val a, Val b, Loc at) {
+static Val expr_matmul(Elab *e, Val a, Val b, Loc at) {
     if (val_is_number(a) || val_is_number(b)) {
         elab_error(e, at, 204, "`@` is a product of tensors: %s stands beside it", val_text(e, val_is_number(a) ? a : b));
         elab_note(e, (Loc){0}, "`*` multiplies by a number; `x / 16 @ W` means x / (16 @ W)");

@@ -120,7 +120,7 @@ static void bind_plain(Elab *e, const AstNode *n, Val v) {
 }
 
 /* `name = v` or `x[i] = v` */
-void bind_name(Elab *e, const AstNode *target, Val v) {
+static void bind_name(Elab *e, const AstNode *target, Val v) {
     if (v.kind == VAL_OWNED) v = val_read(e, v, target->loc);
     if (v.kind == VAL_TUPLE || v.kind == VAL_NONE)
         v = elab_error(e, target->loc, 217, "one value is wanted here, not %s", val_text(e, v));
@@ -135,7 +135,7 @@ void bind_name(Elab *e, const AstNode *target, Val v) {
     bind_plain(e, name, index_update(e, base, target, v));
 }
 
-void bind_results(Elab *e, const Nodes *targets, Val v, Loc at, bool let) {
+static void bind_results(Elab *e, const Nodes *targets, Val v, Loc at, bool let) {
     (void)let;
     if (targets->n == 1) {
         bind_name(e, targets->at[0], v);
@@ -349,7 +349,7 @@ static Flow exec_broken_for(Elab *e, const AstNode *s) {
     return FLOW_ON;
 }
 
-Flow exec_copied_for(Elab *e, const AstNode *s) {
+static Flow exec_copied_for(Elab *e, const AstNode *s) {
     const AstNode *clause = s->loop->clauses.at[0];
     const Nodes *names = &clause->clause.names, *sources = &clause->clause.sources;
     ValVec lists = {0};
@@ -514,7 +514,7 @@ static Flow exec_kind(Elab *e, const AstNode *s) {
     }
 }
 
-Flow exec(Elab *e, const AstNode *s) {
+static Flow exec(Elab *e, const AstNode *s) {
     if (e->stopped) return FLOW_ON;
     if (!e->library_text) e->user_loc = s->loc;
     if (e->command && e->command->depth == 0 && !e->b.func) stretch_open(e, s->loc);

@@ -105,7 +105,7 @@ bool dims_of_list(Elab *e, Val v, Loc at, int *rank, Dim *dims) {
     return wanted && dims_legal(e, at, *rank, dims);
 }
 
-bool dims_eval(Elab *e, const Nodes *items, int *rank, Dim *dims) {
+static bool dims_eval(Elab *e, const Nodes *items, int *rank, Dim *dims) {
     *rank = 0;
     for (uint32_t i = 0; i < items->n; i++) {
         const AstNode *n = items->at[i];

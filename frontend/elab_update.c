@@ -75,7 +75,7 @@ Value *owned_read(Elab *e, Owned *o, Loc at) {
     return current_of(e, o)->now;
 }
 
-bool owned_write(Elab *e, Owned *o, Value *v, Loc at) {
+static bool owned_write(Elab *e, Owned *o, Value *v, Loc at) {
     if (!v || o->failed) return false;
     if (!owned_read(e, o, at)) return false;
     emit_at(e, at);
@@ -480,7 +480,7 @@ static Value *frame_key(Elab *e, KeyFrame *k) {
     return k->key;
 }
 
-Value *draw_key(Elab *e, Loc at) {
+static Value *draw_key(Elab *e, Loc at) {
     (void)at;
     if (!e->b.func) {
         elab_error(e, at, 110, "a random draw is not known when the program is compiled");

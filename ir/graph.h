@@ -210,8 +210,7 @@ int64_t op_ints(const Op *op, AttrKey key, const int64_t **at); /* returns n */
  * wrong, as a sentence without a full stop ("the inner sizes differ (400, 256)"). */
 const char *op_infer(Arena *a, const Op *op, const Type **types);
 
-/* Results that the op must have (operands, attributes and blocks are in order when this is asked), and blocks. */
-int op_result_count(const Op *op);
+/* Blocks that the op must have. */
 int op_block_count(OpCode code);
 /* Where a label of the spec of contract or conv stands: the axis in each operand and in the result, -1 where it does not. False: the spec has no
  * form "ab,bc->ac". */
@@ -492,8 +491,7 @@ typedef enum Stage {
 void graph_print(const Module *m, Stage stage, const Func *only, Text *out, Arena *a);
 /* Gives values that have a name the one that the text prints, for good: what is made of them is then named alike, whether or not the text came in between. */
 void func_rename(Func *f);
-/* Prints one function, or one op on one line: for messages and dumps. */
-void func_print(const Func *f, Text *out, Arena *a);
+/* One op on one line: for messages and dumps. */
 const char *op_text(Arena *a, const Op *op);
 /* Slots, data, vocabularies and commands: the part that a .loops file begins with, too. */
 void module_print_header(const Module *m, Text *out, Arena *a);

@@ -285,8 +285,6 @@ typedef struct StepSlots {
     Slots read, written;
 } StepSlots;
 StepSlots step_slots(Arena *a, const Step *s);
-/* Copies with variables and temps renewed where they are declared inside. */
-Body body_clone(Arena *a, Step *s, const Body *b);
 
 /* ---- text, checking, running ---- */
 

@@ -60,7 +60,7 @@ int op_block_count(OpCode code) {
 }
 
 /* How many results an op with these operands, attributes and blocks has; they are in order when this is asked. */
-int op_result_count(const Op *op) {
+static int op_result_count(const Op *op) {
     if (op->code == OP_sort || op->code == OP_top_k) return 2;
     if (op->code == OP_scan || op->code == OP_kernel) return (int)op->blocks[0]->results.n;
     if (op->code == OP_while) return op->n_in;

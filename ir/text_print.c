@@ -236,7 +236,7 @@ static void put_slots(Printer *p, Slot *const *slots, size_t n, bool spread, int
     put(p, ")");
 }
 
-void func_print(const Func *f, Text *out, Arena *a) {
+static void func_print(const Func *f, Text *out, Arena *a) {
     Printer p = {a, out, names_of(f, a)};
     size_t line = out->n;
     bool spread = f->in_slots.n + f->out_slots.n > 4;

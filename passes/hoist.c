@@ -1,17 +1,16 @@
 /*
- * hoist.c - lift products, and the sums that only gather results turn by turn, out of scan: one large product in place of many
- * small ones. in:  graph, grads expanded.   out: the same; every product left in a scan needs a carried value, or makes one.
+ * hoist.c - lift products, and the sums that only gather results turn by turn, out of scan: one large product in place of many small ones.
+ *
+ * in:  graph, grads expanded.   out: the same; every product left in a scan needs a carried value, or makes one.
  * keeps: types, slots.   spoils: use counts.   leaves: carried values and stacks that nobody uses, for simplify.
  *
- *   before  %x_t slices of %x, %W from outside:   scan %x_t in %x { %a = contract "bi,io->bo" %x_t, %W ; %h' = tanh (add %a, ..)
- * }
+ *   before  %x_t slices of %x, %W from outside:   scan %x_t in %x { %a = contract "bi,io->bo" %x_t, %W ; %h' = tanh (add %a, ..) }
  *           =>  %p = contract "tbi,io->tbo" %x, %W ;  scan %a in %p { %h' = tanh (add %a, ..) }
  *   after   %y only stacked:                      scan { .. %y = contract "bh,ho->bo" %h, %V ; yield %y }
  *           =>  %h* = scan { .. yield %h } ;  %y* = contract "tbh,ho->tbo" %h*, %V
  *   sums    %s only gathers:                      scan %s { .. %s' = add %s, (contract "bi,bo->io" %x_t, %dz_t) }
  *           =>  %dz* = scan { .. yield %dz_t } ;  %s = add %s0, (contract "tbi,tbo->io" %x, %dz*)
- *           likewise for sums over axes of what is stacked anyway (gradients of biases), and for take_add (gradients of
- * embeddings)
+ *           likewise for sums over axes of what is stacked anyway (gradients of biases), and for take_add (of embeddings)
  *
  * Bits: the products before and after keep theirs (each result is the chain it was). A gathered sum becomes one chain over (turn,
  * summed labels), cut as graph.h says: other roundings than turn by turn, the same on every machine.

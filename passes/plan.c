@@ -156,7 +156,8 @@ static void check_loads(InPlace *p, const Body *b, const Stmt *top) {
     }
 }
 
-bool plan_in_place(const StepNode *kernel, const Buffer *from, const Buffer *to) {
+/* May the kernel write `to` where `from` lies? It reads each element of `from` only where it writes the same one, and before. */
+static bool plan_in_place(const StepNode *kernel, const Buffer *from, const Buffer *to) {
     if (from->elem != to->elem) return false;
     InPlace p = {.from = from, .to = to};
     find_store(&p, &kernel->body, NULL);

@@ -25,7 +25,5 @@ typedef Vec(StepNode *) Nodes;
 Lives plan_lives(Arena *a, const Step *s);
 /* Drops buffers that no kernel touches, and numbers the others anew. */
 void plan_drop_unused(Step *s);
-/* May the kernel write `to` where `from` lies? It reads each element of `from` only where it writes the same one, and before. */
-bool plan_in_place(const StepNode *kernel, const Buffer *from, const Buffer *to);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * simplify.c - fold constants, apply identities, share equal ops, shorten chains of shape ops, empty scans of what does not vary,
- * drop dead code. in:  typed graph of any stage before fuse.   out: the same stage; simplifying it again changes nothing. keeps:
- * slots, names where it can, every bit of every result but for what simplify_algebra.c names.   spoils: use counts.
+ * simplify.c - fold constants, apply identities, share equal ops, shorten chains of shape ops, empty scans of what does not vary, drop dead code.
+ *
+ * in:  typed graph of any stage before fuse.   out: the same stage; simplifying it again changes nothing.
+ * keeps: slots, names where it can, every bit of every result but for what simplify_algebra.c names.   spoils: use counts.
  *
  *   %a = mul %x, (constant 1) ; %b = add %a, %y ; %c = add %x, %y ; %d = mul %b, %c ; %e = exp %d    (%e unused)
  *   =>  %b = add %x, %y ; %d = mul %b, %b

@@ -25,9 +25,6 @@ typedef Value *SimplifyRule(Simplify *s, Op *op);
 
 /* simplify_fold.c: elementwise ops of constants. */
 SimplifyRule simplify_fold;
-/* The result of an elementwise op on numbers of type `elem`, with the bits that the program would compute; false where the run
- * must decide (an integer divided by 0) or the number does not fit a constant. `out` is the element type of the result. */
-bool fold_scalar(OpCode code, Elem elem, Elem out, const double *in, double *result);
 /* simplify_algebra.c: rows of identities, and what rows cannot say. */
 SimplifyRule simplify_algebra;
 /* simplify_shape.c: chains of shape ops, specs of products. */

@@ -133,7 +133,9 @@ static double fold_convert(Elem from, Elem to, double x) {
     return x < low ? low : x > high ? high : x;
 }
 
-bool fold_scalar(OpCode code, Elem elem, Elem out, const double *in, double *result) {
+/* The result of an elementwise op on numbers of type `elem`, with the bits that the program would compute; false where the run
+ * must decide (an integer divided by 0) or the number does not fit a constant. `out` is the element type of the result. */
+static bool fold_scalar(OpCode code, Elem elem, Elem out, const double *in, double *result) {
     if (code == OP_convert) {
         *result = fold_convert(elem, out, in[0]);
         return out != I64 || fabs(*result) <= 0x1p53;

@@ -2,9 +2,9 @@
  * summary.c - what `nnc --summary` prints: the layers as in a textbook, then every parameter and state.
  *
  *   layer            output              parameters  so far  line
- *   net: classifier  f32[B, 10]              93,322           24
- *     conv_1         f32[B, 26, 26, 32]         320     320   18
- *     maxpool_1      f32[B, 13, 13, 32]           0     320   18
+ *   net: classifier  f32[B, 10]              93,322            23
+ *     conv_1         f32[B, 26, 26, 32]         320     320    18
+ *     conv_2         f32[B, 11, 11, 64]      18,496  18,816    19
  *
  * A layer's parameters are those of the slots whose names begin with its own and a point, its parts' among them; `so far` adds up
  * what each layer owns itself, in the order of the text. A layer's output is that of its first application.

@@ -1,6 +1,8 @@
 /*
  * undilate.c - convolutions of dilated inputs (the input's gradient where the forward convolution has a stride; transposed
- * convolutions) without the zeros. in:  graph, grads expanded.   out: the same, without lhs_dilation where the stride is 1.
+ * convolutions) without the zeros.
+ *
+ * in:  graph, grads expanded.   out: the same, without lhs_dilation where the stride is 1.
  * keeps: types, slots.   leaves: slices of kernels, joins and reshapes for simplify.
  *
  *   %y = conv "nxc,xcd->nxd" %a, %b stride 1 low 1 lhs_dilation 2          (every second element of the dilated %a is zero)

@@ -122,8 +122,6 @@ void nn_names_free(struct nn_env *env, char **names, int64_t n);
 
 /* The vocabulary that the argument vocab= names: *words NULL where there is none. */
 bool nn_load_vocab(struct nn_load *l, const struct nn_words **words, enum nn_cut *cut);
-/* All of the file at hand, or the text itself; NULL: failed. Freed by nn_free. */
-char *nn_load_bytes(struct nn_load *l, int64_t *n);
 
 nn_loader_fn nn_load_idx, nn_load_csv, nn_load_npy, nn_load_npz, nn_load_safetensors, nn_load_cifar, nn_load_text, nn_load_lines,
     nn_load_words, nn_load_trees, nn_load_images;

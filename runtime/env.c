@@ -67,7 +67,7 @@ struct nn_system nn_real_system(void) {
 
 /* ---- errors ---- */
 
-bool nn_fail_v(struct nn_env *env, int status, const char *format, va_list args) {
+static bool fail_v(struct nn_env *env, int status, const char *format, va_list args) {
     if (env->error.status != 0) return false;
     env->error.status = status;
     vsnprintf(env->error.text, sizeof env->error.text, format, args);
@@ -77,7 +77,7 @@ bool nn_fail_v(struct nn_env *env, int status, const char *format, va_list args)
 bool nn_fail(struct nn_env *env, int status, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    nn_fail_v(env, status, format, args);
+    fail_v(env, status, format, args);
     va_end(args);
     return false;
 }

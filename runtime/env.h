@@ -47,7 +47,6 @@ struct nn_system nn_real_system(void);
 
 /* Notes an error, if it is the first, and returns false. */
 bool nn_fail(struct nn_env *env, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-bool nn_fail_v(struct nn_env *env, int status, const char *format, va_list args);
 bool nn_no_memory(struct nn_env *env, size_t size);
 
 /* Memory: NULL after nn_no_memory. nn_grow is realloc. nn_free takes NULL. */

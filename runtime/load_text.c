@@ -22,7 +22,8 @@ bool nn_load_vocab(struct nn_load *l, const struct nn_words **words, enum nn_cut
     return *words != NULL;
 }
 
-char *nn_load_bytes(struct nn_load *l, int64_t *n) {
+/* All of the file at hand, or the text itself; NULL: failed. Freed by nn_free. */
+static char *load_bytes(struct nn_load *l, int64_t *n) {
     if (!l->text) return nn_read_all(l->env, l->path, n);
     *n = (int64_t)strlen(l->text);
     return nn_copy_string(l->env, l->text);
@@ -100,7 +101,7 @@ bool nn_load_text(struct nn_load *l) {
     l->column->count = l->elements; /* no windows, until all of it is there */
     bool good;
     if (words) {
-        char *text = nn_load_bytes(l, &n);
+        char *text = load_bytes(l, &n);
         good = text && append_words(l, text, n, words, cut);
         nn_free(l->env, text);
     } else {

@@ -21,7 +21,8 @@ enum { RESAMPLE_PLACE = 0x726573, SHUFFLE_PLACE = 0x736875 }; /* tell the two ki
 
 char *nn_run_slot(struct nn_run *r, int64_t slot) { return r->frame + r->program->slots[slot].offset; }
 
-int64_t nn_run_integer(struct nn_run *r, int64_t slot) {
+/* A scalar slot as a number. */
+static int64_t slot_integer(struct nn_run *r, int64_t slot) {
     int64_t elem = r->program->slots[slot].elem;
     if (elem == NN_I64) return *(int64_t *)nn_run_slot(r, slot);
     double v = nn_value_at(nn_run_slot(r, slot), elem, 0);
@@ -135,8 +136,8 @@ static bool read_data(struct nn_run *r) {
 static bool find_part(struct nn_run *r, const struct nn_item *item, int64_t u, int status, struct nn_part *part) {
     const struct nn_use *use = &item->node->sets[u];
     const struct nn_set *set = &r->sets[use->data];
-    int64_t from = use->from_slot >= 0 ? nn_run_integer(r, use->from_slot) : use->from;
-    int64_t to = use->to_slot >= 0 ? nn_run_integer(r, use->to_slot) : use->to < 0 ? set->count : use->to;
+    int64_t from = use->from_slot >= 0 ? slot_integer(r, use->from_slot) : use->from;
+    int64_t to = use->to_slot >= 0 ? slot_integer(r, use->to_slot) : use->to < 0 ? set->count : use->to;
     if (from < 0 || to < from || to > set->count || from == to) {
         return nn_fail(r->env, status, "%s:%" PRId64 ": %s[%" PRId64 "..%" PRId64 "]: %s; the data set has %" PRId64 " sample%s",
                        r->program->source, item->node->line, set->data->name, from, to,
@@ -296,8 +297,8 @@ bool nn_run_turn(struct nn_run *r, int64_t index) {
 static bool count_turns(struct nn_run *r, struct nn_item *item) {
     const struct nn_node *node = item->node;
     if (node->kind == NN_RANGE) {
-        int64_t hi = node->hi_slot >= 0 ? nn_run_integer(r, node->hi_slot) : node->hi;
-        item->lo = node->lo_slot >= 0 ? nn_run_integer(r, node->lo_slot) : node->lo;
+        int64_t hi = node->hi_slot >= 0 ? slot_integer(r, node->hi_slot) : node->hi;
+        item->lo = node->lo_slot >= 0 ? slot_integer(r, node->lo_slot) : node->lo;
         item->turns = hi > item->lo ? hi - item->lo : 0;
         if (r->settings->turns > 0 && item->turns > r->settings->turns) item->turns = r->settings->turns;
         if (item->turns > 0 && (item->lo < INT32_MIN || item->lo + item->turns - 1 > INT32_MAX)) {

@@ -120,7 +120,6 @@ char *nn_run_slot(struct nn_run *r, int64_t slot); /* its place in the frame */
 /* The elements of a slot one after the other. In the frame a tensor whose batch axis is not the first (x') has room for the bound on that axis, so a short batch
  * leaves holes: then this is a copy, valid until the next call. NULL: no memory. */
 const char *nn_run_value(struct nn_run *r, int64_t slot);
-int64_t nn_run_integer(struct nn_run *r, int64_t slot); /* a scalar slot as a number */
 enum { NN_KEPT = 1u << NN_PARAM | 1u << NN_STATE | 1u << NN_OPTSTATE, NN_WEIGHTS = 1u << NN_PARAM | 1u << NN_STATE };
 
 /* ---- report.c: progress, log, averages ---- */

@@ -1,5 +1,7 @@
 """nnc and the finished program as command lines: statuses, messages, nothing half written."""
-import os, resource, signal, subprocess
+import os, re, resource, shutil, signal, subprocess
+
+from support import Skip
 
 
 def fails(t, *args, words=(), status=2):
@@ -91,6 +93,15 @@ def test_the_program_explains_itself(t):
     with open(os.path.join(t.root, "samples", "digits.nn"), encoding="utf-8") as f: alone = t.write("alone.nn", f.read())  # beside the sample somebody may have trained
     t.run(t.nnc, alone, "-o", t.path("alone"))
     fails(t, t.path("alone"), "predict", f"--x={t.write('x.csv', ','.join('0' * 64))}", words=["train", "digits.safetensors", f"looked in this folder, {t.folder}"])
+
+
+def test_debug_lines(t):
+    """-g: the lines of the source for debuggers, in DWARF 4; valgrind 3.19 stops at what it does not know of a later one."""
+    if not shutil.which("readelf"): raise Skip("no readelf")
+    t.run(t.nnc, os.path.join(t.root, "samples/digits.nn"), "-g", "--emit=obj", "-o", t.path("lines.o"))
+    info = t.run("readelf", "--debug-dump=info", t.path("lines.o")).stdout
+    versions = re.findall(r"^ *Version: +(\d+)", info, re.M)
+    assert versions and set(versions) == {"4"} and "digits.nn" in info and "train.step.dense.1" in info, info[:2000]
 
 
 def test_options_of_another_mode(t):

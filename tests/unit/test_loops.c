@@ -143,20 +143,6 @@ START_TEST(names_are_made_unique) {
 }
 END_TEST
 
-START_TEST(copies_have_variables_of_their_own) {
-    LoopsProgram *p = parse_well(everything);
-    Step *s = p->steps.at[0];
-    StepNode *k = s->nodes.at[0];
-    const char *before = print(p);
-    Body copy = body_clone(a, s, &k->body);
-    ck_assert_ptr_ne(copy.first->var, k->body.first->var);
-    ck_assert_str_eq(print(p), before);
-    k->body = copy;
-    ck_assert_str_eq(print(p), before);
-    ck_assert_ptr_null(loops_verify(a, p, LOOPS_LOWERED));
-}
-END_TEST
-
 /* ---- wrong texts ---- */
 
 static void check_wrong(const char *kernel, int code, const char *words) {
@@ -392,7 +378,6 @@ Suite *loops_suite(void) {
     tcase_add_test(t, affines_are_sums_without_zeros);
     tcase_add_test(t, text_is_read_and_printed_as_the_same_bytes);
     tcase_add_test(t, names_are_made_unique);
-    tcase_add_test(t, copies_have_variables_of_their_own);
     tcase_add_test(t, wrong_texts_have_messages);
     tcase_add_test(t, what_stands_around_kernels_is_checked);
     tcase_add_test(t, spoilt_texts_end_in_messages);
