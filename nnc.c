@@ -466,6 +466,15 @@ static const char *source_folder(Compilation *c) {
 
 static bool wants(const Compilation *c, const char *stage) { return c->options->emit && strcmp(c->options->emit, stage) == 0; }
 
+/* What the front end is told; a printed text keeps it. NULL: nothing. */
+static const char *front_flags(Arena *a, const Options *o) {
+    Text t = {0};
+    for (size_t i = 0; i < o->defines.n; i++)
+        text_printf(a, &t, "%s-D %s=%s", i ? " " : "", o->defines.at[i].name, o->defines.at[i].value);
+    if (o->max_batch) text_printf(a, &t, "%s--max-batch=%" PRId64, t.n ? " " : "", o->max_batch);
+    return t.n ? intern(text_str(a, &t)) : NULL;
+}
+
 /* Text to graph (or loops, if that is what the file holds). -1: go on. */
 static int read_program(Compilation *c) {
     const Options *o = c->options;
@@ -496,6 +505,7 @@ static int read_program(Compilation *c) {
     ElaborateOptions e = {o->defines.at, o->defines.n, o->max_batch, hash_bytes(c->text, c->size, 0)};
     c->program.graph = elaborate(c->arena, c->diag, tree, &e);
     c->program.stage = STAGE_FRONT;
+    if (c->program.graph) c->program.graph->flags = front_flags(c->arena, o);
     return c->program.graph && !diag_errors(c->diag) ? -1 : WRONG;
 }
 
@@ -558,9 +568,7 @@ static int emit_text(Compilation *c) {
 static const char *flags_text(Compilation *c) {
     const Options *o = c->options;
     Text t = {0};
-    for (size_t i = 0; i < o->defines.n; i++)
-        text_printf(c->arena, &t, " -D %s=%s", o->defines.at[i].name, o->defines.at[i].value);
-    if (o->max_batch) text_printf(c->arena, &t, " --max-batch=%" PRId64, o->max_batch);
+    if (c->program.graph->flags) text_printf(c->arena, &t, " %s", c->program.graph->flags);
     if (o->max_mem) text_printf(c->arena, &t, " --max-mem=%" PRId64, o->max_mem);
     if (o->passes.passes) text_printf(c->arena, &t, " --passes=%s", o->passes.passes);
     if (o->no_fma) text_add(c->arena, &t, " --no-fma");

@@ -461,6 +461,7 @@ struct Module {
     Arena *arena;
     const char *source; /* file name of the program, as given */
     uint64_t hash;      /* of the source text and -D values */
+    const char *flags;  /* those that the front end was given, as --version prints them; NULL: none */
     Vec(Slot *) slots;
     Vec(LayerUse) layers; /* in the order of the text, outer ones before their parts */
     Vec(DataSet *) data;

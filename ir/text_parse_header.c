@@ -31,7 +31,7 @@ Slot *reader_slot(Reader *r) {
     return NULL;
 }
 
-/* source = "source" [STRING] INT LINE */
+/* source = "source" [STRING] INT [STRING] LINE */
 static bool read_source(Reader *r) {
     int64_t hash;
     if (r->token.kind == T_STRING) {
@@ -40,6 +40,10 @@ static bool read_source(Reader *r) {
     }
     if (!reader_int(r, &hash)) return false;
     r->module->hash = (uint64_t)hash;
+    if (r->token.kind == T_STRING) {
+        r->module->flags = r->token.s;
+        reader_next(r);
+    }
     return reader_want_line(r);
 }
 

@@ -409,13 +409,18 @@ static void print_command(CommandPrinter *p, const Command *c) {
 }
 
 void module_print_header(const Module *m, Text *out, Arena *a) {
-    if (m->source || m->hash) {
+    if (m->source || m->hash || m->flags) {
         text_add(a, out, "source ");
         if (m->source) {
             text_quoted(a, out, m->source);
             text_add(a, out, " ");
         }
-        text_printf(a, out, "0x%016" PRIx64 "\n", m->hash);
+        text_printf(a, out, "0x%016" PRIx64, m->hash);
+        if (m->flags) {
+            text_add(a, out, " ");
+            text_quoted(a, out, m->flags);
+        }
+        text_add(a, out, "\n");
     }
     if (m->slots.n) text_add(a, out, "\n");
     for (size_t i = 0; i < m->slots.n; i++) print_slot(out, a, m->slots.at[i]);
