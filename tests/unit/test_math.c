@@ -22,7 +22,7 @@ static const struct {
 } functions[] = {
     {"exp", math_exp, exp, 0.9},        {"expm1", math_expm1, expm1, 1.53}, {"log", math_log, log, 0.94},
     {"log1p", math_log1p, log1p, 1.55}, {"sin", math_sin, sin, 1.54},       {"cos", math_cos, cos, 1.54},
-    {"tanh", math_tanh, tanh, 1.97},    {"erf", math_erf, erf, 1.14},       {"sigmoid", math_sigmoid, math_sigmoid64, 2.4},
+    {"tanh", math_tanh, tanh, 1.97},    {"erf", math_erf, erf, 1.14},       {"sigmoid", math_sigmoid, math_sigmoid64, 2.41},
 };
 enum { N_FUNCTIONS = sizeof functions / sizeof *functions };
 
