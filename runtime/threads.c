@@ -266,8 +266,8 @@ void nn_pace_note(struct nn_pace *p, double seconds) {
     if (tried < TRIAL && (tried < LEAST_TRIAL || p->seconds[1] < LONG_TRIAL)) return;
     double mean = p->seconds[0] / (double)p->counted[0], other = p->seconds[1] / (double)p->counted[1];
     bool faster = FASTER * other < mean;
-    int64_t longer = 2 * period < LAST_PERIOD ? 2 * period : LAST_PERIOD;
-    *p = (struct nn_pace){.alone = p->alone != faster,
-                          .period = faster || period < SECOND_PERIOD ? SECOND_PERIOD : longer,
-                          .other = faster ? mean : other};
+    double best = faster ? other : mean;
+    int64_t next = best * LEAST_PERIOD > LONG_PERIOD ? 2 * LEAST_PERIOD : SECOND_PERIOD; /* of long steps 160 are half a minute */
+    if (!faster && next < 2 * period) next = 2 * period < LAST_PERIOD ? 2 * period : LAST_PERIOD;
+    *p = (struct nn_pace){.alone = p->alone != faster, .period = next, .other = faster ? mean : other};
 }

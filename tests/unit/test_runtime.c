@@ -691,6 +691,12 @@ END_TEST
 START_TEST(test_pace_of_threads_in_each_others_way) {
     struct nn_pace p = {0};
     int64_t lost = 0;
+    for (int64_t i = 0; i < 60; i++) { /* of long steps some are disturbed: not for long */
+        int64_t threads = nn_pace_threads(&p, 2);
+        nn_pace_note(&p, threads == 1 ? 0.6 : i < 20 ? 1 : 0.3);
+        if (i == 59) ck_assert_int_eq(threads, 2);
+    }
+    p = (struct nn_pace){0};
     for (int64_t i = 0; i < 3000; i++) {
         int64_t threads = nn_pace_threads(&p, 2);
         bool quiet = i >= 1000 && i < 2000;
