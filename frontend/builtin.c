@@ -151,7 +151,6 @@ static Val literal(Elab *e, Val v, Elem elem, Loc at) {
     return val_tensor(emit(e, OP_literal, 0, NULL, 1, &a, type_make(elem, rank, dims)));
 }
 
-/* f32(x) */
 Val builtin_cast(Elab *e, Val v, Elem elem, Loc at) {
     if (v.kind == VAL_LIST) return literal(e, v, elem, at);
     if (v.kind == VAL_NUMBER && !v.batch) return val_tensor(emit_constant(e, type_scalar(elem), as_elem(v.num, elem)));

@@ -88,11 +88,12 @@ static bool dims_legal(Elab *e, Loc at, int rank, const Dim *dims) {
     return true;
 }
 
+static bool is_minus_one(Val v) { return v.kind == VAL_NUMBER && v.num == -1 && !v.batch; }
+
 /* Elsewhere -1 is "what is left": said where a shape is an argument, as of reshape; the size of a layer is just too small. */
 static void note_minus_one(Elab *e, Val v) {
-    bool found = v.kind == VAL_NUMBER && v.num == -1 && !v.batch;
-    for (size_t i = 0; v.kind == VAL_LIST && i < v.list->n; i++)
-        found |= v.list->at[i].kind == VAL_NUMBER && v.list->at[i].num == -1 && !v.list->at[i].batch;
+    bool found = is_minus_one(v);
+    for (size_t i = 0; v.kind == VAL_LIST && i < v.list->n; i++) found |= is_minus_one(v.list->at[i]);
     if (found)
         elab_note(e, (Loc){0}, "no size is left to be found out: write it, as in [B, H * W]; flatten(x) keeps the first axis");
 }

@@ -443,29 +443,31 @@ void stmt_walk_exprs(Stmt *s, void (*visit)(Expr **e, void *arg), void *arg) {
 typedef struct SlotSearch {
     Arena *arena;
     StepSlots found;
+    PtrMap read, written; /* what has been found */
 } SlotSearch;
 
-static void add_slot(Arena *a, Slots *list, const Buffer *b) {
+static void add_slot(Arena *a, Slots *list, PtrMap *known, const Buffer *b) {
     Slot *slot = buffer_memory(b)->slot;
-    bool known = !slot;
-    for (size_t i = 0; i < list->n && !known; i++) known = list->at[i] == slot;
-    if (!known) vec_push(a, list, slot);
+    if (!slot || map_get(known, slot)) return;
+    map_put(a, known, slot, slot);
+    vec_push(a, list, slot);
 }
 
+static void add_read(SlotSearch *s, const Buffer *b) { add_slot(s->arena, &s->found.read, &s->read, b); }
+
 static void find_load(Expr **e, void *arg) {
-    SlotSearch *s = arg;
-    if ((*e)->kind == EXPR_LOAD) add_slot(s->arena, &s->found.read, (*e)->buffer);
+    if ((*e)->kind == EXPR_LOAD) add_read(arg, (*e)->buffer);
 }
 
 static void find_slots(Stmt *stmt, void *arg) {
     SlotSearch *s = arg;
     stmt_walk_exprs(stmt, find_load, s);
-    if (stmt->kind == STMT_STORE) add_slot(s->arena, &s->found.written, stmt->buffer);
+    if (stmt->kind == STMT_STORE) add_slot(s->arena, &s->found.written, &s->written, stmt->buffer);
 }
 
 static void search_nodes(SlotSearch *s, StepNode *const *at, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (at[i]->count) add_slot(s->arena, &s->found.read, at[i]->count);
+        if (at[i]->count) add_read(s, at[i]->count);
         body_walk(&at[i]->body, find_slots, s);
         search_nodes(s, at[i]->nodes.at, at[i]->nodes.n);
     }

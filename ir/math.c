@@ -107,29 +107,32 @@ double math_sigmoid64(double x) {
 
 /* ---- quotient rounded down, and remainder ---- */
 
+/* Is x, which is not 0, on the other side of 0 than b? */
+static bool other_side(double x, double b) { return b > 0 ? x < 0 : x > 0; }
+
 /* The rounded quotient is never below the exact one's floor, and at most 1 above it; that shows as a remainder on the wrong side of
  * 0. fma gives its sign, and the right one without an error, as no quotient of as many digits as b's can. */
 float math_floor_div(float a, float b) {
     float q = floorf(a / b), r = fmaf(-q, b, a);
-    return (b > 0 ? r < 0 : r > 0) ? q - 1 : q;
+    return other_side(r, b) ? q - 1 : q;
 }
 
 double math_floor_div64(double a, double b) {
     double q = floor(a / b), r = fma(-q, b, a);
-    return (b > 0 ? r < 0 : r > 0) ? q - 1 : q;
+    return other_side(r, b) ? q - 1 : q;
 }
 
 /* The remainder that has a's sign, to that of b. */
-static double to_side(double m, double b) { return m != 0 && (m < 0) != (b < 0) ? m + b : m; }
+static double to_side(double m, double b) { return other_side(m, b) ? m + b : m; }
 
 float math_mod(float a, float b) {
     float q = floorf(a / b), r = fmaf(-q, b, a);
     if (!(fabsf(q) < 0x1p24F)) return (float)to_side(fmod((double)a, (double)b), (double)b);
-    return (b > 0 ? r < 0 : r > 0) ? fmaf(-(q - 1), b, a) : r;
+    return other_side(r, b) ? fmaf(-(q - 1), b, a) : r;
 }
 
 double math_mod64(double a, double b) {
     double q = floor(a / b), r = fma(-q, b, a);
     if (!(fabs(q) < 0x1p53)) return to_side(fmod(a, b), b);
-    return (b > 0 ? r < 0 : r > 0) ? fma(-(q - 1), b, a) : r;
+    return other_side(r, b) ? fma(-(q - 1), b, a) : r;
 }

@@ -160,15 +160,19 @@ static bool readers_first(Plan *p, const Value *old, int writer) {
     return true;
 }
 
+/* Does a kernel of this block make v? */
+static bool made_by_kernel(const Plan *p, const Value *v) {
+    int u = unit_making(p, v);
+    const Op *op = u < 0 ? NULL : p->units.at[u]->op;
+    return op && op->code != OP_scan && op->code != OP_while && op->code != OP_reshape;
+}
+
 /* ---- results and their targets ---- */
 
 /* May the value be written to the target by the kernel that makes it? Its maker is a kernel of this block. */
 static bool can_be_direct(const Plan *p, const Value *r, const Home *home) {
     const Value *v = shape_root(r);
-    int u = unit_making(p, v);
-    if (u < 0) return false;
-    const Op *op = p->units.at[u]->op;
-    if (!op || op->code == OP_scan || op->code == OP_while || op->code == OP_reshape) return false;
+    if (!made_by_kernel(p, v)) return false;
     if (v == r) return true;
     if (!home_is_whole(home, r->type)) return false; /* one slice of a stack has no other shape */
     return type_batch_axis(r->type) <= 0 && type_batch_axis(v->type) <= 0;
@@ -226,10 +230,7 @@ static void choose_targets(Plan *p) {
 
 /* Has v memory of its own, made by a kernel of this block, that nobody behind the block reads? */
 static bool can_be_taken(const Plan *p, const Value *v) {
-    int u = unit_making(p, v);
-    if (u < 0) return false;
-    const Op *op = p->units.at[u]->op;
-    if (!op || op->code == OP_scan || op->code == OP_while || op->code == OP_reshape) return false;
+    if (!made_by_kernel(p, v)) return false;
     for (size_t k = 0; k < p->block->results.n; k++)
         if (shape_root(p->block->results.at[k]) == v) return false;
     return true;
@@ -288,12 +289,17 @@ static const Op *joins(const Unit *u) {
     return op && op->code == OP_concat ? op : NULL;
 }
 
-static bool has_windows(const Op *op) {
-    bool found = op->code == OP_conv || op->code == OP_window_max || op->code == OP_window_sum;
+/* Is the op one of a kind, or some op inside it? */
+static bool has_op(const Op *op, bool (*is)(const Op *op)) {
+    bool found = is(op);
     for (int i = 0; i < op->n_blocks; i++)
-        for (const Op *o = op->blocks[i]->first; o && !found; o = o->next) found = has_windows(o);
+        for (const Op *o = op->blocks[i]->first; o && !found; o = o->next) found = has_op(o, is);
     return found;
 }
+
+static bool is_window(const Op *op) { return op->code == OP_conv || op->code == OP_window_max || op->code == OP_window_sum; }
+
+static bool is_scatter(const Op *op) { return op->code == OP_scatter_add && !op_scatters_one(op); }
 
 static bool unit_reads(const Unit *u, const Value *v) {
     for (size_t i = 0; i < u->reads.n; i++)
@@ -305,17 +311,15 @@ static bool unit_reads(const Unit *u, const Value *v) {
  * store numbers one by one. */
 static bool can_be_part(const Plan *p, const Value *v, int64_t axis, int joiner) {
     enum { LINE = 64 };
-    int maker = unit_making(p, v);
-    if (maker < 0 || p->target_of[v->id] || p->part_of[v->id].whole || p->over[v->id] || p->taken[v->id]) return false;
-    const Op *op = p->units.at[maker]->op;
-    if (!op || op->code == OP_scan || op->code == OP_while || op->code == OP_reshape) return false;
+    if (!made_by_kernel(p, v) || p->target_of[v->id] || p->part_of[v->id].whole || p->over[v->id] || p->taken[v->id])
+        return false;
     int64_t run = elem_size(v->type->elem);
     for (int i = (int)axis; i < v->type->rank; i++) run *= dim_size(v->type->dim[i], p->l->step->batch_bound);
     if (run < LINE) return false;
     for (int i = 0; i < (int)p->units.n; i++) {
         const Unit *u = p->units.at[i];
         if (i == joiner || !u->op || !unit_reads(u, v)) continue;
-        if (u->op->code == OP_reshape || has_windows(u->op)) return false;
+        if (u->op->code == OP_reshape || has_op(u->op, is_window)) return false;
     }
     return true;
 }
@@ -406,16 +410,9 @@ static void check_loads(Overlap *o, const Body *b, const Stmt *top, bool *after)
     }
 }
 
-static bool has_scatter(const Op *op) {
-    bool found = op->code == OP_scatter_add && !op_scatters_one(op);
-    for (int i = 0; i < op->n_blocks; i++)
-        for (const Op *o = op->blocks[i]->first; o; o = o->next) found |= has_scatter(o);
-    return found;
-}
-
 /* Did the nodes from `first` on that make op's results read nothing of the memory at `home` that they have written? But for the sum that scatter_add adds to. */
 static bool overwrites_well(const Lower *l, const Op *op, size_t first, const Home *home) {
-    Overlap o = {.memory = buffer_root(home->buffer), .adds = has_scatter(op)};
+    Overlap o = {.memory = buffer_root(home->buffer), .adds = has_op(op, is_scatter)};
     for (size_t i = first; i < l->nodes->n; i++) find_store(&o, &l->nodes->at[i]->body, NULL);
     for (size_t i = first; i < l->nodes->n; i++) {
         bool after = false;
