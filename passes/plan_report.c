@@ -154,8 +154,23 @@ static void report_step(const Step *s, Text *out, Arena *a) {
     text_add(a, out, "\n");
 }
 
+/* The most that loops over data gather at once, of loops inside one another all: the batch at work and the next. (Where samples come in the order of the files nothing is gathered;
+ * of small batches the ring holds more, up to 2 MB.) */
+static int64_t gathered_bytes(Node *const *nodes, size_t n) {
+    int64_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t bytes = gathered_bytes(nodes[i]->body.at, nodes[i]->body.n);
+        for (size_t s = 0; s < nodes[i]->sets.n; s++) {
+            const DataUse *use = &nodes[i]->sets.at[s];
+            for (size_t f = 0; f < use->fields.n; f++) bytes += 2 * slot_bytes(use->fields.at[f]);
+        }
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
 void plan_report(const LoopsProgram *p, Text *out, Arena *a) {
-    int64_t parameters = 0, frame = 0, arena = 0;
+    int64_t parameters = 0, frame = 0, arena = 0, batches = 0;
     for (size_t i = 0; i < p->module->slots.n; i++) {
         const Slot *s = p->module->slots.at[i];
         if (s->kind == SLOT_PARAM) parameters += type_count(s->type, s->batch_bound ? s->batch_bound : 1);
@@ -163,10 +178,17 @@ void plan_report(const LoopsProgram *p, Text *out, Arena *a) {
     }
     for (size_t i = 0; i < p->steps.n; i++)
         if (step_own_at(p->steps.at[i], 1) > arena) arena = step_own_at(p->steps.at[i], 1);
-    text_printf(a, out,
-                "parameters          %s\nframe               %s bytes (all that lives between steps)\narena               %s "
-                "bytes (the largest step, with one thread)\n\n",
-                report_number(a, parameters), report_number(a, frame), report_number(a, arena));
+    for (size_t i = 0; i < p->module->commands.n; i++) {
+        const Command *c = p->module->commands.at[i];
+        int64_t bytes = gathered_bytes(c->body.at, c->body.n);
+        if (bytes > batches) batches = bytes;
+    }
+    text_printf(a, out, "parameters          %s\n", report_number(a, parameters));
+    text_printf(a, out, "frame               %s bytes (all that lives between steps)\n", report_number(a, frame));
+    if (batches)
+        text_printf(a, out, "batches             %s bytes (the one at work and the next, gathered ahead)\n",
+                    report_number(a, batches));
+    text_printf(a, out, "arena               %s bytes (the largest step, with one thread)\n\n", report_number(a, arena));
     for (size_t i = 0; i < p->steps.n; i++) report_step(p->steps.at[i], out, a);
 }
 

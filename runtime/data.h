@@ -7,6 +7,7 @@
 
 #include "abi.h"
 #include "env.h"
+#include "file.h"
 #include "value.h"
 
 /* Samples of equal size. Sample i lies at `at + i * stride` and has `bytes` bytes: windows over a text overlap (stride < bytes).
@@ -36,8 +37,22 @@ void nn_words_free(struct nn_env *env, struct nn_words *w);
 /* Cuts the next word off a text: its start, and *n its length; NULL at the end. Words are what stands between spaces and tabs,
  * characters are UTF-8 code points. The text is UTF-8: whoever reads it has asked nn_utf8_fault. */
 const char *nn_next_word(const char **text, const char *end, enum nn_cut cut, size_t *n);
-/* The line, from 1, in which byte `place` of a text stands. */
-int64_t nn_line_at(const char *text, int64_t place);
+/* Space, tab, end of a line. */
+bool nn_is_space(char c);
+/* A text from a file, a piece at a time. */
+struct nn_pieces {
+    struct nn_reader file;
+    enum nn_cut cut;      /* no word, or no character, stands in two pieces */
+    const char *at, *end; /* the piece at hand, without a byte order mark */
+    int64_t place, line;  /* of the file, where it begins: its byte, and its line from 1 */
+    int64_t fault;        /* the byte of the file that is not UTF-8, then in that line; -1: none */
+    char *text;           /* what was read: n bytes are of the piece at hand, the others up to `held` of the next */
+    int64_t n, held, cap;
+};
+bool nn_pieces_open(struct nn_env *env, struct nn_pieces *p, const char *path, enum nn_cut cut);
+/* 1: there is a piece, 0: the end, -1: failed, or `fault` says where the text is not UTF-8, which is the caller's to say. */
+int nn_pieces_next(struct nn_env *env, struct nn_pieces *p);
+void nn_pieces_close(struct nn_env *env, struct nn_pieces *p);
 enum nn_cut nn_vocab_cut(const struct nn_vocab *v);
 
 /* ---- where files are ---- */

@@ -57,6 +57,21 @@ int64_t nn_read_bound(struct nn_reader *r);
 /* Reads to the end and says how many bytes that were; -1: failed. */
 int64_t nn_read_rest(struct nn_env *env, struct nn_reader *r);
 void nn_read_close(struct nn_env *env, struct nn_reader *r);
+
+/* A file read at any place, compressed by gzip or not. */
+struct nn_seek {
+    const char *name, *path; /* name: in messages */
+    int fd;
+    int64_t bytes;           /* of the file, unpacked */
+    struct nn_reader packed; /* where it is compressed; without a path: never opened */
+    int64_t at;              /* ... what it reads next */
+    char *whole;             /* what came through a pipe; else NULL */
+};
+/* The names are the caller's, and stay while it is open. To be closed also where opening failed; one of zeros can be closed, too. */
+bool nn_seek_open(struct nn_env *env, struct nn_seek *f, const char *name, const char *path);
+/* n bytes from `place`; compressed files are read anew where that is before the last one. An error where there are not so many. */
+bool nn_seek_read(struct nn_env *env, struct nn_seek *f, void *at, int64_t n, int64_t place);
+void nn_seek_close(struct nn_env *env, struct nn_seek *f);
 /* All of a file; NULL: failed. A NUL stands behind the last byte. */
 char *nn_read_all(struct nn_env *env, const char *path, int64_t *size);
 

@@ -16,41 +16,58 @@
 
 enum { MOST_DIMS = 32 };
 
-/* Where bytes come from: a file, or an entry of an archive in memory. */
+enum { PIECE = 1 << 16 };
+
+/* Where bytes come from: a file, or an entry of an archive. */
 struct source {
     struct nn_load *l;
     struct nn_reader *file;
+    struct nn_seek *zip;
+    int64_t at, left; /* what of the entry has not been read of the archive */
     z_stream *packed; /* NULL: stored */
-    const char *at;   /* of the entry, in memory */
-    int64_t left;
-    uLong crc; /* of what was read of the entry */
+    Bytef *piece;     /* ... of it, PIECE bytes */
+    uLong crc;        /* of what was read of the entry */
 };
 
-/* As nn_read: fewer than size at the end, -1: failed. */
-static int64_t source_read(struct source *s, void *at, int64_t size) {
-    if (s->file) return nn_read(s->l->env, s->file, at, size);
-    if (!s->packed) {
-        int64_t n = size < s->left ? size : s->left;
-        memcpy(at, s->at, (size_t)n);
-        s->crc = crc32_z(s->crc, at, (z_size_t)n);
-        s->at += n;
-        s->left -= n;
-        return n;
-    }
+/* The next bytes of the entry as they lie in the archive: how many, 0 at its end; -1: failed. */
+static int64_t entry_read(struct source *s, void *at, int64_t size) {
+    int64_t n = size < s->left ? size : s->left;
+    if (!nn_seek_read(s->l->env, s->zip, at, n, s->at)) return -1;
+    s->at += n;
+    s->left -= n;
+    return n;
+}
+
+/* As nn_read, of a compressed entry. */
+static int64_t unpack(struct source *s, void *at, int64_t size) {
+    z_stream *z = s->packed;
     int64_t done = 0;
     while (done < size) {
-        int64_t piece = size - done < (1 << 30) ? size - done : 1 << 30;
-        s->packed->next_out = (Bytef *)at + done;
-        s->packed->avail_out = (uInt)piece;
-        int status = inflate(s->packed, Z_NO_FLUSH);
-        done += piece - s->packed->avail_out;
+        int64_t room = size - done < (1 << 30) ? size - done : 1 << 30;
+        if (z->avail_in == 0) {
+            int64_t more = entry_read(s, s->piece, PIECE);
+            if (more < 0) return -1;
+            z->next_in = s->piece;
+            z->avail_in = (uInt)more;
+        }
+        z->next_out = (Bytef *)at + done;
+        z->avail_out = (uInt)room;
+        int status = inflate(z, Z_NO_FLUSH);
+        done += room - z->avail_out;
         if (status == Z_STREAM_END) break;
         if (status != Z_OK) {
             nn_load_fail(s->l, 0, "the compressed data are damaged or end in the middle");
             return -1;
         }
     }
-    s->crc = crc32_z(s->crc, at, (z_size_t)done);
+    return done;
+}
+
+/* As nn_read: fewer than size at the end, -1: failed. */
+static int64_t source_read(struct source *s, void *at, int64_t size) {
+    if (s->file) return nn_read(s->l->env, s->file, at, size);
+    int64_t done = s->packed ? unpack(s, at, size) : entry_read(s, at, size);
+    if (done > 0) s->crc = crc32_z(s->crc, at, (z_size_t)done);
     return done;
 }
 
@@ -124,7 +141,7 @@ static bool read_header(struct source *s, int64_t *elem, int64_t *dims, int64_t 
 
 /* The most bytes that can still come. */
 static int64_t source_bound(const struct source *s) {
-    return s->file ? nn_read_bound(s->file) : s->packed ? s->left * NN_DEFLATE_MOST : s->left;
+    return s->file ? nn_read_bound(s->file) : s->packed ? (s->left + s->packed->avail_in) * NN_DEFLATE_MOST : s->left;
 }
 
 static int64_t source_rest(struct source *s) {
@@ -175,27 +192,31 @@ static int64_t little(const unsigned char *p, int n) {
     return (int64_t)v;
 }
 
-/* The end record of a ZIP archive: 22 bytes and a comment, searched from the end. */
-static const unsigned char *find_end(const unsigned char *zip, int64_t size) {
-    for (int64_t i = size - 22; i >= 0 && i >= size - 22 - 65535; i--) {
-        if (memcmp(zip + i, "PK\5\6", 4) == 0) return zip + i;
-    }
-    return NULL;
+/* The end record of a ZIP archive, 22 bytes and a comment, searched from the end; before it 20 bytes that say where a wide one is (ZIP64). */
+enum { END = 22, COMMENT = 65535, LOCATOR = 20, WIDE_END = 56, ENTRY = 46, LOCAL = 30 };
+
+/* The central directory: n entries at `at`. Where one of the two does not fit into the end record it is all ones, and both stand in the wide one. */
+static bool read_end(struct nn_load *l, struct nn_seek *zip, const unsigned char *tail, int64_t size, int64_t *n, int64_t *at) {
+    int64_t i = size - END;
+    while (i >= 0 && memcmp(tail + i, "PK\5\6", 4) != 0) i--;
+    if (i < 0) return false;
+    *n = little(tail + i + 10, 2);
+    *at = little(tail + i + 16, 4);
+    if ((*n != 0xFFFF && *at != 0xFFFFFFFF) || i < LOCATOR || memcmp(tail + i - LOCATOR, "PK\6\7", 4) != 0) return true;
+    unsigned char wide[WIDE_END];
+    int64_t place = little(tail + i - LOCATOR + 8, 8);
+    if (place < 0 || place > zip->bytes - WIDE_END || !nn_seek_read(l->env, zip, wide, WIDE_END, place)) return false;
+    *n = little(wide + 32, 8);
+    *at = little(wide + 48, 8);
+    return memcmp(wide, "PK\6\6", 4) == 0;
 }
 
-/* Its central directory: n entries at `at`. Where one of the two does not fit into the end record it is all ones, and both stand in another one (ZIP64), whose place stands
- * in the 20 bytes before. */
-static bool find_directory(const unsigned char *zip, int64_t size, int64_t *n, int64_t *at) {
-    const unsigned char *end = find_end(zip, size);
-    if (!end) return false;
-    *n = little(end + 10, 2);
-    *at = little(end + 16, 4);
-    if ((*n != 0xFFFF && *at != 0xFFFFFFFF) || end - zip < 20 || memcmp(end - 20, "PK\6\7", 4) != 0) return true;
-    int64_t wide = little(end - 12, 8);
-    if (wide < 0 || wide > size - 56 || memcmp(zip + wide, "PK\6\6", 4) != 0) return false;
-    *n = little(zip + wide + 32, 8);
-    *at = little(zip + wide + 48, 8);
-    return true;
+static bool find_directory(struct nn_load *l, struct nn_seek *zip, int64_t *n, int64_t *at) {
+    int64_t size = zip->bytes < LOCATOR + END + COMMENT ? zip->bytes : LOCATOR + END + COMMENT;
+    unsigned char *tail = nn_alloc(l->env, (size_t)size);
+    bool good = tail && nn_seek_read(l->env, zip, tail, size, zip->bytes - size) && read_end(l, zip, tail, size, n, at);
+    nn_free(l->env, tail);
+    return good || nn_load_fail(l, 0, "this is not an .npz file, or it is truncated");
 }
 
 struct member {
@@ -221,65 +242,78 @@ static void zip64(const unsigned char *extra, int64_t n, struct member *m) {
     }
 }
 
-/* Finds NAME.npy in the central directory; the last one of that name: a program that writes an array again appends it. */
-static bool find_member(struct nn_load *l, const unsigned char *zip, int64_t size, const char *name, struct member *m) {
-    int64_t n, at;
-    if (!find_directory(zip, size, &n, &at)) return nn_load_fail(l, 0, "this is not an .npz file, or it is truncated");
-    size_t length = strlen(name);
+/* One entry of the directory: the array's name, which is the file's without .npy, first in `text`, and how many bytes the entry takes. 0: there is no entry
+ * here; -1: failed. */
+static int64_t read_entry(struct nn_load *l, struct nn_seek *zip, int64_t at, unsigned char *text, int64_t *stem,
+                          struct member *m) {
+    unsigned char head[ENTRY];
+    if (at < 0 || at > zip->bytes - ENTRY) return 0;
+    if (!nn_seek_read(l->env, zip, head, ENTRY, at)) return -1;
+    int64_t name = little(head + 28, 2), extra = little(head + 30, 2), comment = little(head + 32, 2);
+    if (memcmp(head, "PK\1\2", 4) != 0 || name + extra > zip->bytes - ENTRY - at) return 0;
+    if (!nn_seek_read(l->env, zip, text, name + extra, at + ENTRY)) return -1;
+    *m = (struct member){little(head + 10, 2), little(head + 20, 4), little(head + 24, 4), little(head + 42, 4),
+                         (uLong)little(head + 16, 4)};
+    zip64(text + name, extra, m);
+    *stem = name >= 4 && memcmp(text + name - 4, ".npy", 4) == 0 ? name - 4 : name;
+    return ENTRY + name + extra + comment;
+}
+
+/* Finds NAME.npy in the central directory; the last one of that name: a program that writes an array again appends it. text: room for a name and what belongs to it. */
+static bool find_member(struct nn_load *l, struct nn_seek *zip, const char *name, unsigned char *text, struct member *m) {
+    int64_t n = 0, at = 0, stem, size = 1;
+    if (!find_directory(l, zip, &n, &at)) return false;
     struct nn_text there = {0};
+    struct member each;
     bool known = false;
-    for (int64_t i = 0; i < n; i++) {
-        if (at < 0 || at > size - 46 || memcmp(zip + at, "PK\1\2", 4) != 0) break;
-        int64_t name_size = little(zip + at + 28, 2), extra = little(zip + at + 30, 2), comment = little(zip + at + 32, 2);
-        if (at + 46 + name_size + extra > size) break;
-        const char *found = (const char *)zip + at + 46;
-        int64_t stem = name_size >= 4 && memcmp(found + name_size - 4, ".npy", 4) == 0 ? name_size - 4 : name_size;
-        if (stem == (int64_t)length && memcmp(found, name, length) == 0) {
-            *m = (struct member){little(zip + at + 10, 2), little(zip + at + 20, 4), little(zip + at + 24, 4),
-                                 little(zip + at + 42, 4), (uLong)little(zip + at + 16, 4)};
-            zip64(zip + at + 46 + name_size, extra, m);
-            known = true;
-        }
-        nn_text_printf(l->env, &there, "%s%.*s", i ? ", " : "", (int)stem, found);
-        at += 46 + name_size + extra + comment;
+    for (int64_t i = 0; i < n; i++, at += size) {
+        if ((size = read_entry(l, zip, at, text, &stem, &each)) <= 0) break;
+        if (stem == (int64_t)strlen(name) && memcmp(text, name, (size_t)stem) == 0) *m = each, known = true;
+        nn_text_printf(l->env, &there, "%s%.*s", i ? ", " : "", (int)stem, (const char *)text);
     }
     if (!known) nn_load_fail(l, 0, "there is no array `%s` in it; there are: %s", name, there.n ? nn_text_str(&there) : "none");
     nn_text_free(l->env, &there);
-    return known;
+    return known && size >= 0;
 }
 
-static bool check_sum(const struct source *s, const struct member *m) {
-    return s->crc == m->crc ||
-           nn_load_fail(s->l, 0, "the array is damaged: the archive says its checksum is %08lx, it is %08lx", m->crc, s->crc);
-}
-
-static bool read_member(struct nn_load *l, const unsigned char *zip, int64_t size, const struct member *m) {
-    int64_t start = m->offset;
-    if (start < 0 || start > size - 30 || memcmp(zip + start, "PK\3\4", 4) != 0)
-        return nn_load_fail(l, 0, "the archive is damaged");
-    start += 30 + little(zip + start + 26, 2) + little(zip + start + 28, 2);
-    if (start > size || m->packed < 0 || m->packed > size - start)
-        return nn_load_fail(l, 0, "truncated: the archive ends inside the array");
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)(zip + start), .avail_in = (uInt)m->packed};
-    struct source s = {.l = l, .at = (const char *)zip + start, .left = m->packed};
-    if (m->method == 0) return read_array(&s) && check_sum(&s, m);
-    if (m->method != 8) return nn_load_fail(l, 0, "the array is compressed by a method that is neither stored nor deflated");
-    if (m->packed > UINT32_MAX) return nn_load_fail(l, 0, "the array is larger than 4 GB compressed");
-    if (inflateInit2(&z, -15) != Z_OK) return nn_no_memory(l->env, 1 << 15);
-    s.packed = &z;
-    bool good = read_array(&s) && check_sum(&s, m);
+static bool read_packed(struct source *s) {
+    z_stream z = {0};
+    if (!(s->piece = nn_alloc(s->l->env, PIECE))) return false;
+    bool good = inflateInit2(&z, -15) == Z_OK;
+    if (!good) nn_no_memory(s->l->env, 1 << 15);
+    s->packed = &z;
+    good = good && read_array(s);
     inflateEnd(&z);
+    nn_free(s->l->env, s->piece);
     return good;
+}
+
+static bool read_member(struct nn_load *l, struct nn_seek *zip, const struct member *m) {
+    unsigned char head[LOCAL];
+    int64_t start = m->offset;
+    bool there = start >= 0 && start <= zip->bytes - LOCAL;
+    if (there && !nn_seek_read(l->env, zip, head, LOCAL, start)) return false;
+    if (!there || memcmp(head, "PK\3\4", 4) != 0) return nn_load_fail(l, 0, "the archive is damaged");
+    start += LOCAL + little(head + 26, 2) + little(head + 28, 2);
+    if (start > zip->bytes || m->packed < 0 || m->packed > zip->bytes - start)
+        return nn_load_fail(l, 0, "truncated: the archive ends inside the array");
+    struct source s = {.l = l, .zip = zip, .at = start, .left = m->packed};
+    if (m->method != 0 && m->method != 8)
+        return nn_load_fail(l, 0, "the array is compressed by a method that is neither stored nor deflated");
+    if (!(m->method == 0 ? read_array(&s) : read_packed(&s))) return false;
+    return s.crc == m->crc ||
+           nn_load_fail(l, 0, "the array is damaged: the archive says its checksum is %08lx, it is %08lx", m->crc, s.crc);
 }
 
 bool nn_load_npz(struct nn_load *l) {
     const struct nn_arg *name = nn_load_arg(l, "name");
     if (!name || !name->s) return nn_load_fail(l, 0, "npz(file, name) names the array");
-    int64_t size;
-    char *zip = nn_read_all(l->env, l->path, &size);
-    if (!zip) return false;
+    struct nn_seek zip;
     struct member m = {0};
-    bool good = find_member(l, (unsigned char *)zip, size, name->s, &m) && read_member(l, (unsigned char *)zip, size, &m);
-    nn_free(l->env, zip);
+    unsigned char *text = nn_alloc(l->env, 2 * 65535);
+    bool good = nn_seek_open(l->env, &zip, l->path, l->path) && text && find_member(l, &zip, name->s, text, &m) &&
+                read_member(l, &zip, &m);
+    nn_seek_close(l->env, &zip);
+    nn_free(l->env, text);
     return good;
 }

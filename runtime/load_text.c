@@ -22,13 +22,6 @@ bool nn_load_vocab(struct nn_load *l, const struct nn_words **words, enum nn_cut
     return *words != NULL;
 }
 
-/* All of the file at hand, or the text itself; NULL: failed. Freed by nn_free. */
-static char *load_bytes(struct nn_load *l, int64_t *n) {
-    if (!l->text) return nn_read_all(l->env, l->path, n);
-    *n = (int64_t)strlen(l->text);
-    return nn_copy_string(l->env, l->text);
-}
-
 /* Elements of the text are appended one by one: column->stride is that of an element meanwhile. */
 static bool append_bytes(struct nn_load *l, const char *text, int64_t n) {
     char *at = nn_load_room(l, n);
@@ -50,12 +43,9 @@ static bool append_file(struct nn_load *l) {
     return good && got == 0;
 }
 
-static bool append_words(struct nn_load *l, const char *text, int64_t n, const struct nn_words *words, enum nn_cut cut) {
-    const char *end = text + n, *word;
+static bool append_words(struct nn_load *l, const char *text, const char *end, const struct nn_words *words, enum nn_cut cut) {
+    const char *word;
     size_t length;
-    int64_t fault = nn_utf8_fault(text, n);
-    if (fault >= 0) return nn_load_fail(l, nn_line_at(text, fault), "byte %" PRId64 " is not UTF-8", fault);
-    text += nn_order_mark(text, n);
     while ((word = nn_next_word(&text, end, cut, &length))) {
         char *at = nn_load_room(l, 1);
         if (!at) return false;
@@ -63,6 +53,22 @@ static bool append_words(struct nn_load *l, const char *text, int64_t n, const s
         l->column->count++;
     }
     return true;
+}
+
+static bool append_words_of_text(struct nn_load *l, const struct nn_words *words, enum nn_cut cut) {
+    int64_t n = (int64_t)strlen(l->text), fault = nn_utf8_fault(l->text, n);
+    if (fault >= 0) return nn_load_fail(l, 0, "byte %" PRId64 " is not UTF-8", fault);
+    return append_words(l, l->text + nn_order_mark(l->text, n), l->text + n, words, cut);
+}
+
+static bool append_words_of_file(struct nn_load *l, const struct nn_words *words, enum nn_cut cut) {
+    struct nn_pieces p;
+    bool good = nn_pieces_open(l->env, &p, l->path, cut);
+    int more = 0;
+    while (good && (more = nn_pieces_next(l->env, &p)) > 0) good = append_words(l, p.at, p.end, words, cut);
+    if (p.fault >= 0) nn_load_fail(l, p.line, "byte %" PRId64 " is not UTF-8", p.fault);
+    nn_pieces_close(l->env, &p);
+    return good && more == 0;
 }
 
 /* Elements become windows of `sample` elements, `step` apart. */
@@ -91,7 +97,7 @@ bool nn_load_text(struct nn_load *l) {
     const struct nn_arg *length = nn_load_arg(l, "length");
     const struct nn_words *words;
     enum nn_cut cut;
-    int64_t sample = nn_load_sample(l), step = length ? length->i : sample, n;
+    int64_t sample = nn_load_sample(l), step = length ? length->i : sample;
     if (l->input && l->file > 0) return nn_load_fail(l, 0, "an input of this kind is one text");
     if (step < 1) return nn_load_fail(l, 0, "length=%" PRId64 ": expected 1 or more", step);
     if (l->elem == NN_F32 || l->elem == NN_F64 || l->elem == NN_BOOL)
@@ -101,9 +107,7 @@ bool nn_load_text(struct nn_load *l) {
     l->column->count = l->elements; /* no windows, until all of it is there */
     bool good;
     if (words) {
-        char *text = load_bytes(l, &n);
-        good = text && append_words(l, text, n, words, cut);
-        nn_free(l->env, text);
+        good = l->text ? append_words_of_text(l, words, cut) : append_words_of_file(l, words, cut);
     } else {
         good = l->text ? append_bytes(l, l->text, (int64_t)strlen(l->text)) : append_file(l);
     }

@@ -7,13 +7,10 @@
 #include "file.h"
 #include "value.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 static const char METADATA[] = "__metadata__";
@@ -108,32 +105,12 @@ bool nn_tensors_write(struct nn_env *env, const char *path, const struct nn_tens
 /* ---- reading ---- */
 
 struct nn_tensors {
-    char *name; /* in messages */
-    int fd;
-    char *unpacked; /* all of the file, where it was compressed */
-    int64_t bytes;  /* of the file, unpacked */
+    char *name; /* in messages; the path is its end */
+    struct nn_seek file;
     json_t *header;
     int64_t data; /* where the tensors begin */
     int64_t size; /* of all tensors */
 };
-
-static bool read_at(struct nn_env *env, const struct nn_tensors *f, void *at, int64_t n, int64_t place) {
-    if (f->unpacked) {
-        if (place > f->bytes - n) return nn_fail(env, NN_BAD_INPUT, "%s: truncated", f->name);
-        memcpy(at, f->unpacked + place, (size_t)n);
-        return true;
-    }
-    for (char *to = at; n > 0;) {
-        ssize_t got = pread(f->fd, to, (size_t)n, place);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->name, strerror(errno));
-        if (got == 0) return nn_fail(env, NN_BAD_INPUT, "%s: truncated", f->name);
-        to += got;
-        n -= got;
-        place += got;
-    }
-    return true;
-}
 
 /* Where a tensor lies behind the header. */
 struct span {
@@ -162,6 +139,7 @@ static bool parse_entry(const struct nn_tensors *f, const json_t *e, int64_t *el
     return nn_product(count, nn_elem_size(*elem), &bytes) && bytes == at->end - at->begin;
 }
 
+/* Spans, and what begins with one. */
 static int by_place(const void *a, const void *b) {
     const struct span *x = a, *y = b;
     return x->begin != y->begin ? (x->begin > y->begin) - (x->begin < y->begin) : (x->end > y->end) - (x->end < y->end);
@@ -199,34 +177,21 @@ static bool check_entries(struct nn_env *env, struct nn_tensors *f) {
     return good;
 }
 
-/* How long the file is; one that gzip has compressed is unpacked first. (Behind the length of a header of a tensors' file stands its `{`.) */
-static bool look_at(struct nn_env *env, struct nn_tensors *f, const char *path) {
-    struct stat s;
-    unsigned char raw[9];
-    if (fstat(f->fd, &s) != 0) return nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->name, strerror(errno));
-    if (!S_ISREG(s.st_mode)) return nn_fail(env, NN_BAD_INPUT, "%s: this is not a file", f->name);
-    f->bytes = s.st_size;
-    if (s.st_size >= 9) {
-        if (!read_at(env, f, raw, 9, 0)) return false;
-        bool packed = memcmp(raw, "\x1f\x8b\x08", 3) == 0 && raw[8] != '{';
-        if (packed && !(f->unpacked = nn_read_all(env, path, &f->bytes))) return false;
-    }
-    return f->bytes >= 8 ||
-           nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file: it has %" PRId64 " bytes", f->name, f->bytes);
-}
-
-static bool read_header(struct nn_env *env, struct nn_tensors *f, const char *path) {
+static bool read_header(struct nn_env *env, struct nn_tensors *f) {
     unsigned char raw[8];
-    if (!look_at(env, f, path) || !read_at(env, f, raw, 8, 0)) return false;
+    int64_t bytes = f->file.bytes;
+    if (bytes < 8)
+        return nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file: it has %" PRId64 " bytes", f->name, bytes);
+    if (!nn_seek_read(env, &f->file, raw, 8, 0)) return false;
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | raw[i];
-    if (length > MOST_HEADER || length > (uint64_t)f->bytes - 8) {
+    if (length > MOST_HEADER || length > (uint64_t)bytes - 8) {
         return nn_fail(env, NN_BAD_INPUT, "%s: this is not a safetensors file, or it is truncated", f->name);
     }
     f->data = 8 + (int64_t)length;
-    f->size = f->bytes - f->data;
+    f->size = bytes - f->data;
     char *text = nn_alloc(env, length + 1);
-    bool good = text && read_at(env, f, text, (int64_t)length, 8);
+    bool good = text && nn_seek_read(env, &f->file, text, (int64_t)length, 8);
     if (good) {
         json_error_t why;
         errno = 0;
@@ -245,26 +210,18 @@ static bool read_header(struct nn_env *env, struct nn_tensors *f, const char *pa
 struct nn_tensors *nn_tensors_open(struct nn_env *env, const char *before, const char *path) {
     struct nn_tensors *f = nn_alloc(env, sizeof *f);
     if (!f) return NULL;
-    f->fd = -1;
     struct nn_text name = {0};
     nn_text_printf(env, &name, "%s%s", before, path);
     f->name = name.at;
-    if (nn_text_ok(env, &name)) {
-        f->fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (f->fd < 0)
-            nn_fail(env, NN_BAD_INPUT, "%s: cannot be read: %s", f->name, strerror(errno));
-        else if (read_header(env, f, path))
-            return f;
-    }
+    if (nn_text_ok(env, &name) && nn_seek_open(env, &f->file, f->name, f->name + strlen(before)) && read_header(env, f)) return f;
     nn_tensors_close(env, f);
     return NULL;
 }
 
 void nn_tensors_close(struct nn_env *env, struct nn_tensors *f) {
     if (!f) return;
-    if (f->fd >= 0) close(f->fd);
+    nn_seek_close(env, &f->file);
     json_decref(f->header);
-    nn_free(env, f->unpacked);
     nn_free(env, f->name);
     nn_free(env, f);
 }
@@ -283,7 +240,7 @@ bool nn_tensors_checksum(struct nn_env *env, struct nn_tensors *f) {
     bool good = true, blanked = false;
     for (int64_t at = 0, all = f->data + f->size; good && at < all; at += BLOCK) {
         int64_t n = all - at < BLOCK ? all - at : BLOCK;
-        good = read_at(env, f, block, n, at);
+        good = nn_seek_read(env, &f->file, block, n, at);
         char *digits =
             !blanked && good ? memmem(block, (size_t)n, said, CHECKSUM_DIGITS) : NULL; /* near the start of the first block */
         if (digits) memcpy(digits, NO_CHECKSUM, CHECKSUM_DIGITS), blanked = true;
@@ -310,7 +267,7 @@ bool nn_tensors_get(struct nn_env *env, struct nn_tensors *f, const char *name, 
     if (!parse_entry(f, e, &elem, dims, &n_dims, &place))
         return nn_fail(env, NN_BAD_INPUT, "%s: there is no tensor `%s` in it", f->name, name);
     int64_t n = nn_count(dims, n_dims);
-    if (!read_at(env, f, at, n * nn_elem_size(elem), f->data + place.begin)) return false;
+    if (!nn_seek_read(env, &f->file, at, n * nn_elem_size(elem), f->data + place.begin)) return false;
     int64_t wrong = elem == NN_BOOL ? nn_no_bool(at, n) : -1;
     return wrong < 0 || nn_fail(env, NN_BAD_INPUT, "%s: element %" PRId64 " of `%s` is %d: bool is 0 or 1", f->name, wrong, name,
                                 ((unsigned char *)at)[wrong]);
@@ -365,9 +322,26 @@ bool nn_tensors_compare(struct nn_env *env, struct nn_tensors *f, const struct n
     return good;
 }
 
+struct placed {
+    struct span at;
+    int64_t tensor;
+};
+
+/* In the order of the file, which may be compressed. */
 bool nn_tensors_read(struct nn_env *env, struct nn_tensors *f, const struct nn_tensor *tensors, int64_t n,
                      bool (*more)(void *, const char *), void *context) {
-    bool good = nn_tensors_compare(env, f, tensors, n, more, context);
-    for (int64_t i = 0; good && i < n; i++) good = nn_tensors_get(env, f, tensors[i].name, tensors[i].at);
+    int64_t elem, dims[MOST_DIMS], n_dims;
+    if (!nn_tensors_compare(env, f, tensors, n, more, context)) return false;
+    struct placed *order = nn_alloc_n(env, n, sizeof *order);
+    if (!order) return false;
+    for (int64_t i = 0; i < n; i++) {
+        parse_entry(f, json_object_get(f->header, tensors[i].name), &elem, dims, &n_dims, &order[i].at);
+        order[i].tensor = i;
+    }
+    qsort(order, (size_t)n, sizeof *order, by_place);
+    bool good = true;
+    for (int64_t i = 0; good && i < n; i++)
+        good = nn_tensors_get(env, f, tensors[order[i].tensor].name, tensors[order[i].tensor].at);
+    nn_free(env, order);
     return good;
 }

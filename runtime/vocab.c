@@ -70,7 +70,7 @@ void nn_words_free(struct nn_env *env, struct nn_words *w) {
 
 /* ---- cutting ---- */
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+bool nn_is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
 /* Of UTF-8; at a byte that is none 1, so that nothing runs past the end. */
 static size_t character_length(const char *at, const char *end) {
@@ -89,10 +89,10 @@ const char *nn_next_word(const char **text, const char *end, enum nn_cut cut, si
         if (at >= end) return NULL;
         *n = character_length(at, end);
     } else {
-        while (at < end && is_space(*at)) at++;
+        while (at < end && nn_is_space(*at)) at++;
         if (at >= end) return NULL;
         const char *stop = at;
-        while (stop < end && !is_space(*stop)) stop++;
+        while (stop < end && !nn_is_space(*stop)) stop++;
         *n = (size_t)(stop - at);
     }
     *text = at + *n;
@@ -132,33 +132,29 @@ static bool count_word(void *context, const char *word, size_t n) {
     return nn_words_add(c->env, &c->words, word, n);
 }
 
-int64_t nn_line_at(const char *text, int64_t place) {
-    int64_t line = 1;
-    for (int64_t i = 0; i < place; i++) line += text[i] == '\n';
-    return line;
+static bool count_piece(struct counts *c, const struct nn_pieces *p, bool trees) {
+    const char *at = p->at, *word;
+    size_t n;
+    bool good = true;
+    if (trees) return nn_tree_words(at, p->end, count_word, c);
+    while (good && (word = nn_next_word(&at, p->end, p->cut, &n))) good = count_word(c, word, n);
+    return good;
 }
 
 static bool count_file(struct counts *c, const char *path, enum nn_cut cut) {
-    int64_t size;
-    char *text = nn_read_all(c->env, path, &size);
-    if (!text) return false;
-    int64_t fault = nn_utf8_fault(text, size);
-    bool good = fault < 0;
-    if (!good) {
+    struct nn_pieces p;
+    bool good = nn_pieces_open(c->env, &p, path, cut), trees = false;
+    int more = 0;
+    while (good && (more = nn_pieces_next(c->env, &p)) > 0) {
+        if (p.place == 0) trees = cut == NN_CUT_WORDS && nn_tree_looks_like(p.at, p.end);
+        good = count_piece(c, &p, trees);
+    }
+    if (p.fault >= 0) {
         nn_fail(c->env, NN_BAD_INPUT, "%s:%" PRId64 ": byte %" PRId64 " of the file is not UTF-8 (vocab %s, %s:%" PRId64 ")",
-                path, nn_line_at(text, fault), fault, c->vocab->name, c->reader->program->source, c->vocab->line);
-        nn_free(c->env, text);
-        return false;
+                path, p.line, p.fault, c->vocab->name, c->reader->program->source, c->vocab->line);
     }
-    const char *at = text + nn_order_mark(text, size), *end = text + size, *word;
-    size_t n;
-    if (cut == NN_CUT_WORDS && nn_tree_looks_like(at, end)) {
-        good = nn_tree_words(at, end, count_word, c);
-    } else {
-        while (good && (word = nn_next_word(&at, end, cut, &n))) good = count_word(c, word, n);
-    }
-    nn_free(c->env, text);
-    return good;
+    nn_pieces_close(c->env, &p);
+    return good && more == 0;
 }
 
 static bool count_path(struct counts *c, const char *path, enum nn_cut cut) {

@@ -95,6 +95,16 @@ def make_data(folder, net):
 
 # ---- our programs ----
 
+def numbers_of(text, words):
+    """Of the lines of --plan that begin with the words: how many bytes."""
+    return [int(n.replace(",", "")) for n in re.findall(rf"^ *{words} +([\d,]+) bytes", text, re.M)]
+
+
+def plan_numbers(text):
+    """Numbers of --plan: `frame`, bytes that live between steps; `batches`, those that are gathered ahead; `peak`, the most that are alive in a step beside them."""
+    return {"frame": numbers_of(text, "frame")[0], "batches": sum(numbers_of(text, "batches")), "peak": max(numbers_of(text, "peak"), default=0)}
+
+
 class Program:
     """A program of tests/bench or samples, compiled `times` times: the best of them counts. batch: samples of its steps."""
 
@@ -113,13 +123,11 @@ class Program:
         return [name for name in names if not name.startswith(NEEDED)]
 
     def plan(self):
-        """Numbers of --plan: `frame`, bytes that live between steps; `peak`, the most that are alive in a step beside them; `moved`, what the step of training must
-        read and write at least: its batch once, parameters and the optimizer's state twice."""
+        """plan_numbers, and `moved`, what the step of training must read and write at least: its batch once, parameters and the optimizer's state twice."""
         text = subprocess.run([self.path, "--plan"], capture_output=True, text=True, check=True).stdout
-        numbers = lambda t, words: [int(n.replace(",", "")) for n in re.findall(rf"^ *{words} +([\d,]+) bytes", t, re.M)]
         step = text[text.index("step @train.step"):]
-        state = sum(numbers(step, "weights")[:1] + numbers(step, "optimizer state")[:1])
-        return {"frame": numbers(text, "frame")[0], "peak": max(numbers(text, "peak"), default=0), "moved": 2 * state + sum(numbers(step, "batch")[:1])}
+        state = sum(numbers_of(step, "weights")[:1] + numbers_of(step, "optimizer state")[:1])
+        return {**plan_numbers(text), "moved": 2 * state + sum(numbers_of(step, "batch")[:1])}
 
     def command(self, threads, *flags): return [self.path, "train", f"--data={self.folder}", f"--threads={threads}", "--progress=none", *flags]
 

@@ -1,6 +1,8 @@
 """Text: words are numbered once, saved with the weights, and the same numbers are used later, when the files that they came from are gone."""
 import json, os, struct
 
+import files
+
 PROGRAM = """
 const T = 6
 vocab word = words("bad.txt", "good.txt", size=KNOWN)
@@ -83,3 +85,35 @@ def test_no_words(t):
     done = t.run(program, "train", f"--out={t.folder}", "--progress=none", status=2)
     assert "bad.txt and the others: there are no words" in done.stderr and "bag.nn:3" in done.stderr and "vocab word" in done.stderr, done.stderr
     assert not os.path.exists(t.path("bag.safetensors"))
+
+
+LONG = """
+vocab word = words("long.txt", size=9)
+vocab letter = characters("long.txt", size=9)
+data words_of { x: i32 = text("long.txt", vocab=word) }
+data letters_of { x: i32 = text("long.txt", vocab=letter) }
+command show_words { for x in words_of batch 500000 { write x to "words.npy" } }
+command show_letters { for x in letters_of batch 500000 { write x to "letters.npy" } }
+"""
+
+
+def numbers(of):
+    """As a vocabulary numbers them: by falling frequency, ties by first appearance, from 2."""
+    order = sorted(dict.fromkeys(of), key=lambda x: -of.count(x))
+    return [2 + order.index(x) for x in of]
+
+
+def test_long(t):
+    """A long text is read in pieces: no word or character is cut in two, wherever these end, and what is not UTF-8 has its byte and line."""
+    program, turn = t.compile(t.write("long.nn", LONG)), "n\u00e9 \u20ac\U0001f600\n"
+    for before in range(len(turn.encode())):
+        text = "x" * before + " " + 60000 * turn
+        t.write("long.txt", text)
+        for kind, of in ("words", text.split()), ("letters", list(text)):
+            t.run(program, f"show_{kind}", f"--data={t.folder}", f"--out={t.folder}")
+            with open(t.path(f"{kind}.npy"), "rb") as f: assert list(files.read_npy(f.read())[2]) == numbers(of), (before, kind)
+    data = text.encode()
+    with open(t.path("long.txt"), "wb") as f: f.write(data[:-2] + b"\xff\n")
+    for kind in "words", "letters":
+        said = t.run(program, f"show_{kind}", f"--data={t.folder}", f"--out={t.folder}", status=2).stderr
+        assert f"long.txt:60000: byte {len(data) - 5}" in said and "not UTF-8" in said, said
