@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEEP_LIMIT = 1 << 14, KEEP_COST = 8 };
+enum { KEEP_LIMIT = 1 << 14, KEEP_COST = 8, KEEP_REPEATED = 20 };
 
 /* ---- kernels and barriers ---- */
 
@@ -169,11 +169,41 @@ static int own_cost(OpCode c) {
 #pragma GCC diagnostic pop
 }
 
+/* Elements of a row: what is behind the point. */
+static int64_t row_elements(const Type *t, int n_point) {
+    int64_t n = 1;
+    for (int k = n_point; k < t->rank; k++) n *= t->dim[k].n;
+    return n;
+}
+
+/* For each op how often one use reads an element of its result: softmax over times [sample, time, channel] reads the largest number of a channel once for each time. Reading goes through
+ * what costs nothing. */
+static int64_t *readings(Group *g, const Nest *n) {
+    enum { MANY = 1 << 10 };
+    int64_t *times = arena_make_n(g->l->arena, int64_t, (size_t)g->n_ops);
+    for (int i = 0; i < g->n_ops; i++) times[i] = 1;
+    for (int i = g->n_ops - 1; i >= 0; i--) {
+        const Op *op = g->ops[i];
+        if (op->n_out != 1 || own_cost(op->code) != 0) continue;
+        for (int k = 0; k < op->n_in; k++) {
+            int from = op_place(g, op->in[k]);
+            int64_t row = row_elements(op->in[k]->type, n->n_point);
+            if (from < 0 || row == 0) continue;
+            int64_t all = times[i];
+            if (op->code == OP_broadcast) all *= row_elements(op->out[0]->type, n->n_point) / row;
+            if (all > MANY) all = MANY;
+            if (all > times[from]) times[from] = all;
+        }
+    }
+    return times;
+}
+
 /* Marks rows of the nest that cost more to compute again than to keep. */
 static const bool *rows_to_keep(Group *g, const Nest *n) {
     Lower *l = g->l;
     bool *keep = l->keep_table;
     int *cost = arena_make_n(l->arena, int, (size_t)g->n_ops);
+    const int64_t *times = readings(g, n);
     for (int i = 0; i < g->n_ops; i++)
         for (int k = 0; k < g->ops[i]->n_out; k++) keep[g->ops[i]->out[k]->id] = false;
     for (int i = 0; i < g->n_ops; i++) {
@@ -188,12 +218,12 @@ static const bool *rows_to_keep(Group *g, const Nest *n) {
         }
         if (cost[i] > 1 << 20) cost[i] = 1 << 20;
         if (t->rank <= n->n_point || n->n_point == 0 || common_prefix(n->point, n->n_point, t) < n->n_point) continue;
-        int64_t row = 1;
         bool batch = false;
-        for (int k = n->n_point; k < t->rank; k++) row *= t->dim[k].n, batch |= t->dim[k].batch;
-        int uses = l->uses[op->out[0]->id];
-        if (own_cost(op->code) == 0 || batch || row > KEEP_LIMIT || uses < 2) continue;
-        keep[op->out[0]->id] = (int64_t)cost[i] * (uses - 1) >= KEEP_COST;
+        for (int k = n->n_point; k < t->rank; k++) batch |= t->dim[k].batch;
+        int64_t row = row_elements(t, n->n_point), again = l->uses[op->out[0]->id] - 1;
+        if (row > 1 && cost[i] >= KEEP_REPEATED) again += times[i] - 1;
+        if (own_cost(op->code) == 0 || batch || row > KEEP_LIMIT || again < 1) continue;
+        keep[op->out[0]->id] = cost[i] * again >= KEEP_COST;
         for (size_t k = 0; k < n->outputs.n; k++) /* they are kept where they go */
             if (g->results[n->outputs.at[k]] == op->out[0]) keep[op->out[0]->id] = false;
     }

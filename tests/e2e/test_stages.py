@@ -66,3 +66,19 @@ step @s {
     number = lambda what: int(re.search(what, plan, re.M)[1].replace(",", ""))
     assert number(r"([\d,]+)  @a ") == 3 * 100 * 64 * 2 and number(r"([\d,]+)  @b ") == 100, plan
     assert number(r"operations +([\d,]+)$") == 3 * 100 * 64 * 2 + 100, plan
+
+
+REPEATED = {"softmax over times": "y = softmax(x, axis=1)",
+            "its logarithm": "y = log_softmax(x, axis=1)",
+            "a variance over times": "m = mean(x, axis=1)\n d = x - reshape(m, [8, 1, 6])\n y = d / sqrt(reshape(mean(d * d, axis=1), [8, 1, 6]) + 1)",
+            "a gate of a mean": "y = x * reshape(sigmoid(mean(x, axis=1)), [8, 1, 6])"}
+
+
+def test_what_is_repeated_along_a_row_is_computed_once(t):
+    """Sums and functions over the first axis of a row, which all elements of that axis read: twice the axis, twice the work, forward and back."""
+    for name, text in REPEATED.items():
+        found = []
+        for times in 100, 200:
+            source = t.write("repeated.nn", f"param x: f32[8, {times}, 6] = normal(shape)\ncommand c {{ {text}\n minimize sum(y * y) over x using sgd }}\n")
+            found.append(int(re.search(r"operations +([\d,]+)$", t.run(t.nnc, source, "--plan", "--fn=c.1").stdout, re.M)[1].replace(",", "")))
+        assert 1.9 * found[0] < found[1] < 2.1 * found[0] and found[0] < 8 * 100 * 6 * 200, (name, found)
