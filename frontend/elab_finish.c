@@ -364,7 +364,8 @@ typedef struct Needs {
     Elab *e;
     Command *command;
     PtrMap known, missing; /* slots: written or loaded; read before that */
-    PtrMap changed;        /* models (or slots of the file) with a parameter that is written */
+    PtrMap trained;        /* models (or slots of the file) with parameters, */
+    PtrMap changed;        /* those that the command makes anew */
     PtrMap options;
     PtrMap owned; /* by slot */
     Vec(Slot *) read;
@@ -373,6 +374,12 @@ typedef struct Needs {
 static const void *model_of_slot(const Needs *n, const Slot *s) {
     const Owned *o = map_get(&n->owned, s);
     return o && o->owner ? (const void *)root_of(o->owner) : (const void *)s;
+}
+
+/* Does writing the slot make weights anew? Not the states of a model that has parameters: they follow these. */
+static bool makes_anew(const Needs *n, const Slot *s) {
+    if (s->kind == SLOT_PARAM) return true;
+    return s->kind == SLOT_STATE && !map_get(&n->trained, model_of_slot(n, s));
 }
 
 static void needs_option(Needs *n, Slot *s) {
@@ -406,9 +413,8 @@ static void needs_nodes(Needs *n, Node *const *nodes, size_t count) {
             for (size_t j = 0; j < k->func->out_slots.n; j++) {
                 Slot *s = k->func->out_slots.at[j];
                 map_put(a, &n->known, s, s);
-                if (s->kind != SLOT_PARAM) continue;
-                n->command->learns = true;
-                map_put(a, &n->changed, model_of_slot(n, s), s);
+                if (s->kind == SLOT_PARAM) n->command->learns = true;
+                if (makes_anew(n, s)) map_put(a, &n->changed, model_of_slot(n, s), s);
             }
         }
         needs_nodes(n, k->body.at, k->body.n);
@@ -446,7 +452,11 @@ static const char *constant_path(Elab *e, const Node *save) {
 /* Weights: of models that the command neither changes nor loads, and that some command saves. */
 static void command_needs(Elab *e, Command *c) {
     Needs n = {.e = e, .command = c};
-    for (size_t i = 0; i < e->owned.n; i++) map_put(e->a, &n.owned, e->owned.at[i]->slot, e->owned.at[i]);
+    for (size_t i = 0; i < e->owned.n; i++) {
+        Slot *s = e->owned.at[i]->slot;
+        map_put(e->a, &n.owned, s, e->owned.at[i]);
+        if (s->kind == SLOT_PARAM) map_put(e->a, &n.trained, model_of_slot(&n, s), s);
+    }
     needs_nodes(&n, c->body.at, c->body.n);
     const Node *only = NULL;
     bool one = true;

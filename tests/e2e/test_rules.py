@@ -61,6 +61,53 @@ def test_C2_batches_and_weights(t):
     assert "--max-batch" in done.stderr, done.stderr
 
 
+STATES = """
+state n: f32 = 0
+layer counter(x: f32) -> f32 {
+    state seen: f32 = 0
+    seen <- seen + x
+    return seen
+}
+layer scaled(x: f32[B, N]) -> f32[B, 1] {
+    let norm = batch_norm
+    return x |> norm |> dense[1]
+}
+model count_by = counter
+model net = scaled
+command count {
+    for i in 0..3 { n <- n + 1 }
+    save n to "n.safetensors"
+}
+command show { print n }
+command count_in {
+    s = f32(0)
+    for i in 0..3 { s = count_by(2.0) }
+    print s
+    save count_by to "by.safetensors"
+}
+command train {
+    for i in 0..2 { minimize sum(net(ones([4, 2])) ^ 2) over net using sgd }
+    save net to "net.safetensors"
+}
+command again {
+    net.norm.running_mean <- ones([2])
+    print sum(net(ones([1, 2])))
+}
+"""
+
+
+def test_C2_states_alone(t):
+    """What is made of states alone is made anew by the command that writes them, as parameters are; the states of a model with parameters come with these."""
+    source = t.write("states.nn", STATES)
+    assert "n.safetensors" in t.run(t.nnc, source, "--eval", "show", status=2).stderr
+    t.run(t.nnc, source, "--eval", "count")
+    assert t.run(t.nnc, source, "--eval", "show").stdout == "3\n"
+    assert t.run(t.nnc, source, "--eval", "count_in").stdout == "6\n"
+    assert "net.safetensors" in t.run(t.nnc, source, "--eval", "again", status=2).stderr
+    t.run(t.nnc, source, "--eval", "train")
+    t.run(t.nnc, source, "--eval", "again")
+
+
 def test_C2_inputs_of_one_batch(t):
     source = t.write("pair.nn", "command sum(x: f32[B], y: f32[B]) -> (z: f32[B]) { z = x + y }\n")
     one, three = t.write("one.csv", "1\n"), t.write("three.csv", "1\n2\n3\n")
