@@ -89,6 +89,8 @@ int type_batch_axis(const Type *t);
 /* Is this a legal shape: rank, no negative size, B on at most one axis and k * B on the leading one only (N6), at most 2^40 elements (D6, B counted as 1)?
  * NULL, or what is wrong. Every rule of op_infer asks this of its results; type_make does not. */
 const char *type_fault(int rank, const Dim *dims);
+/* ... of a buffer of the loops, where k * B may stand on any axis: panels [k, 4 * B rows, 16 columns]. */
+const char *type_fault_in_memory(int rank, const Dim *dims);
 
 /* ---- ops ---- */
 

@@ -669,7 +669,7 @@ static bool buffer(Parser *p, Loc around) {
         if (p->step->buffers.at[i]->name == name) return reader_error(&p->r, TWICE, "there are two buffers %%%s", name);
     reader_next(&p->r);
     int64_t bound = 0;
-    const Type *t = want(p, ":") ? reader_type(&p->r, &bound) : NULL;
+    const Type *t = want(p, ":") ? reader_type(&p->r, &bound, type_fault_in_memory) : NULL;
     if (!t) return false;
     if (type_has_batch(t) && !p->step->batch) return reader_error(&p->r, MISFIT, "the step has no batch");
     Buffer *b = step_buffer(p->arena, p->step, name, t->elem, t->rank, t->dim, (Loc){0});

@@ -86,8 +86,9 @@ bool reader_int(Reader *r, int64_t *v);
 bool reader_real(Reader *r, double *v);
 /* A word, %name, @name or "string" as wanted; `what` names it in the message ("a slot"). */
 const char *reader_name(Reader *r, TokenKind kind, const char *what);
-/* f32[B<=64, 28]: *bound gets 64, or stays as it is. */
-const Type *reader_type(Reader *r, int64_t *bound);
+typedef const char *TypeFault(int rank, const Dim *dims);
+/* f32[B<=64, 28]: *bound gets 64, or stays as it is. fault: which shapes are legal, type_fault or type_fault_in_memory. */
+const Type *reader_type(Reader *r, int64_t *bound, TypeFault *fault);
 /* An optional place and the end of the line. */
 bool reader_loc(Reader *r, Loc *loc);
 /* After an error: goes on behind this line, and behind the block that it opens. Stops before a } that closes the block around. */

@@ -360,7 +360,7 @@ static bool read_dim(Reader *r, Dim *d, int64_t *bound) {
     return read_batch(r, bound) && reader_want(r, ")");
 }
 
-const Type *reader_type(Reader *r, int64_t *bound) {
+const Type *reader_type(Reader *r, int64_t *bound, TypeFault *fault) {
     Elem elem;
     if (r->token.kind != T_WORD || !elem_by_name(r->token.s, &elem)) {
         reader_error(r, 601, "expected a type, found %s", reader_token_text(r));
@@ -376,7 +376,7 @@ const Type *reader_type(Reader *r, int64_t *bound) {
         } while (reader_take(r, ","));
         if (!reader_want(r, "]")) return NULL;
     }
-    const char *why = type_fault(rank, dims);
+    const char *why = fault(rank, dims);
     if (why) return reader_error(r, 605, "%s", why), NULL;
     return type_make(elem, rank, dims);
 }

@@ -237,7 +237,7 @@ static bool read_op_line(FuncReader *f, OpLine *o) {
     if (o->results.n && !reader_want(r, ":")) return false;
     for (size_t i = 0; i < o->results.n; i++) {
         const Type *t;
-        if ((i && !reader_want(r, ",")) || !(t = reader_type(r, NULL))) return false;
+        if ((i && !reader_want(r, ",")) || !(t = reader_type(r, NULL, type_fault))) return false;
         vec_push(r->arena, &o->types, t);
     }
     return true;
@@ -254,7 +254,7 @@ static bool read_block(FuncReader *f, Block *b) {
     if (ok && !reader_is(r, ")")) {
         do {
             const char *name = reader_name(r, T_VALUE, "a value");
-            const Type *t = name && reader_want(r, ":") ? reader_type(r, NULL) : NULL;
+            const Type *t = name && reader_want(r, ":") ? reader_type(r, NULL, type_fault) : NULL;
             ok = t && define(f, name, block_param(b, t, name));
         } while (ok && reader_take(r, ","));
     }
@@ -359,7 +359,7 @@ static Slot *read_slot_use(Reader *r, Func *f) {
     int64_t bound = 0;
     Slot *s = reader_slot(r);
     if (!s || !reader_want(r, ":")) return NULL;
-    const Type *t = reader_type(r, &bound);
+    const Type *t = reader_type(r, &bound, type_fault);
     if (!t) return NULL;
     if (t != s->type) return reader_error(r, 604, "%%%s is %s, not %s", s->name, type_name(s->type), type_name(t)), NULL;
     if (bound && f->batch_bound && bound != f->batch_bound)

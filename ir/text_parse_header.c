@@ -61,7 +61,7 @@ static bool read_slot(Reader *r, SlotKind kind) {
         r->token = at;
         return reader_error(r, 603, "%%%s is declared twice", name);
     }
-    const Type *t = reader_want(r, ":") ? reader_type(r, &bound) : NULL;
+    const Type *t = reader_want(r, ":") ? reader_type(r, &bound, type_fault) : NULL;
     if (!t) return false;
     Slot *s = slot_new(r->module, kind, name, t, (Loc){0});
     s->batch_bound = type_has_batch(t) ? bound : 0;
@@ -147,7 +147,7 @@ static bool read_field(Reader *r, DataSet *d, const char *name) {
     Field f = {.name = name};
     if (!reader_want(r, ":")) return false;
     Token at = r->token;
-    if (!(f.type = reader_type(r, NULL))) return false;
+    if (!(f.type = reader_type(r, NULL, type_fault))) return false;
     if (type_has_batch(f.type)) {
         r->token = at;
         return reader_error(r, 604, "the type of a field is that of one sample, without B");

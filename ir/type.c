@@ -105,7 +105,7 @@ int type_batch_axis(const Type *t) {
 
 bool type_has_batch(const Type *t) { return type_batch_axis(t) >= 0; }
 
-const char *type_fault(int rank, const Dim *dims) {
+static const char *fault(int rank, const Dim *dims, bool leading) {
     if (rank > MAX_RANK) return intern_printf("a tensor has at most %d dimensions, not %d", MAX_RANK, rank);
     int batches = 0;
     int64_t n = 1;
@@ -113,7 +113,8 @@ const char *type_fault(int rank, const Dim *dims) {
     for (int i = 0; i < rank; i++) {
         if (dims[i].n < 0) return intern_printf("a dimension is negative (%" PRId64 ")", dims[i].n);
         if (dims[i].batch && dims[i].n == 0) return "a multiple of B is at least 1 * B";
-        if (dims[i].batch && dims[i].n > 1 && i > 0) return "a multiple of the batch size can only be the leading dimension";
+        if (dims[i].batch && dims[i].n > 1 && i > 0 && leading)
+            return "a multiple of the batch size can only be the leading dimension";
         batches += dims[i].batch;
         empty |= dims[i].n == 0;
     }
@@ -123,6 +124,9 @@ const char *type_fault(int rank, const Dim *dims) {
             return "a tensor has at most 2^40 elements";
     return NULL;
 }
+
+const char *type_fault(int rank, const Dim *dims) { return fault(rank, dims, true); }
+const char *type_fault_in_memory(int rank, const Dim *dims) { return fault(rank, dims, false); }
 
 const char *dim_text(Dim d) {
     if (!d.batch) return intern_printf("%" PRId64, d.n);

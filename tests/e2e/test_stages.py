@@ -82,3 +82,20 @@ def test_what_is_repeated_along_a_row_is_computed_once(t):
             source = t.write("repeated.nn", f"param x: f32[8, {times}, 6] = normal(shape)\ncommand c {{ {text}\n minimize sum(y * y) over x using sgd }}\n")
             found.append(int(re.search(r"operations +([\d,]+)$", t.run(t.nnc, source, "--plan", "--fn=c.1").stdout, re.M)[1].replace(",", "")))
         assert 1.9 * found[0] < found[1] < 2.1 * found[0] and found[0] < 8 * 100 * 6 * 200, (name, found)
+
+
+POINTS = """
+layer points(x: f32[B, 4, 4, 32]) -> f32[B, 10] { return x |> conv[64, 1] |> relu |> dense[64] |> global_avgpool |> dense[10] }
+model net = points
+data d { x: f32[4, 4, 32] = npy("x.npy"); y: i32 = npy("y.npy") }
+command train { for x, y in d batch 64 { minimize cross_entropy(net(x), y) over net using sgd } }
+"""
+
+
+def test_panels_over_the_batch_are_read_again(t):
+    """A product over samples and places has panels with a multiple of B in the middle."""
+    source, loops = t.write("points.nn", POINTS), t.path("points.loops")
+    t.run(t.nnc, source, "--emit=loops", "-o", loops)
+    with open(loops) as f: assert re.search(r"buffer %.*, \d+\*B, ", f.read())
+    for name, text in ("source", source), ("again", loops): t.run(t.nnc, text, "-o", t.path(name))
+    with open(t.path("source"), "rb") as f, open(t.path("again"), "rb") as g: assert f.read() == g.read()
