@@ -37,8 +37,8 @@ enum {
     ROWS_LIMIT = 1 << 16,    /* elements of a row that a group may work on */
     MANY = 64,               /* most groups in one kernel */
     LARGE = 400,             /* most ops in one group: what comes after walks an expression as deep as it is long */
-    MOST_OPS = 16000,        /* in one block: what groups need of each other is known pair by pair */
-    MOST_OPS_IN_ALL = 40000, /* in all functions: seconds, until they are loops */
+    MOST_OPS = 50000,        /* in one block: what groups need of each other is known pair by pair */
+    MOST_OPS_IN_ALL = 100000, /* in all functions: seconds, until they are loops */
 };
 
 /* ---- what ops cost and are ---- */

@@ -177,20 +177,24 @@ static void mark_best(PassCtx *c, const Step *step, Body *body) {
     }
 }
 
-static void vectorize_nodes(PassCtx *c, Step *step, StepNode *const *nodes, size_t n) {
+static void vectorize_nodes(PassCtx *c, Step *step, const PtrMap *users, StepNode *const *nodes, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (nodes[i]->kind == STEP_KERNEL) {
-            vectorize_rows(c, step, &nodes[i]->body);
+            vectorize_rows(c, step, users, nodes[i], &nodes[i]->body);
             vectorize_columns(c, step, &nodes[i]->body);
             mark_best(c, step, &nodes[i]->body);
             vectorize_ahead(c, step, &nodes[i]->body);
         }
-        vectorize_nodes(c, step, nodes[i]->nodes.at, nodes[i]->nodes.n);
+        vectorize_nodes(c, step, users, nodes[i]->nodes.at, nodes[i]->nodes.n);
     }
 }
 
 bool pass_vectorize(PassCtx *c, LoopsProgram *p) {
     if (machine_lanes(c->machine, 4) < 2) return true;
-    for (size_t i = 0; i < p->steps.n; i++) vectorize_nodes(c, p->steps.at[i], p->steps.at[i]->nodes.at, p->steps.at[i]->nodes.n);
+    for (size_t i = 0; i < p->steps.n; i++) {
+        Step *step = p->steps.at[i];
+        PtrMap users = vectorize_users(c->arena, step);
+        vectorize_nodes(c, step, &users, step->nodes.at, step->nodes.n);
+    }
     return true;
 }

@@ -26,8 +26,11 @@ bool lanes_declared(const LaneScan *s, const Temp *t); /* an acc of the body */
 /* Of the accesses listed in *s: no turn of s->loop touches what another stores. */
 bool lanes_apart(const LaneScan *s);
 
-/* Loops over rows with short loops in them become loops over whole vectors of rows: vectorize_rows.c. */
-void vectorize_rows(PassCtx *c, Step *step, Body *body);
+/* Which kernel alone uses a buffer: by buffer its StepNode, or the step where there are several, or where another buffer lies in it. Of all buffers that are used when it is made. */
+PtrMap vectorize_users(Arena *a, const Step *step);
+
+/* Loops over rows with short loops in them become loops over whole vectors of rows: vectorize_rows.c. body: of the kernel, or of a loop in it. */
+void vectorize_rows(PassCtx *c, Step *step, const PtrMap *users, const StepNode *kernel, Body *body);
 
 /* Sums down the columns of matrices larger than a cache are made row by row: vectorize_columns.c. */
 void vectorize_columns(PassCtx *c, Step *step, Body *body);

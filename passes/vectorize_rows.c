@@ -26,6 +26,8 @@ enum { ROW_MOST = 4 * SUM_LANES }; /* turns of the loops inside: beyond that a r
 typedef struct Rows {
     Arena *arena;
     Step *step;
+    const PtrMap *users; /* see vectorize_users */
+    const StepNode *kernel;
     Stmt *loop;
     LaneScan scan;           /* what is touched that others see */
     Vec(const Buffer *) own; /* scratch of the thread, used by nobody else */
@@ -52,10 +54,47 @@ static int uses_in(const Body *body, const Buffer *b) {
     return n;
 }
 
-static int uses_in_nodes(StepNode *const *nodes, size_t n, const Buffer *b) {
-    int uses = 0;
-    for (size_t i = 0; i < n; i++) uses += uses_in(&nodes[i]->body, b) + uses_in_nodes(nodes[i]->nodes.at, nodes[i]->nodes.n, b);
-    return uses;
+typedef struct Users {
+    Arena *arena;
+    const Step *step;
+    const StepNode *node; /* the kernel at hand */
+    PtrMap users;
+} Users;
+
+static void add_user(Users *u, const Buffer *b) {
+    const void *known = map_get(&u->users, b);
+    if (!known) map_put(u->arena, &u->users, b, (void *)(uintptr_t)u->node);
+    if (known && known != u->node) map_put(u->arena, &u->users, b, (void *)(uintptr_t)u->step);
+}
+
+static void users_in_expr(Users *u, const Expr *e) {
+    if (!e) return;
+    if (e->kind == EXPR_LOAD) add_user(u, e->buffer);
+    for (int i = 0; i < e->n_args; i++) users_in_expr(u, e->args[i]);
+}
+
+static void users_in(Users *u, const Body *body) {
+    for (const Stmt *s = body->first; s; s = s->next) {
+        users_in_expr(u, s->value);
+        if (s->kind == STMT_STORE || s->kind == STMT_PREFETCH) add_user(u, s->buffer);
+        users_in(u, &s->body);
+    }
+}
+
+static void users_in_nodes(Users *u, StepNode *const *nodes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        u->node = nodes[i];
+        users_in(u, &nodes[i]->body);
+        users_in_nodes(u, nodes[i]->nodes.at, nodes[i]->nodes.n);
+    }
+}
+
+PtrMap vectorize_users(Arena *a, const Step *step) {
+    Users u = {.arena = a, .step = step};
+    users_in_nodes(&u, step->nodes.at, step->nodes.n);
+    for (size_t i = 0; i < step->buffers.n; i++)
+        if (step->buffers.at[i]->same) map_put(a, &u.users, step->buffers.at[i]->same, (void *)(uintptr_t)step);
+    return u.users;
 }
 
 static bool is_own(const Rows *r, const Buffer *b) {
@@ -68,11 +107,9 @@ static bool is_own(const Rows *r, const Buffer *b) {
 static bool find_own(Rows *r, const Buffer *b) {
     if (is_own(r, b)) return true;
     if (b->place != PLACE_THREAD || b->same) return false;
-    for (size_t i = 0; i < r->step->buffers.n; i++)
-        if (r->step->buffers.at[i]->same == b) return false;
     for (int i = 0; i < b->rank; i++)
         if (b->dim[i].batch) return false;
-    if (uses_in(&r->loop->body, b) != uses_in_nodes(r->step->nodes.at, r->step->nodes.n, b)) return false;
+    if (map_get(r->users, b) != r->kernel || uses_in(&r->loop->body, b) != uses_in(&r->kernel->body, b)) return false;
     vec_push(r->arena, &r->own, b);
     return true;
 }
@@ -289,17 +326,17 @@ static void make(const Rows *r, Body *around) {
     body_remove(around, old);
 }
 
-void vectorize_rows(PassCtx *c, Step *step, Body *body) {
+void vectorize_rows(PassCtx *c, Step *step, const PtrMap *users, const StepNode *kernel, Body *body) {
     for (Stmt *s = body->first, *next; s; s = next) {
         next = s->next;
         if (s->kind != STMT_FOR || s->mark == MARK_VECTOR)
             continue; /* a vector's body is lanes already: the pass may see its own work again, as text */
-        Rows r = {.arena = c->arena, .step = step, .loop = s};
+        Rows r = {.arena = c->arena, .step = step, .users = users, .kernel = kernel, .loop = s};
         bool fits = possible(&r);
         r.lanes = machine_lanes(c->machine, r.scan.widest < 4 ? 4 : r.scan.widest);
         if (fits && worth_it(&r))
             make(&r, body);
         else
-            vectorize_rows(c, step, &s->body);
+            vectorize_rows(c, step, users, kernel, &s->body);
     }
 }
