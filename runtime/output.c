@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { MOST_DIMS = 32, DIGITS = 7, SHORT_SAMPLE = 64, SHORT_ALL = 1000 };
 
@@ -336,6 +337,19 @@ static bool is_read(struct nn_run *r, const struct place *p) {
     return false;
 }
 
+/* Is it the source of the program, or the program that runs? */
+static bool is_program(struct nn_run *r, const char *path) {
+    const char *source = r->program->source, *slash = source ? strrchr(source, '/') : NULL, *folder = r->program->source_dir;
+    char *whole = source && folder ? nn_path_join(r->env, folder, slash ? slash + 1 : source) : NULL;
+    const char *const own[] = {whole, "/proc/self/exe"};
+    struct stat s, t;
+    bool is = false;
+    for (int i = 0; i < 2 && stat(path, &s) == 0; i++)
+        is |= own[i] && stat(own[i], &t) == 0 && s.st_dev == t.st_dev && s.st_ino == t.st_ino;
+    nn_free(r->env, whole);
+    return is;
+}
+
 /* Whether an output can be written to a file of that suffix. Programs whose outputs cannot be pictures are linked without the writer of pictures. */
 static bool check_kind(struct nn_run *r, const struct nn_io *io, const char *before, const char *path) {
     const struct nn_slot *s = &r->program->slots[io->slot];
@@ -359,6 +373,8 @@ static bool check_place(struct nn_run *r, const struct place *p) {
     else
         nn_text_printf(r->env, &before, own ? "--%s: " : "--%s=", own ? "out" : p->option);
     bool good = nn_text_ok(r->env, &before);
+    if (good && is_program(r, p->path))
+        good = nn_fail(r->env, NN_BAD_INPUT, "%s%s: this is the program itself, which would be replaced", before.at, p->path);
     if (good && is_read(r, p))
         good = nn_fail(r->env, NN_BAD_INPUT, "%s%s: the run reads this file, and would replace it", before.at, p->path);
     if (good && p->output >= 0 && p->path[0]) good = check_kind(r, &r->command->outputs[p->output], before.at, p->path);

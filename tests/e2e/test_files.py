@@ -337,6 +337,28 @@ def test_loads_are_looked_at_before_the_run(t):
     assert "w3.st: there are no weights" in t.run(program, "numbered", f"--out={out}", status=3).stderr
 
 
+OWN = """param w: f32[2] = 1
+command learn { w <- 2 * w }
+command own { save w to "own.nn" }
+"""
+
+
+def test_a_run_does_not_replace_its_program(t):
+    """Neither the source nor what runs, under any name, by options or statements; from the source, too."""
+    source, program = t.write("own.nn", OWN), t.path("own")
+    t.run(t.nnc, source, "-o", program)
+    os.symlink(program, t.path("link"))
+    with open(program, "rb") as f: before = f.read()
+    options = [f"--{o}={t.path(n)}" for o in ("save", "save-init", "checkpoint", "log") for n in ("own", "own.nn", "link")]
+    tries = [(program, "learn", o) for o in options] + [(program, "own", f"--out={t.folder}"), (t.nnc, "run", source, "own", f"--out={t.folder}")]
+    tries += [(t.nnc, source, "--eval", "learn", f"--{o}={source}") for o in ("save", "log")]
+    for args in tries:
+        done = t.run(*args, status=2)
+        assert "this is the program itself" in done.stderr, (args, done.stderr)
+    with open(program, "rb") as f: assert f.read() == before and os.access(program, os.X_OK)
+    with open(source) as f: assert f.read() == OWN
+
+
 FEW = """option to = 10
 data d { x: f32 = csv("ten.csv", columns=0) }
 command train { for x in d[0..to] batch 8 drop_last { track m = x } }
