@@ -116,6 +116,14 @@ static bool alike(const Op *x, const Op *y, int64_t w_axis) {
 
 enum { MOST_JOINED = 64 };
 
+/* May a tensor be as large with n places along an axis? */
+static bool fits(const Type *t, int64_t axis, int64_t n) {
+    Dim dims[MAX_RANK];
+    for (int i = 0; i < t->rank; i++) dims[i] = t->dim[i];
+    dims[axis].n = n;
+    return !type_fault(t->rank, dims);
+}
+
 static void join_at(Join *j, Op *first) {
     Spec s = read_spec(first);
     char label = free_label(&s);
@@ -124,8 +132,13 @@ static void join_at(Join *j, Op *first) {
     Op *group[MOST_JOINED];
     Value *ws[MOST_JOINED];
     int n = 0;
-    for (Op *op = first; op && n < MOST_JOINED; op = op->next)
-        if (alike(first, op, w_axis) && !value_inside(j->s.op, op->in[1])) group[n++] = op;
+    int64_t places = 0;
+    for (Op *op = first; op && n < MOST_JOINED; op = op->next) {
+        if (!alike(first, op, w_axis) || value_inside(j->s.op, op->in[1])) continue;
+        places += op->in[1]->type->dim[w_axis].n;
+        if (!fits(first->in[1]->type, w_axis, places) || !fits(first->out[0]->type, o_axis, places)) break;
+        group[n++] = op;
+    }
     if (n < 2) return;
     for (int i = 0; i < n; i++) ws[i] = group[i]->in[1];
     j->before.loc = first->loc;

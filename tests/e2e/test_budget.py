@@ -103,6 +103,8 @@ def test_counts(t):
     bounded(t, "chained.nn", chained, "--emit=loops", want=None)
     scans = "command c {\n    h = f32(1)\n" + "    scan t in 0..3 {\n" * 100 + "h = h + 1\n" + "}\n" * 100 + "    print h\n}\n"
     bounded(t, "scans.nn", scans, "--emit=loops", want=None)
+    wide = "param w, v: f32[300000, 3000000] = 1\ncommand c {\n    s = f32(0)\n    h = ones([2, 300000])\n    scan t in 0..3 {\n        s = s + sum(h @ w) + sum(h @ v)\n        h = h * 2\n    }\n    print s\n}\n"
+    bounded(t, "wide.nn", wide, "--emit=loops", want=None)  # side by side the weights would be more than a tensor may have
     slopes = "fn g0(x: f32) = sin(x) * x * x\n" + "".join(f"fn g{i}(x: f32) = grad(g{i - 1}(x), x)\n" for i in range(1, 31))
     bounded(t, "slopes.nn", slopes + "command c { print g30(f32(0.5)) }\n", "--emit=loops", want=None)
 
