@@ -34,10 +34,10 @@ enum {
     OPERAND_COST = 4, /* arithmetic done again for each element of a product's operand, where it is done once for each panel */
     LEAST_POINTS = 8, /* rows of a group, fewer are not worth losing the elements' parallelism */
     SHORT_ROW = 4096,
-    ROWS_LIMIT = 1 << 16,    /* elements of a row that a group may work on */
-    MANY = 64,               /* most groups in one kernel */
-    LARGE = 400,             /* most ops in one group: what comes after walks an expression as deep as it is long */
-    MOST_OPS = 50000,        /* in one block: what groups need of each other is known pair by pair */
+    ROWS_LIMIT = 1 << 16,     /* elements of a row that a group may work on */
+    MANY = 64,                /* most groups in one kernel */
+    LARGE = 400,              /* most ops in one group: what comes after walks an expression as deep as it is long */
+    MOST_OPS = 50000,         /* in one block: what groups need of each other is known pair by pair */
     MOST_OPS_IN_ALL = 100000, /* in all functions: seconds, until they are loops */
 };
 
