@@ -37,6 +37,7 @@ static bool lower_func(PassCtx *c, LoopsProgram *p, Func *f) {
     s->batch_bound = f->batch_bound;
     l->nodes = &nodes;
     l->home = arena_make_n(l->arena, Home *, (size_t)f->n_values + 1);
+    l->maxima = arena_make_n(l->arena, Buffer *, (size_t)f->n_values + 1);
     l->uses = func_count_uses(l->arena, f);
     l->place = arena_make_n(l->arena, int, (size_t)f->n_values + 1);
     l->local_table = arena_make_n(l->arena, Home *, (size_t)f->n_values + 1);

@@ -62,6 +62,7 @@ typedef struct Lower {
     const Func *func;
     Step *step;
     Home **home;       /* by value id; NULL: not in memory (yet) */
+    Buffer **maxima;   /* by value id of a window_put: the places that lower_maxima has found; NULL: it has not */
     int *uses;         /* by value id */
     int *place;        /* by value id: which op of the group being lowered makes it, counted from 1; 0: none */
     Vec(VarInfo) vars; /* by variable id */
@@ -155,6 +156,10 @@ bool op_reduces(OpCode c);
 /* The element of a reduction; emits its loops. */
 Expr *pull_reduction(Lower *l, const Op *op, const Affine *const *index);
 Expr *pull_window(Lower *l, const Op *op, const Affine *const *index); /* lower_window.c */
+/* Is op a window_put whose windows' maxima are found in a kernel of their own? That is less work but where windows tile the map. */
+bool low_maxima_apart(const Op *op);
+/* The kernel. */
+void lower_maxima(Lower *l, const Op *op);
 /* Is op a window_put whose windows lie side by side, from the map's begin on? *size: of a window. */
 bool low_windows_tile(const Op *op, const int64_t **size);
 Expr *pull_extreme(Lower *l, const Op *op, const Affine *const *index); /* lower_extreme.c */

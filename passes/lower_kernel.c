@@ -426,13 +426,15 @@ static const char *kernel_name(const Op *op) {
     return op->loc.what;
 }
 
-/* Ops that need kernels of their own, before the rest: long sums, and what writes where an index says. */
+/* Ops that need kernels of their own, before the rest: long sums, maxima of windows that overlap, and what writes where an index says. */
 static void lower_apart(Group *g, Home *const *homes) {
     Lower *l = g->l;
     for (int i = 0; i < g->n_ops; i++) {
         const Op *op = g->ops[i];
         if (op_pieces(l, op)) {
             lower_pieces(l, op);
+        } else if (low_maxima_apart(op)) {
+            lower_maxima(l, op);
         } else if (op_special(op)) {
             Home *to[2] = {NULL, NULL};
             for (int k = 0; k < op->n_out; k++) {

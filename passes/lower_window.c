@@ -7,7 +7,17 @@
  *                                               for p in 0..2, q in 0..2 { v = %x[n, 2*i + p, 2*j + q, c] ; best = v if it beats
  * best }
  *
- * Where windows tile the map, a nest with a window_put goes over them, and over the places of each inside (lower_kernel.c): the maximum of a window is found once.
+ * Where windows tile the map, a nest with a window_put goes over them, and over the places of each inside (lower_kernel.c): the maximum of a window is found once. Where they overlap or
+ * begin elsewhere, each element would look through all its windows again, k^4 places for windows of k x k; there a kernel in front finds the maxima, and an element asks each of its windows
+ * for a number:
+ *
+ *   %g = window_put %x, %y, size=[3, 3], ...    for n, i, j, c { .. the loops above .. ; %g.maxima[n, i, j, c] = where }
+ *                                               for n, i, j, c {
+ *                                                 acc g: f32 = 0
+ *                                                 for m in max(0, i - 2)..min(I, i + 1), o in .. {
+ *                                                   let first: bool = eq(%g.maxima[n, m, o, c], 3*(i - m) + j - o)
+ *                                                   g = add(g, select(first, %y[n, m, o, c], 0)) }
+ *                                                 %g[n, i, j, c] = g }
  */
 #include "passes/lower.h"
 
@@ -112,6 +122,32 @@ bool low_windows_tile(const Op *op, const int64_t **size) {
     return op->code == OP_window_put && !overlap(&w);
 }
 
+bool low_maxima_apart(const Op *op) {
+    const int64_t *size;
+    if (op->code != OP_window_put || low_windows_tile(op, &size)) return false;
+    Windows w = read_windows(op);
+    int64_t places = 1;
+    for (int i = 0; i < w.n && places <= 2; i++) places *= w.size[i];
+    return places > 2; /* each looks at all of them, or all are looked at once and a number for each: places^2 > 2 places */
+}
+
+void lower_maxima(Lower *l, const Op *op) {
+    const Type *t = op->in[1]->type;
+    Buffer *b =
+        step_buffer(l->arena, l->step, intern_printf("%s.maxima", low_value_name(op->out[0])), I32, t->rank, t->dim, op->loc);
+    const Affine *out[MAX_RANK + 1];
+    Temp *best, *where;
+    kernel_begin(l, "maxima", op->loc);
+    Scope *outer = l->scope;
+    for (int i = 0; i < t->rank; i++) out[i] = low_open_axis(l, i, t->dim[i]);
+    window_best(l, op, out, &best, &where, NULL, NULL);
+    low_emit(l, stmt_store(l->arena, b, out, low_temp(l, where)));
+    low_close_to(l, outer);
+    kernel_end(l);
+    low_barrier(l);
+    l->maxima[op->out[0]->id] = b;
+}
+
 /* Opens the loops over the windows that place `index` of x is in. out: the window; *mine: the number of the place in it. */
 static void open_windows_of(Lower *l, const Op *op, const Windows *w, const Affine *const *index, const Affine **out,
                             const Affine **mine) {
@@ -134,24 +170,18 @@ static void open_windows_of(Lower *l, const Op *op, const Windows *w, const Affi
     }
 }
 
-/* The same where windows do not overlap: there is one, or none behind the last. Which place of it is the first maximum is found outside of the loops over its places. */
-static Temp *open_window_of(Lower *l, const Op *op, const Windows *w, const Affine *const *index, const Affine **out,
-                            const Affine **mine) {
+/* The same where windows do not overlap: there is one, or none (open_windows_there). */
+static void window_of(Lower *l, const Windows *w, const Affine *const *index, const Affine **out, const Affine **mine) {
     for (int i = 0; i < w->n; i++) {
         const Affine *place = affine_add_constant(l->arena, index[i + 1], w->low[i]);
         out[i + 1] = low_div(l, place, w->stride[i]);
         const Affine *k = affine_add(l->arena, place, affine_scale(l->arena, out[i + 1], -w->stride[i]));
         *mine = affine_add(l->arena, affine_scale(l->arena, *mine, w->size[i]), k);
     }
-    int rank = w->n + 2;
-    out[rank] = low_number(l, 0); /* noted under one index more than elements of the result have */
-    Temp *best, *where = low_made(l, op->out[0], rank + 1, out);
-    if (!where) {
-        Hoisted h = low_hoist(l, low_scope_of(l, rank, out));
-        window_best(l, op, out, &best, &where, NULL, NULL);
-        low_note_made(l, op->out[0], rank + 1, out, where);
-        low_return(l, h);
-    }
+}
+
+/* Opens conditions that window `out` is none behind the last. */
+static void open_windows_there(Lower *l, const Op *op, const Windows *w, const Affine *const *out) {
     for (int i = 0; i < w->n; i++) {
         int64_t lo, hi;
         const Affine *room =
@@ -159,7 +189,22 @@ static Temp *open_window_of(Lower *l, const Op *op, const Windows *w, const Affi
         low_range(l, room, &lo, &hi);
         if (lo < 0) low_open_if(l, room);
     }
-    return where;
+}
+
+/* Which place of window `out` is its first maximum: what lower_maxima has found, or it is found here, outside of the loops over the window's places. */
+static Expr *first_maximum(Lower *l, const Op *op, const Affine **out) {
+    const Value *v = op->out[0];
+    int rank = v->type->rank;
+    if (l->maxima[v->id]) return expr_load(l->arena, l->maxima[v->id], out);
+    out[rank] = low_number(l, 0); /* noted under one index more than elements of the result have */
+    Temp *best, *where = low_made(l, v, rank + 1, out);
+    if (!where) {
+        Hoisted h = low_hoist(l, low_scope_of(l, rank, out));
+        window_best(l, op, out, &best, &where, NULL, NULL);
+        low_note_made(l, v, rank + 1, out, where);
+        low_return(l, h);
+    }
+    return low_temp(l, where);
 }
 
 /* The gradient of window_max at one element of x: the windows that it is in, in order, and y of those whose first maximum it is.
@@ -169,17 +214,17 @@ static Expr *pull_window_put(Lower *l, const Op *op, const Affine *const *index)
     const Value *y = op->in[1];
     Elem elem = y->type->elem;
     const Affine *out[MAX_RANK + 1], *mine = low_number(l, 0);
-    Temp *acc = low_acc(l, low_value_name(op->out[0]), elem, 0, expr_const(l->arena, elem, 0)), *best, *where;
+    Temp *acc = low_acc(l, low_value_name(op->out[0]), elem, 0, expr_const(l->arena, elem, 0));
     Scope *here = l->scope;
     out[0] = index[0];
     out[w.n + 1] = index[w.n + 1];
-    if (overlap(&w)) {
+    if (overlap(&w))
         open_windows_of(l, op, &w, index, out, &mine);
-        window_best(l, op, out, &best, &where, NULL, NULL);
-    } else {
-        where = open_window_of(l, op, &w, index, out, &mine);
-    }
-    Temp *here_first = low_let(l, "first", low_binary(l, OP_eq, low_temp(l, where), expr_index(l->arena, I32, mine)));
+    else
+        window_of(l, &w, index, out, &mine);
+    Expr *first = first_maximum(l, op, out);
+    if (!overlap(&w)) open_windows_there(l, op, &w, out);
+    Temp *here_first = low_let(l, "first", low_binary(l, OP_eq, first, expr_index(l->arena, I32, mine)));
     Expr *more = low_choose(l, here_first, pull(l, y, out), expr_const(l->arena, elem, 0));
     low_set(l, acc, low_binary(l, OP_add, low_temp(l, acc), more));
     low_close_to(l, here);

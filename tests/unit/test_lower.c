@@ -416,8 +416,8 @@ START_TEST(parts_of_joined_values) {
 }
 END_TEST
 
-/* The gradient of a maximum, behind a relu, by windows: that tile the map or leave rest of it, in one axis and in two, with equal numbers and none in the windows; those that overlap
- * stay as they are. */
+/* The gradient of a maximum, behind a relu, by windows: that tile the map or leave rest of it, in one axis and in two, with equal numbers and none in the windows. Of others the
+ * maxima are found in a kernel in front. */
 START_TEST(maxima_of_windows_side_by_side) {
     static const struct {
         int x, y, size[2], stride[2], low, out[2];
@@ -451,6 +451,84 @@ START_TEST(maxima_of_windows_side_by_side) {
     for (int i = 0; i < 2; i++) factor[i] = cases[_i].size[i] > 1 ? arena_printf(a, "%d*", cases[_i].size[i]) : "";
     const char *store = arena_printf(a, "[i, %sj + p, %sk + q, m] = ", factor[0], factor[1]);
     ck_assert_msg((strstr(text_str(a, &shown), store) != NULL) == cases[_i].tile, "%s\n%s", store, text_str(a, &shown));
+    ck_assert_msg((strstr(text_str(a, &shown), ".maxima[") != NULL) != cases[_i].tile, "%s", text_str(a, &shown));
+    arena_free(g.a);
+    arena_free(a);
+}
+END_TEST
+
+/* Windows that overlap, or leave gaps, or begin outside of the map: of one axis, two and three. places: in a window; those of one or two are looked through for each element. */
+static const struct {
+    const char *x, *y, *attrs; /* axes between the batch and the channels */
+    bool apart;
+} overlapping[] = {
+    {"7, 9", "5, 7", "size=[3, 3], stride=[1, 1], low=[0, 0], high=[0, 0]", true},
+    {"7, 9", "7, 9", "size=[5, 3], stride=[1, 1], low=[2, 1], high=[2, 1]", true},
+    {"8, 5", "4, 3", "size=[3, 2], stride=[2, 2], low=[1, 0], high=[0, 1]", true},
+    {"9, 6", "3, 6", "size=[2, 1], stride=[4, 1], low=[1, 0], high=[0, 0]", false},
+    {"9, 6", "2, 2", "size=[3, 2], stride=[5, 3], low=[0, 0], high=[0, 0]", true},
+    {"7, 8", "3, 3", "size=[3, 3], stride=[3, 3], low=[1, 2], high=[1, 0]", true},
+    {"6, 6", "1, 1", "size=[6, 6], stride=[1, 1], low=[0, 0], high=[0, 0]", true},
+    {"3, 4", "7, 8", "size=[5, 5], stride=[1, 1], low=[4, 4], high=[4, 4]", true},
+    {"11", "8", "size=[4], stride=[1], low=[0], high=[0]", true},
+    {"11", "12", "size=[2], stride=[1], low=[1], high=[1]", false},
+    {"11", "5", "size=[7], stride=[2], low=[3], high=[1]", true},
+    {"7, 7", "0, 3", "size=[8, 2], stride=[9, 2], low=[0, 0], high=[0, 0]", true},
+    {"4, 5, 3", "3, 3, 3", "size=[2, 3, 3], stride=[1, 1, 1], low=[0, 0, 1], high=[0, 0, 1]", true},
+};
+enum { OVERLAPPING = sizeof overlapping / sizeof *overlapping };
+
+/* The gradient of their maximum and that gradient's own, in f32 and f64, with equal numbers, infinities and NaN in the windows, in batches as long as may be and short. */
+START_TEST(maxima_of_windows_that_overlap) {
+    Arena *a = arena_new();
+    const char *windows = overlapping[_i / 2].attrs, *elem = _i % 2 ? "f64" : "f32";
+    const char *x = arena_printf(a, "%s[B, %s, 3]", elem, overlapping[_i / 2].x),
+               *y = arena_printf(a, "%s[B, %s, 3]", elem, overlapping[_i / 2].y);
+    const char *in = arena_printf(a, "%s[B<=3, %s, 3]", elem, overlapping[_i / 2].x),
+               *d = arena_printf(a, "%s[B<=3, %s, 3]", elem, overlapping[_i / 2].y);
+    const char *bools = arena_printf(a, "bool[B, %s, 3]", overlapping[_i / 2].x);
+    const char *text = arena_printf(
+        a,
+        "graph expanded\nfield %%x: %s of @c\nfield %%d: %s of @c\nvar %%g: %s of @c\nvar %%h: %s of @c\nvar %%e: %s of @c\n"
+        "command @c() {\n}\nfunc @f(%%x: %s, %%d: %s) -> (%%g: %s, %%h: %s, %%e: %s) {\n"
+        "  %%three = constant 3 : %s\n  %%s = mul %%three, %%x : %s\n  %%f = floor %%s : %s\n"
+        "  %%most = constant 0.95 : %s\n  %%n = ge %%x, %%most : %s\n  %%nan = constant nan : %s\n  %%a = select %%n, %%nan, %%f "
+        ": %s\n"
+        "  %%least = constant -0.5 : %s\n  %%m = le %%x, %%least : %s\n  %%inf = constant -inf : %s\n  %%b = select %%m, %%inf, "
+        "%%a : %s\n"
+        "  %%g = window_put %%b, %%d, %s : %s\n  %%t = tanh %%g : %s\n  %%e = window_pick %%b, %%t, %s : %s\n"
+        "  %%h = window_put %%b, %%e, %s : %s\n  return %%g, %%h, %%e\n}\n",
+        in, d, in, in, d, in, d, in, in, d, x, x, x, x, bools, x, x, x, bools, x, x, windows, x, x, windows, y, windows, x);
+    check_text(text);
+    TestGraph g = test_read(text);
+    Text shown = {0};
+    loops_print(pass_lower(&g.c, g.m), LOOPS_LOWERED, NULL, &shown, a);
+    ck_assert_msg((strstr(text_str(a, &shown), ".maxima[") != NULL) == overlapping[_i / 2].apart, "%s", windows);
+    arena_free(g.a);
+    arena_free(a);
+}
+END_TEST
+
+/* A number is looked at once for each window that it is in: k^2 times, not k^2 times for each of k^2 windows. Looking costs a multiplication here. */
+START_TEST(numbers_are_looked_at_once_a_window) {
+    Arena *a = arena_new();
+    int k = 3 + 2 * _i, n = 20, m = n - k + 1;
+    const char *text =
+        arena_printf(a,
+                     "graph expanded\nfield %%x: f32[B<=2, %d, %d, 5] of @c\nfield %%d: f32[B<=2, %d, %d, 5] of @c\n"
+                     "var %%g: f32[B<=2, %d, %d, 5] of @c\ncommand @c() {\n}\n"
+                     "func @f(%%x: f32[B<=2, %d, %d, 5], %%d: f32[B<=2, %d, %d, 5]) -> (%%g: f32[B<=2, %d, %d, 5]) {\n"
+                     "  %%two = constant 2 : f32[B, %d, %d, 5]\n  %%a = mul %%two, %%x : f32[B, %d, %d, 5]\n"
+                     "  %%g = window_put %%a, %%d, size=[%d, %d], stride=[1, 1], low=[0, 0], high=[0, 0] : f32[B, %d, %d, 5]\n"
+                     "  return %%g\n}\n",
+                     n, n, m, m, n, n, n, n, m, m, n, n, n, n, n, n, k, k, n, n);
+    TestGraph g = test_read(text);
+    ck_assert(pass_fuse(&g.c, g.m));
+    LoopsCosts costs = step_costs(a, pass_lower(&g.c, g.m)->steps.at[0], 2);
+    double operations = 0;
+    for (size_t i = 0; i < costs.n; i++) operations += costs.at[i].operations;
+    /* all windows' places twice: a multiplication to find the maximum, an addition for each that it may be */
+    ck_assert_double_eq(operations, 2. * (2 * 5) * m * m * k * k);
     arena_free(g.a);
     arena_free(a);
 }
@@ -591,6 +669,8 @@ Suite *lower_suite(void) {
     tcase_add_test(t, a_scan_goes_back_as_often_as_it_is_told);
     tcase_add_test(t, one_stack_whatever_axis_turns_are);
     tcase_add_loop_test(t, maxima_of_windows_side_by_side, 0, 7);
+    tcase_add_loop_test(t, maxima_of_windows_that_overlap, 0, 2 * OVERLAPPING);
+    tcase_add_loop_test(t, numbers_are_looked_at_once_a_window, 0, 4);
     tcase_add_loop_test(t, parts_of_joined_values, 0, sizeof joined / sizeof *joined);
     tcase_add_test(t, windows_do_not_reach_beyond_what_is_yielded);
     tcase_add_test(t, a_while_stops);
