@@ -265,6 +265,16 @@ static LLVMValueRef choose(Emit *e, OpCode op, Elem elem, LLVMValueRef a, LLVMVa
     return LLVMBuildSelect(e->b, compare(e, op == OP_max ? OP_ge : OP_le, elem, a, b), a, b, "");
 }
 
+/* An index that is chosen: LLVM would make a branch of it, as what is loaded there waits for it; but which one depends on data (sorting), and nobody can foretell it. */
+static LLVMValueRef chosen(Emit *e, Elem elem, LLVMValueRef *a) {
+    LLVMValueRef v = LLVMBuildSelect(e->b, a[0], a[1], a[2], "");
+    if (elem == I64 && LLVMIsASelectInst(v)) {
+        LLVMMetadataRef none = LLVMMDNodeInContext2(e->ctx, NULL, 0);
+        LLVMSetMetadata(v, LLVMGetMDKindIDInContext(e->ctx, "unpredictable", 13), LLVMMetadataAsValue(e->ctx, none));
+    }
+    return v;
+}
+
 static LLVMValueRef arithmetic(Emit *e, OpCode op, bool real, LLVMValueRef a, LLVMValueRef b) {
     if (op == OP_add) return real ? LLVMBuildFAdd(e->b, a, b, "") : LLVMBuildAdd(e->b, a, b, "");
     if (op == OP_sub) return real ? LLVMBuildFSub(e->b, a, b, "") : LLVMBuildSub(e->b, a, b, "");
@@ -318,7 +328,7 @@ static LLVMValueRef apply(Emit *e, const Expr *x, OpCode op, Elem from, LLVMValu
     case OP_fma:
         if (!e->target->fma) return LLVMBuildFAdd(e->b, LLVMBuildFMul(e->b, a[0], a[1], ""), a[2], "");
         return emit_intrinsic(e, "llvm.fma", 1, &t, 3, a);
-    case OP_select: return LLVMBuildSelect(e->b, a[0], a[1], a[2], "");
+    case OP_select: return chosen(e, x->elem, a);
     case OP_mix: return emit_mix(e, a[0], emit_conversion(e, (Val){a[1], lanes}, x->args[1]->elem, I64).v);
     default: bug("the backend has no code for op %s", op_info[op].name);
     }

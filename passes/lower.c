@@ -15,7 +15,7 @@
  * A nest is what the ops say and no more; how it is cut, vectorized and shared out is the business of the passes behind. Slots
  * are buffers in the frame, read and overwritten where they lie (lower_block.c says when that is allowed). Files: lower_block.c
  * blocks, lower_kernel.c groups of ops, lower_pull.c elements, lower_reduce.c sums, lower_window.c windows, lower_special.c
- * take_add, scatter_add, sort, lower_control.c scan and while, lower_scope.c the pen.
+ * take_add, scatter_add, lower_sort.c and lower_top.c sort and top_k, lower_control.c scan and while, lower_scope.c the pen.
  */
 #include "passes/lower.h"
 

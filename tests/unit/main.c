@@ -29,6 +29,7 @@
     X(runtime)                                                                                                                   \
     X(runtime_checkpoint)                                                                                                        \
     X(runtime_data)                                                                                                              \
+    X(sort)                                                                                                                      \
     X(syntax)                                                                                                                    \
     X(tile)                                                                                                                      \
     X(tile_blocks)
