@@ -114,7 +114,9 @@ static bool stores_adjacent(const Product *p, const Var *v) {
     return any;
 }
 
-bool tile_plain_load(const Expr *e, Elem elem) { return e->kind == EXPR_LOAD && e->elem == elem && !e->guarded; }
+static bool is_load(const Expr *e, Elem elem) { return e->kind == EXPR_LOAD && e->elem == elem; }
+
+bool tile_plain_load(const Expr *e, Elem elem) { return is_load(e, elem) && !e->guarded; }
 
 const Stmt *tile_last_reduced(const Tiling *t) { return t->product.reduce[t->product.n_reduce - 1]; }
 
@@ -140,6 +142,40 @@ static bool choose_column(Tiling *t) {
         t->rows = in_x ? p->y : p->x;
     }
     return best >= 2; /* neither results nor columns side by side: vectors would be gathered and scattered */
+}
+
+/* How many outer variables a factor sees. */
+static int seen(const Product *p, const Expr *factor) {
+    int n = 0;
+    for (int i = 0; i < p->n_outer; i++) n += expr_uses_var(factor, p->outer[i]->var);
+    return n;
+}
+
+/*
+ * Where most of a vector of columns would be empty, as in a convolution whose groups have one channel each, the lanes are better an outer variable that both factors and the results lie
+ * side by side along: the groups.
+ *
+ *   for x, y, g, d in 0..1 { acc s = 0 ; for p, q { s = fma(%x[x + p, y + q, g], %w[p, q, g, d], s) } ; %y[x, y, g, d] = s }
+ *   =>  for x, g by 16, y by 6 { acc t: f32[6, 16] ; for p, q { t[i, j] = fma(%x[x + p, y + i + q, g + j], %w[p, q, g + j], t[i, j]) } ; .. }
+ */
+static void choose_shared_column(Tiling *t) {
+    Product *p = &t->product;
+    Elem elem = p->acc->temp->elem;
+    int64_t most = t->col ? loop_turns(t->step, t->col) : 1;
+    if (2 * most > t->lanes || !is_load(p->x, elem) || !is_load(p->y, elem)) return;
+    for (int i = p->n_outer - 1; i >= 0; i--) {
+        const Var *v = p->outer[i]->var;
+        int64_t turns = loop_turns(t->step, p->outer[i]);
+        if (turns <= most || tile_bounds_use(t, v) || !tile_adjacent(p->x, v) || !tile_adjacent(p->y, v) ||
+            !stores_adjacent(p, v))
+            continue;
+        bool of_x = seen(p, p->x) > seen(p, p->y);
+        t->shared = true;
+        t->col = p->outer[i];
+        t->rows = of_x ? p->x : p->y;
+        t->cols = of_x ? p->y : p->x;
+        return;
+    }
 }
 
 /* Lets hang on the column by their own indices or by a let that they use. */
@@ -315,8 +351,10 @@ static bool plan_tiling(Tiling *t, const StepNode *kernel, Stmt *top) {
     sort_lets(t);
     if (!inline_lets(t, &p->x) || !inline_lets(t, &p->y)) return false;
     if (loads_stored(&kernel->body, p->x) || loads_stored(&kernel->body, p->y) || !lets_before(t, kernel, top)) return false;
-    if (!choose_column(t)) return false;
     t->lanes = machine_lanes(t->machine, elem_size(p->acc->temp->elem));
+    bool any = choose_column(t);
+    choose_shared_column(t);
+    if (!any && !t->shared) return false;
     choose_row(t);
     if (!limits_fit(t)) return false;
     int64_t k = tile_chain_length(t), n = loop_turns(t->step, t->col), m = t->row ? loop_turns(t->step, t->row) : 1;
@@ -402,6 +440,7 @@ static int64_t count_readers(const Tiling *t, int64_t turns) {
 static Choice choose_way(const Tiling *t, int64_t readers, bool before) {
     int64_t n = loop_turns(t->step, t->col), width = (int64_t)t->nv * t->lanes, bytes = tile_column_bytes(t), l2 = t->machine->l2;
     Choice c = {.panels = n / width, .rest = n % width};
+    if (t->shared) return c; /* nothing is read by many: it is where it lies */
     if (tile_blocks_fit(t) && (t->piece || !before)) c.way = BLOCKS;
     if (tile_chain_fits(t)) c.way = CHAIN;
     c.pack = tile_worth_packing(t, readers) && c.way != BLOCKS && can_be_packed(t);

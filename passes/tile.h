@@ -46,6 +46,8 @@ typedef struct Tiling {
     Product product;
     Stmt *row, *col;   /* outer loops; row may be NULL: one row */
     Expr *rows, *cols; /* the factors: that without the column, that with it */
+    bool
+        shared; /* rows see the column, too, and lie side by side along it: each lane multiplies numbers of its own (channels of a depthwise convolution) */
     int lanes;
     int mr, nv;                  /* tile: mr rows, nv vectors */
     TileCut by_rows, by_columns; /* of all rows (a whole batch) and of all columns, the last vector of which may not be full */

@@ -29,7 +29,7 @@ enum { FEW_COLUMNS = 32, LEAST_DEPTH = 64, LEAST_ROWS = 64, CHUNKS = 4 };
 
 bool tile_blocks_fit(const Tiling *t) {
     const Product *p = &t->product;
-    if (!t->row || t->lanes == 1 || p->n_reduce != 1 || p->bounds[0].n) return false;
+    if (!t->row || t->shared || t->lanes == 1 || p->n_reduce != 1 || p->bounds[0].n) return false;
     if (t->piece) return !t->inner.n;
     if (!tile_rows_are_slow(t) || !tile_plain_load(t->cols, p->acc->temp->elem) || !tile_adjacent(t->cols, t->col->var))
         return false;

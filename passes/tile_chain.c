@@ -68,7 +68,8 @@ int64_t tile_chain_length(const Tiling *t) {
 bool tile_chain_fits(const Tiling *t) {
     const Product *p = &t->product;
     Elem elem = p->acc->temp->elem;
-    if (!t->row || t->lanes == 1 || p->n_reduce < 2 || !tile_plain_load(t->rows, elem) || !tile_plain_load(t->cols, elem))
+    if (!t->row || t->shared || t->lanes == 1 || p->n_reduce < 2 || !tile_plain_load(t->rows, elem) ||
+        !tile_plain_load(t->cols, elem))
         return false;
     if (tile_sees_bounds(t, t->rows) || tile_sees_bounds(t, t->cols)) return false;
     for (int i = 0; i < p->n_reduce; i++) {

@@ -177,6 +177,10 @@ void tile_multiply_add(Tiling *t, const Rewrite *outer, const Tile *tile, Body *
     body_add(inside, rows);
     body_add(&rows->body, cols);
     if (t->row) rewrite_var(&r, t->row->var, affine_add(t->arena, tile->row, i));
+    if (t->shared) {
+        rewrite_var(&r, t->col->var, affine_add(t->arena, tile->col, j));
+        r.guard = tile->tail;
+    }
     Expr *a = t->row_panel ? tile_row_panel_load(t, &r, i) : rewrite_expr(&r, t->rows), *b;
     if (t->panel) {
         b = tile_panel_load(t, &r, tile->panel, j);

@@ -13,7 +13,7 @@ enum { MOST_ROWS = 32, MOST_VECTORS = 12 };
  * multiply-adds hide them: they wait for their cache lines, more so for those of a panel in the second cache; hence tiles of few rows and wide ones. */
 static double turn_cost(const Tiling *t, int mr, int nv, double panel_bytes) {
     bool far = panel_bytes > 0.8 * (double)t->machine->l1; /* the panel comes from the second cache */
-    double flops = mr * nv / 2.0, loads = mr + nv, ops = (mr * nv + loads + 2) / 4.0, cost = 5;
+    double flops = mr * nv / 2.0, loads = (t->shared ? mr * nv : mr) + nv, ops = (mr * nv + loads + 2) / 4.0, cost = 5;
     if (flops > cost) cost = flops;
     if (loads / 2 > cost) cost = loads / 2;
     if (ops > cost) cost = ops;
@@ -173,7 +173,7 @@ static int strided_loads(const Expr *e, const Var *v) {
  */
 static void turn_around(Tiling *t, int64_t m, int64_t n, int64_t k, double cost) {
     const Product *p = &t->product;
-    if (t->piece || t->lanes == 1 || !t->row || !affine_is_constant(t->row->limits[0])) return;
+    if (t->piece || t->shared || t->lanes == 1 || !t->row || !affine_is_constant(t->row->limits[0])) return;
     if (!tile_plain_load(t->rows, p->acc->temp->elem) || !tile_adjacent(t->rows, t->row->var)) return;
     Tiling turned = *t;
     turned.row = t->col;

@@ -93,6 +93,62 @@ START_TEST(gradients_in_groups) {
 }
 END_TEST
 
+/* ---- one channel a group: the lanes are groups ---- */
+
+static const int groups_of[] = {1, 2, 5, 8, 16, 21, 37, 64};
+enum { N_GROUPS = sizeof groups_of / sizeof *groups_of };
+
+/* What the loads of a tile end with whose columns are groups. */
+static const char *shown_of(int groups) { return groups > 1 ? "j, o]" : NULL; }
+
+START_TEST(depthwise) {
+    Arena *a = arena_new();
+    int groups = groups_of[_i];
+    for (int stride = 1; stride <= 2; stride++) {
+        const char *buffers = arena_printf(a,
+                                           "  buffer %%x: f32[B, %d, %d, %d, 1]\n  buffer %%w: f32[3, 3, 1, %d, 1]\n"
+                                           "  buffer %%b: f32[%d]\n  buffer %%y: f32[B, 5, 7, %d, 1]\n",
+                                           4 * stride + 4 - stride, 6 * stride + 4 - stride,
+                                           /* with strides the last windows stick out */ groups, groups, groups, groups);
+        const char *kernel = arena_printf(
+            a,
+            "    for n in 0..B, y in 0..5, z in 0..7, g in 0..%d, o in 0..1 {\n      acc s: f32 = 0\n"
+            "      for p in 0..3, q in 0..3, c in 0..1 { s = fma(%%x[n, %d*y + p, %d*z + q, g, c]%s, %%w[p, q, c, g, o], s) }\n"
+            "      %%y[n, y, z, g, o] = max(0, add(s, %%b[g]))\n    }\n",
+            groups, stride, stride, stride > 1 ? " else 0" : "");
+        for (int batch = 1; batch <= 3; batch += 2) compare(step_text(a, buffers, kernel), batch, shown_of(groups));
+    }
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(depthwise_gradients) {
+    Arena *a = arena_new();
+    int groups = groups_of[_i];
+    const char *buffers = arena_printf(a,
+                                       "  buffer %%x: f32[B, 8, 8, %d, 1]\n  buffer %%d: f32[B, 6, 6, %d, 1]\n"
+                                       "  buffer %%w: f32[3, 3, 1, %d, 1]\n  buffer %%p: f32[2, 3, 3, 1, %d, 1]\n",
+                                       groups, groups, groups, groups);
+    const char *whole =
+        arena_printf(a,
+                     "    for p in 0..3, q in 0..3, c in 0..1, g in 0..%d, o in 0..1 {\n      acc s: f32 = 0\n"
+                     "      for n in 0..B, y in 0..6, z in 0..6 { s = fma(%%x[n, p + y, q + z, g, c], %%d[n, y, z, "
+                     "g, o], s) }\n      %%w[p, q, c, g, o] = sub(%%w[p, q, c, g, o], mul(0.1, s))\n    }\n",
+                     groups);
+    const char *pieces =
+        arena_printf(a,
+                     "    for piece in 0..2, p in 0..3, q in 0..3, c in 0..1, g in 0..%d, o in 0..1 {\n      acc s: f32 = 0\n"
+                     "      for n in 2*piece..min(B, 2*piece + 2), y in 0..6, z in 0..6 { s = fma(%%x[n, p + y, q + z, g, c], "
+                     "%%d[n, y, z, g, o], s) }\n      %%p[piece, p, q, c, g, o] = s\n    }\n",
+                     groups);
+    for (int batch = 1; batch <= 3; batch += 2) {
+        compare(step_text(a, buffers, whole), batch, shown_of(groups));
+        compare(step_text(a, buffers, pieces), batch, shown_of(groups));
+    }
+    arena_free(a);
+}
+END_TEST
+
 /* Pieces of 64 that begin and end in the middle of rows. */
 START_TEST(pieces_of_gradients) {
     Arena *a = arena_new();
@@ -249,6 +305,8 @@ Suite *convolutions_suite(void) {
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, gradients_of_kernels, 0, N_GRADIENTS);
     tcase_add_loop_test(t, gradients_in_groups, 1, 3);
+    tcase_add_loop_test(t, depthwise, 0, N_GROUPS);
+    tcase_add_loop_test(t, depthwise_gradients, 0, N_GROUPS);
     tcase_add_loop_test(t, pieces_of_gradients, 1, 4);
     tcase_add_loop_test(t, long_chains_forward, 0, 4);
     tcase_add_loop_test(t, what_is_read_is_copied, 0, sizeof sources / sizeof *sources);
