@@ -10,6 +10,7 @@
 static void run(Parsing *p, int start) {
     diag_source(p->diag, p->file, p->text, p->n);
     p->start = start;
+    if (!is_text(p)) return; /* a program or an archive would give an error a line */
     if (p->n > MAX_FILE) {
         diag_error(p->diag, (Loc){.file = p->file, .line = 1, .col = 1}, 2, "a file of %zu bytes: the limit is %d", p->n,
                    MAX_FILE);

@@ -89,7 +89,9 @@ typedef struct Parsing {
     Node *value; /* of parse_value */
 } Parsing;
 
-/* lexer.l: fills p->tokens; reports what is no token. */
+/* lexer.l: whether this is text at all; if not, that is the one error of the file. */
+bool is_text(Parsing *p);
+/* Fills p->tokens; reports what is no token. */
 void lex(Parsing *p);
 /* Adds a token; false when there are too many. */
 bool token_add(Parsing *p, Token t);
