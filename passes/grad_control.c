@@ -204,6 +204,20 @@ static void rename_block(Block *b, const Block *fwd, Value *const *map) {
         if (b->results.at[i]->block == fwd) b->results.at[i] = map[b->results.at[i]->id];
 }
 
+/* Why a value that the loop carries has no tensor over all turns. */
+static const char *not_kept(const Scan *s, const Type *t) {
+    if (!s->stacks) return "the number of its turns is known only when it runs, so that what it carries cannot be kept";
+    if (t->rank == MAX_RANK)
+        return intern_printf("what it carries would have to be kept for every turn, and %s has as many axes as a tensor can have",
+                             type_name(t));
+    double n = (double)s->turns.n;
+    for (int i = 0; i < t->rank; i++) n *= (double)t->dim[i].n;
+    if (n > 0x1p40)
+        return intern_printf("what it carries would have to be kept for every turn: %s, %s times, is more than 2^40 elements",
+                             type_name(t), dim_text(s->turns));
+    return "along the batch, a carried value that holds the batch would have to be kept for every sample";
+}
+
 /* Parameters of the forward body, for the backward one. */
 static void provide_params(ScanGrad *s, const bool *needed, Value **map, Value *t) {
     const int64_t *axes;
@@ -217,10 +231,7 @@ static void provide_params(ScanGrad *s, const bool *needed, Value **map, Value *
         else if (scan_stack_axis(&s->scan, v->type) >= 0)
             provide_kept(s, map, v);
         else {
-            gr_fault(s->c, s->op,
-                     s->scan.stacks
-                         ? "along the batch, a carried value that holds the batch would have to be kept for every sample"
-                         : "the number of its turns is known only when it runs, so that what it carries cannot be kept");
+            gr_fault(s->c, s->op, not_kept(&s->scan, v->type));
             map[v->id] = v;
         }
     }
