@@ -92,8 +92,15 @@ static double as_elem(double x, Elem elem) {
 
 typedef Vec(double) Numbers;
 
+/* The largest i64 is no double, so that no constant can hold it: what becomes it is converted when the program runs. */
+static Elem held_as(Elem elem, size_t n, const double *x) {
+    for (size_t i = 0; i < n && elem == I64; i++)
+        if (x[i] >= 0x1p63) return F64;
+    return elem;
+}
+
 /* Nested lists of numbers, row by row; all rows of one length. */
-static bool list_numbers(Elab *e, Val v, int depth, int *rank, Dim *dims, Numbers *out, Elem elem, Loc loc) {
+static bool list_numbers(Elab *e, Val v, int depth, int *rank, Dim *dims, Numbers *out, Loc loc) {
     if (v.kind == VAL_LIST) {
         if (depth == MAX_RANK) return elab_error(e, loc, 219, "a tensor has at most %d dimensions", MAX_RANK).kind != VAL_ERROR;
         if (*rank == depth) dims[(*rank)++] = (Dim){(int64_t)v.list->n, false};
@@ -102,7 +109,7 @@ static bool list_numbers(Elab *e, Val v, int depth, int *rank, Dim *dims, Number
             return false;
         }
         for (size_t i = 0; i < v.list->n; i++)
-            if (!elab_work(e, loc, 1) || !list_numbers(e, v.list->at[i], depth + 1, rank, dims, out, elem, loc)) return false;
+            if (!elab_work(e, loc, 1) || !list_numbers(e, v.list->at[i], depth + 1, rank, dims, out, loc)) return false;
         return true;
     }
     double x = 0;
@@ -118,7 +125,7 @@ static bool list_numbers(Elab *e, Val v, int depth, int *rank, Dim *dims, Number
         elab_error(e, loc, 205, "this list holds numbers beside lists");
         return false;
     }
-    vec_push(e->a, out, as_elem(x, elem));
+    vec_push(e->a, out, x);
     return true;
 }
 
@@ -146,14 +153,19 @@ static Val literal(Elab *e, Val v, Elem elem, Loc at) {
     int rank = 0;
     Dim dims[MAX_RANK];
     Numbers numbers = {0};
-    if (e->stopped || !list_numbers(e, v, 0, &rank, dims, &numbers, elem, at)) return val_error();
+    if (e->stopped || !list_numbers(e, v, 0, &rank, dims, &numbers, at)) return val_error();
+    Elem held = held_as(elem, numbers.n, numbers.at);
+    for (size_t i = 0; i < numbers.n; i++) numbers.at[i] = as_elem(numbers.at[i], held);
     Attr a = attr_reals(e->a, A_values, numbers.at, (int64_t)numbers.n);
-    return val_tensor(emit(e, OP_literal, 0, NULL, 1, &a, type_make(elem, rank, dims)));
+    return val_tensor(emit_convert(e, emit(e, OP_literal, 0, NULL, 1, &a, type_make(held, rank, dims)), elem));
 }
 
 Val builtin_cast(Elab *e, Val v, Elem elem, Loc at) {
     if (v.kind == VAL_LIST) return literal(e, v, elem, at);
-    if (v.kind == VAL_NUMBER && !v.batch) return val_tensor(emit_constant(e, type_scalar(elem), as_elem(v.num, elem)));
+    if (v.kind == VAL_NUMBER && !v.batch) {
+        Elem held = held_as(elem, 1, &v.num);
+        return val_tensor(emit_convert(e, emit_constant(e, type_scalar(held), as_elem(v.num, held)), elem));
+    }
     if (val_is_number(v)) {
         if (elem == BOOL) {
             Val c = number_binary(e, OPERATOR_NE, v, val_number(0), at);
