@@ -3,6 +3,7 @@
  * tree.
  */
 #include "elab.h"
+#include <math.h>
 #include <strings.h>
 
 /* The slot that will hold v when the stretch has run. */
@@ -212,7 +213,8 @@ static bool add_value(Elab *e, Node *n, Val v, int digits, const char *hint, Loc
     case VAL_ERROR: return false;
     case VAL_NUMBER:
         if (!v.batch) {
-            const char *s = arena_printf(e->a, "%.*g", digits ? digits : 7, v.num);
+            const char *s =
+                isnan(v.num) ? "nan" : arena_printf(e->a, "%.*g", digits ? digits : 7, v.num); /* as at run time: no -nan */
             add_text(e, n, s, strlen(s));
             return true;
         }

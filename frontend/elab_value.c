@@ -47,6 +47,7 @@ bool dim_of_val(Val v, Dim *d) {
 
 /* A number as a person would write it. */
 static const char *number_text(double x) {
+    if (isnan(x)) return "nan";
     if (x == floor(x) && fabs(x) < 1e15) return intern_printf("%.0f", x);
     for (int digits = 6; digits < 17; digits++) {
         char s[40];
