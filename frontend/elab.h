@@ -379,6 +379,7 @@ struct Elab {
     Frame *frame;
     bool library_text; /* what is being elaborated stands in the library */
     Loc user_loc;      /* innermost place in the user's file */
+    Loc op_loc;        /* where the op that is being made stands, be it in the library: b.loc is the user's place of it */
     CommandState *command;
     const AstNode *loop; /* the scan, repeat or while of this body that we are in; NULL: none */
     ScanState *scan;
@@ -581,6 +582,7 @@ uint64_t site_at(const Elab *e, uint32_t serial, uint64_t more);
 /* ---- functions being built ---- */
 typedef struct Building {
     Builder b;
+    Loc op_loc;
     FuncInfo *info;
     Currents currents;
     KeyFrame *keys;

@@ -89,12 +89,12 @@ typedef struct Around {
     ScanState *scan;
     Owned *optimized;
     Val returned;
-    Loc loc, user_loc;
+    Loc loc, op_loc, user_loc;
 } Around;
 
 static Around enter(Elab *e, const Function *f, Frame *frame, Scope *scope, Instance *self) {
-    Around a = {e->scope, e->self, e->path, e->site,      e->origin,   e->frame, e->library_text,
-                e->pure,  e->loop, e->scan, e->optimized, e->returned, e->b.loc, e->user_loc};
+    Around a = {e->scope, e->self, e->path,      e->site,     e->origin, e->frame,  e->library_text, e->pure,
+                e->loop,  e->scan, e->optimized, e->returned, e->b.loc,  e->op_loc, e->user_loc};
     frame->up = e->frame;
     frame->run = ++e->runs;
     frame->path = e->path;
@@ -133,6 +133,7 @@ static void leave(Elab *e, const Around *a) {
     e->returned = a->returned;
     e->user_loc = a->user_loc;
     e->b.loc = a->loc;
+    e->op_loc = a->op_loc;
     if (e->command) e->command->depth--;
     e->calls--;
 }

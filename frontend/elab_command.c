@@ -376,7 +376,7 @@ static bool write_carries(Elab *e, Carries *cs) {
 /* One try of the body, into a fresh list of nodes. */
 static bool try_body(Elab *e, LoopPlan *p, Carries *cs, bool learning, bool *learned, bool *again) {
     CommandState *c = e->command;
-    Outer outer = {.building = {e->b, e->info, e->currents, e->keys, e->batch},
+    Outer outer = {.building = {e->b, e->op_loc, e->info, e->currents, e->keys, e->batch},
                    .scope = e->scope,
                    .holder = c->holder,
                    .loop = c->loop,

@@ -8,6 +8,7 @@
 
 void emit_at(Elab *e, Loc loc) {
     e->b.loc = e->library_text ? e->user_loc : loc;
+    e->op_loc = loc;
     const char *what = NULL; /* the library function that the user's line calls */
     for (Frame *f = e->frame; f && f->library; f = f->up) what = f->fn->name;
     e->b.loc.what = what;
@@ -18,19 +19,19 @@ Value *emit(Elab *e, OpCode code, int n_in, Value *const *in, int n_attrs, const
     for (int i = 0; i < n_in; i++)
         if (!in[i]) return NULL;
     if (!e->b.func) {
-        elab_error(e, e->b.loc, 110, "this is not known when the program is compiled");
+        elab_error(e, e->op_loc, 110, "this is not known when the program is compiled");
         return NULL;
     }
-    if (!elab_spend(e, e->b.loc, 1)) return NULL;
+    if (!elab_spend(e, e->op_loc, 1)) return NULL;
     const char *why = NULL;
     Value *v = op_try(&e->b, code, n_in, in, n_attrs, attrs, type, &why);
     if (!v) {
-        elab_error(e, e->b.loc, why && strstr(why, "2^40") ? 219 : 214, "%s", why ? why : "this cannot be computed");
+        elab_error(e, e->op_loc, why && strstr(why, "2^40") ? 219 : 214, "%s", why ? why : "this cannot be computed");
         return NULL;
     }
     bool batch = type_has_batch(v->type);
     if (type_count(v->type, batch && e->batch && e->batch->bound ? e->batch->bound : 1) > LIMIT_ELEMENTS) {
-        elab_error(e, e->b.loc, 219, "the tensor %s is too large: more than 2^40 elements", type_name(v->type));
+        elab_error(e, e->op_loc, 219, "the tensor %s is too large: more than 2^40 elements", type_name(v->type));
         return NULL;
     }
     return v;
@@ -206,7 +207,7 @@ Value *mean_over(Elab *e, Value *x, int n, const int64_t *axes, bool keep) {
     }
     Value *sum = reduce_keep(e, OP_sum, x, n, axes, keep);
     if (!sum) return NULL;
-    Value *divisor = number_as(e, (Val){.kind = VAL_NUMBER, .batch = batch, .num = (double)count}, x->type->elem, e->b.loc);
+    Value *divisor = number_as(e, (Val){.kind = VAL_NUMBER, .batch = batch, .num = (double)count}, x->type->elem, e->op_loc);
     return emit_binary(e, OP_div, sum, emit_broadcast(e, divisor, sum->type->rank, sum->type->dim));
 }
 

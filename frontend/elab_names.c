@@ -243,7 +243,8 @@ Val decl_value(Elab *e, Decl *d, Loc use) {
     if (d->node->kind == AST_COMMAND) return elab_error(e, use, 103, "`%s` is a command: it has no value", d->name);
     if (d->node->broken && d->node->kind != AST_DATA) return val_error(); /* fields are checked all the same */
     d->state = DECL_BUSY;
-    Building saved = {.b = e->b, .info = e->info, .currents = e->currents, .keys = e->keys, .batch = e->batch};
+    Building saved = {
+        .b = e->b, .op_loc = e->op_loc, .info = e->info, .currents = e->currents, .keys = e->keys, .batch = e->batch};
     Scope *scope = e->scope;
     Instance *self = e->self;
     const Path *path = e->path;
@@ -253,7 +254,7 @@ Val decl_value(Elab *e, Decl *d, Loc use) {
     int quiet = e->quiet;
     e->quiet = 0;
     e->b.func = NULL; /* nothing of a declaration runs */
-    e->b.loc = d->node->loc;
+    e->b.loc = e->op_loc = d->node->loc;
     e->info = NULL;
     e->scope = &d->source->scope;
     e->self = NULL;

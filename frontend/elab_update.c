@@ -25,13 +25,14 @@ Func *func_open(Elab *e, const char *hint, Loc loc) {
 }
 
 Func *building_begin(Elab *e, Building *saved, const char *hint, Loc loc) {
-    *saved = (Building){e->b, e->info, e->currents, e->keys, e->batch};
+    *saved = (Building){e->b, e->op_loc, e->info, e->currents, e->keys, e->batch};
     e->batch = NULL;
     return func_open(e, hint, loc);
 }
 
 void building_end(Elab *e, const Building *saved) {
     e->b = saved->b;
+    e->op_loc = saved->op_loc;
     e->info = saved->info;
     e->currents = saved->currents;
     e->keys = saved->keys;

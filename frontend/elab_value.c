@@ -18,7 +18,7 @@ Val val_tensor(Value *v) { return v ? (Val){.kind = VAL_TENSOR, .t = {v, NULL}} 
 Val val_scalar(Value *v, bool whole) { return v ? (Val){.kind = VAL_SCALAR, .whole = whole, .t = {v, NULL}} : val_error(); }
 
 Val val_list(Elab *e, ValKind kind, size_t n, const Val *at) {
-    if (!elab_work(e, e->b.loc, (int64_t)n)) return val_error();
+    if (!elab_work(e, e->op_loc, (int64_t)n)) return val_error();
     ValList *l = arena_make(e->a, ValList);
     l->n = n;
     l->at = arena_make_n(e->a, Val, n ? n : 1);
