@@ -245,6 +245,11 @@ typedef struct Frame {
 /* Reports an error at a place of the text; inside the library at the innermost place of the user's file, the library's line as a
  * note. Adds the notes "in layer x, applied here to ...", "in copy i = 2", "while learning". Returns VAL_ERROR. */
 Val elab_error(Elab *e, Loc at, int code, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* One slip that is met at many places, a name that nobody knows: whether it was reported. The first time that another body meets it, that is
+ * noted beside the error. `what` is interned: the name, or some other word for the slip. */
+bool elab_missed(Elab *e, const char *what, Loc at, const char *note);
+bool elab_missed_here(const Elab *e, const char *what); /* in this body, or in many */
+void elab_remember(Elab *e, const char *what);          /* that the error reported last is this slip */
 /* Hands on the notes of the last error that still wait. */
 void elab_flush_notes(Elab *e);
 /* A note of the error reported last, if it was reported (not for copies of one that was). */
@@ -309,7 +314,8 @@ typedef struct CommandState {
     NodeVec pending; /* after the call of the function that is open */
     CommandLoop *loop;
     Slot *step;
-    int depth; /* calls of functions: 0 in the command's own text */
+    int depth;   /* calls of functions: 0 in the command's own text */
+    bool misses; /* a name is not known in it: the statement that would bind that may be what applies a model */
 } CommandState;
 
 /* The loops of scan, repeat, while around us: what they yield and which parameters they must carry. */
@@ -334,6 +340,13 @@ typedef struct ReportedAt {
     int code;
     uint32_t run;
 } ReportedAt;
+
+/* A slip that is met at many places: the first has the error, other bodies have a note. */
+typedef struct Missed {
+    struct Report *report;
+    const AstNode *bodies[4]; /* that have been named */
+    int n;
+} Missed;
 
 /* save and load name models whose parameters may come to be later: their slots are filled in at the end. */
 typedef struct FileNode {
@@ -398,8 +411,7 @@ struct Elab {
     int nameless;             /* statements without the name that they bind, less the names that were taken for them */
     PtrMap beside;            /* names that stand in those statements, and so were not taken */
     bool holes;               /* the tree lacks what could not be read: a model may have been applied there */
-    Vec(const char *)
-        mentioned; /* models and layers in what could not be read, or was refused: they may have been applied there */
+    PtrMap mentioned; /* names, and functions, in what could not be read or was refused: models may have been applied there */
     Vec(DrawPatch) patches;
     Vec(FileNode) files;
     Slot *key, *first;
@@ -411,6 +423,7 @@ struct Elab {
     int errors;
     uint32_t runs;        /* of bodies, so far */
     Vec(ReportedAt) said; /* errors in bodies */
+    PtrMap missed;        /* interned text -> Missed */
     Vec(LateNote) late;   /* where the error reported last was met: shown after its other notes */
 };
 
@@ -451,6 +464,7 @@ void hint_option(Elab *e, Val v);
 void hint_shadowed(Elab *e, const AstNode *n);
 bool hint_unquoted(Elab *e, const AstNode *n, int code); /* reports digits.csv where "digits.csv" is meant */
 bool hint_keyword(Elab *e, const char *name);            /* false: nothing is known about this keyword of other languages */
+bool hint_is_elsewhere(Elab *e, const AstNode *name);    /* the same without a word */
 bool hint_elsewhere(Elab *e, const AstNode *name);       /* where else in the body it is bound; false: nowhere */
 /* A known name that is written with letters of another alphabet, and looks the same; false: none. */
 bool hint_look_alike(Elab *e, const char *name, const char *const *known, size_t n);
@@ -553,6 +567,8 @@ Owned *own(Elab *e, const AstNode *decl, size_t index);
 Owned *own_top(Elab *e, Decl *d);
 typedef Vec(Owned *) OwnedList;
 /* Parameters (and states) that a value names: a model, a list, a part. False after an error. */
+/* The models that a text names may have been applied there, had it not been refused. */
+void mention(Elab *e, const AstNode *n);
 bool owned_in_doubt(Elab *e, Val v); /* v names a model whose parameters are not known because of what was wrong before */
 bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out);
 

@@ -374,7 +374,10 @@ static bool may_call(Elab *e, const Function *f, const Instance *inst, Loc at) {
     bool too_deep = e->calls >= LIMIT_CALLS;
     if (too_deep) e->quiet = 0;
     if (names_itself(f) || runs_already(e, inst) || (too_deep && goes_round(e, f))) {
-        elab_error(e, at, 104, "%s reaches itself", f->name);
+        const char *what = intern_printf("%s reaches itself", f->name);
+        if (!e->library_text && elab_missed(e, what, at, "here too")) return false;
+        elab_error(e, at, 104, "%s", what);
+        elab_remember(e, what);
         elab_note(e, f->decl->loc, "`%s` is declared here: repetition is `for`, `repeat` or `scan`", f->name);
     } else if (too_deep)
         elab_error(e, at, 312, "functions call each other more than %d deep", (int)LIMIT_CALLS);

@@ -243,8 +243,13 @@ static bool set_part(Elab *e, const AstNode *source, DataUse *use) {
 /* A slot for each name: a batch of that field. constant: every batch has the same number of samples. */
 static bool set_fields(Elab *e, const Nodes *names, bool constant, DataUse *use) {
     if (names->n > use->set->fields.n) {
-        elab_error(e, names->at[use->set->fields.n]->loc, 404, "the data set %s has %zu field%s", use->set->name,
-                   use->set->fields.n, use->set->fields.n == 1 ? "" : "s");
+        Loc at = names->at[use->set->fields.n]->loc;
+        const char *what = intern_printf("the data set %s has %zu field%s", use->set->name, use->set->fields.n,
+                                         use->set->fields.n == 1 ? "" : "s");
+        e->command->misses = true;
+        if (elab_missed(e, what, at, "here too")) return false;
+        elab_error(e, at, 404, "%s", what);
+        elab_remember(e, what);
         elab_note(e, use->set->loc, "`%s` is declared here", use->set->name);
         return false;
     }
@@ -565,7 +570,7 @@ static void bind_inputs(Elab *e, const AstNode *decl, Command *c, Batch *batch) 
             names_find_const(e, e->scope->up, d->name, &known, &where);
             if (known) continue;
             if (k > 0) {
-                if (!names_lost(e, d->name))
+                if (!names_lost(e, d->name) && !elab_missed(e, d->name, d->loc, "nor is it known here"))
                     elab_error(e, d->loc, 501,
                                "`%s` is not known when compiled: only the first dimension of an input may be left open", d->name);
                 scope_bind(e, e->scope, d->name, val_error(), d->loc);
@@ -600,7 +605,7 @@ static void bind_outputs(Elab *e, const AstNode *decl, Command *c) {
             continue;
         }
         Binding *b = scope_find_local(e->scope, f->field.name);
-        if (!b && names_lost(e, f->field.name)) continue;
+        if (!b && (names_lost(e, f->field.name) || elab_missed_here(e, f->field.name))) continue;
         if (!b) {
             elab_error(e, f->loc, 501, "the command `%s` binds no `%s`, which is one of its outputs", c->name, f->field.name);
             continue;

@@ -169,6 +169,7 @@ Val data_value(Elab *e, const Decl *d) {
         if (twin) {
             elab_error(e, f->field.name_loc, 102, "the field `%s` is declared twice", field.name);
             elab_note(e, twin->loc, "`%s` is declared here first", field.name);
+            ok = false; /* which of them a loop would mean is not known */
         }
         map_put(e->a, &before, field.name, (void *)f);
         if (!f->field.type || !f->field.value) {

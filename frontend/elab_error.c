@@ -70,6 +70,40 @@ static bool said_before(Elab *e, Loc at, int code) {
     return false;
 }
 
+/* ---- one slip that is met at many places ---- */
+
+static const AstNode *body_of(const Elab *e) { return e->frame ? e->frame->fn->decl : e->command ? e->command->ast : NULL; }
+
+static bool named_body(const Elab *e, const Missed *m) {
+    const AstNode *body = body_of(e);
+    for (int i = 0; i < m->n; i++)
+        if (m->bodies[i] == body) return true;
+    return m->n == sizeof m->bodies / sizeof *m->bodies;
+}
+
+bool elab_missed_here(const Elab *e, const char *what) {
+    const Missed *m = map_get(&e->missed, what);
+    return m && named_body(e, m);
+}
+
+bool elab_missed(Elab *e, const char *what, Loc at, const char *note) {
+    Missed *m = map_get(&e->missed, what);
+    if (!m) return false;
+    e->reported = false;
+    e->errors++;
+    if (e->quiet || named_body(e, m)) return true;
+    m->bodies[m->n++] = body_of(e);
+    diag_note_to(e->d, m->report, shown_at(e, at), note);
+    return true;
+}
+
+void elab_remember(Elab *e, const char *what) {
+    if (!e->reported || !diag_last(e->d)) return;
+    Missed *m = arena_make(e->a, Missed);
+    *m = (Missed){.report = diag_last(e->d), .bodies = {body_of(e)}, .n = 1};
+    map_put(e->a, &e->missed, what, m);
+}
+
 Val elab_error(Elab *e, Loc at, int code, const char *format, ...) {
     e->reported = false;
     e->errors++;

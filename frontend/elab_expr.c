@@ -99,6 +99,16 @@ static Val callee(Elab *e, const AstNode *n) {
     return expr(e, n);
 }
 
+/* A call is not made because of an error in it: what it would have applied. */
+static Val not_called(Elab *e, Val f, const Args *args) {
+    for (size_t i = 0; i <= args->n; i++) {
+        Val v = i < args->n ? args->at[i].val : f;
+        if (v.kind == VAL_INSTANCE) v.inst->attempted = true;
+        if (v.kind == VAL_FUNCTION && v.fn->kind == FN_USER) mention(e, v.fn->decl);
+    }
+    return val_error();
+}
+
 static Val pipe(Elab *e, const AstNode *n) {
     Val v = expr(e, n->pipe.value);
     const AstNode *t = n->pipe.target;
@@ -106,9 +116,8 @@ static Val pipe(Elab *e, const AstNode *n) {
     Val f = callee(e, spread ? t->call.callee : t);
     Args args = {0};
     vec_push(e->a, &args, ((Arg){.val = v, .loc = n->pipe.value->loc}));
-    if (spread && !args_eval(e, &t->call.items, &args)) return val_error();
-    if (v.kind == VAL_ERROR && f.kind == VAL_INSTANCE) f.inst->attempted = true;
-    if (v.kind == VAL_ERROR || f.kind == VAL_ERROR) return val_error();
+    if (spread && !args_eval(e, &t->call.items, &args)) return not_called(e, f, &args);
+    if (v.kind == VAL_ERROR || f.kind == VAL_ERROR) return not_called(e, f, &args);
     return call(e, spread ? t->call.callee : t, f, &args);
 }
 
@@ -116,8 +125,7 @@ static Val apply(Elab *e, const AstNode *n) {
     Val f = callee(e, n->call.callee);
     Args args = {0};
     bool ok = args_eval(e, &n->call.items, &args);
-    if (!ok && f.kind == VAL_INSTANCE) f.inst->attempted = true;
-    if (!ok || f.kind == VAL_ERROR) return val_error();
+    if (!ok || f.kind == VAL_ERROR) return not_called(e, f, &args);
     return call(e, n->call.callee, f, &args);
 }
 
@@ -243,8 +251,10 @@ Val val_member(Elab *e, Val base, const char *name, Loc at) {
         known.at[k] = known.at[n - 1 - k];
         known.at[n - 1 - k] = swap;
     }
-    if (names_lost(e, name)) return val_error();
+    if (e->command) e->command->misses = true;
+    if (names_lost(e, name) || elab_missed(e, name, at, "nor is it known here")) return val_error();
     elab_error(e, at, 108, "the layer %s has no parameter, part or function `%s`", i->layer->name, name);
+    elab_remember(e, name);
     hint_known(e, name, "its parts are", known.at, known.n);
     if (!known.n) elab_note(e, (Loc){0}, "a part has a name after `let`, in the layer: let first = dense[10]");
     return val_error();

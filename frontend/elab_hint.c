@@ -193,14 +193,24 @@ static void search(AstNode *n, void *data) {
     s->branches -= n->kind == AST_BRANCH;
 }
 
+static bool find_elsewhere(Elab *e, const AstNode *n, Search *s) {
+    const AstNode *body = e->frame ? e->frame->fn->decl : e->command ? e->command->ast : NULL;
+    *s = (Search){.e = e, .use = n};
+    if (!body || e->library_text || e->quiet || e->searched > MAX_SEARCHED) return false;
+    ast_children(body, search, s);
+    return s->bound;
+}
+
+bool hint_is_elsewhere(Elab *e, const AstNode *n) {
+    Search s;
+    return find_elsewhere(e, n, &s);
+}
+
 /* `n`, which is not known, is bound elsewhere in the same body: in a loop that has ended, further down, in a branch that is not taken.
  * False: it is not. */
 bool hint_elsewhere(Elab *e, const AstNode *n) {
-    const AstNode *body = e->frame ? e->frame->fn->decl : e->command ? e->command->ast : NULL;
-    Search s = {.e = e, .use = n};
-    if (!body || e->library_text || e->quiet || e->searched > MAX_SEARCHED) return false;
-    ast_children(body, search, &s);
-    if (!s.bound) return false;
+    Search s;
+    if (!find_elsewhere(e, n, &s)) return false;
     bool around = s.loop == NULL;
     for (int i = 0; i < s.n_of_use; i++) around = around || s.of_use[i] == s.loop;
     bool below = s.at.line > n->loc.line || (s.at.line == n->loc.line && s.at.col > n->loc.col);

@@ -40,7 +40,7 @@ Instance *instance_at(Elab *e, const Function *layer, const Val *config, const A
                    "%s owns parameters, and %s owns nothing: declare `model NAME = %s%s` at the top of the file", layer->name,
                    e->frame ? "a function of the file" : "a command", layer->name,
                    layer->decl->function->has_config ? "[...]" : "");
-        vec_push(e->a, &e->mentioned, layer->name);
+        map_put(e->a, &e->mentioned, layer->name, (void *)layer->name);
         return NULL;
     }
     const void *key = instance_key(e, layer, place, owner);
@@ -121,6 +121,36 @@ Val instance_apply(Elab *e, Instance *i, const AstNode *place, const Args *args)
     return v;
 }
 
+/* ---- what an error kept from being applied ---- */
+
+static void mention_names(AstNode *n, void *data) {
+    Elab *e = data;
+    if (n->kind == AST_NAME && !map_get(&e->mentioned, n->name) && !map_get(&e->library.decls, n->name)) {
+        const Decl *d = names_decl(e, n->name);
+        if (!d || d->node->kind != AST_LAYER) map_put(e->a, &e->mentioned, n->name, (void *)n->name);
+        if (d && d->node->kind == AST_FN) ast_children(d->node, mention_names, e); /* it may be what applies them */
+    }
+    ast_children(n, mention_names, e);
+}
+
+void mention(Elab *e, const AstNode *n) {
+    if (!e->quiet && !e->library_text && n) mention_names((AstNode *)n, e);
+}
+
+/* By name; of `nets.0` the name is `nets`. */
+static bool mentioned(const Elab *e, const char *name) {
+    if (!name || !diag_errors(e->d)) return false;
+    return map_get(&e->mentioned, intern_n(name, strcspn(name, ".")));
+}
+
+/* Whether an error is why it was not applied: one in its arguments, in the layer around it. */
+static bool not_reached(const Elab *e, const Instance *i) {
+    if (mentioned(e, i->let_name)) return true;
+    for (; i && diag_errors(e->d); i = i->owner)
+        if (i->attempted && !i->applied) return true;
+    return false;
+}
+
 /* The members of an instance (lets, parameters, functions) are known after its body ran: for a layer with inputs that is when it
  * is applied; one without is run here. In another function its values belong to, it runs again; parameters and parts stay what
  * they are. */
@@ -131,7 +161,7 @@ bool instance_complete(Elab *e, Instance *i, Loc at) {
         const AstNode *around = i->owner ? i->owner->layer->decl : NULL;
         if (around && diag_said_within(e->d, around->loc, around->end_line))
             return false; /* it may be applied in what is wrong there */
-        if (e->holes) return false;
+        if (e->holes || not_reached(e, i)) return false;
         elab_error(e, at, 108, "the parts of %s are not known before it is applied", i->layer->name);
         return false;
     }
@@ -296,12 +326,6 @@ static const char *instance_title(const Instance *i) {
     return i->let_name ? intern_printf("`%s`", i->let_name) : intern_printf("this %s", i->layer->name);
 }
 
-static bool mentioned(const Elab *e, const char *name) {
-    for (size_t k = 0; k < e->mentioned.n && diag_errors(e->d); k++)
-        if (e->mentioned.at[k] == name) return true;
-    return false;
-}
-
 bool owned_in_doubt(Elab *e, Val v) {
     if (v.kind == VAL_LIST)
         for (size_t i = 0; i < v.list->n; i++)
@@ -309,8 +333,7 @@ bool owned_in_doubt(Elab *e, Val v) {
     if (v.kind != VAL_INSTANCE || !diag_errors(e->d)) return false;
     const AstNode *decl = v.inst->layer->decl;
     if (!decl->function->has_inputs) return true; /* one of its functions may not have run */
-    return v.inst->failed || mentioned(e, v.inst->let_name) || (v.inst->attempted && !v.inst->applied) ||
-           diag_said_within(e->d, decl->loc, decl->end_line);
+    return v.inst->failed || (!v.inst->applied && not_reached(e, v.inst)) || diag_said_within(e->d, decl->loc, decl->end_line);
 }
 
 bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
@@ -323,10 +346,14 @@ bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
         return true;
     case VAL_INSTANCE:
         if (!v.inst->layer->decl->function->has_inputs && !v.inst->members && !instance_complete(e, v.inst, at)) return false;
-        if (!states && !v.inst->applied) {                                  /* files are filled in at the end */
-            if (e->holes || (v.inst->attempted && e->errors)) return false; /* because of them */
-            if (mentioned(e, v.inst->let_name) || mentioned(e, v.inst->layer->name)) return false;
-            elab_error(e, at, 108, "the parameters of %s are not known before it is applied", instance_title(v.inst));
+        if (!states && !v.inst->applied) { /* files are filled in at the end */
+            bool misses = e->command && e->command->misses;
+            if (e->holes || misses || mentioned(e, v.inst->layer->name) || not_reached(e, v.inst))
+                return false; /* because of them */
+            const char *what = intern_printf("the parameters of %s are not known before it is applied", instance_title(v.inst));
+            if (elab_missed(e, what, at, "here too")) return false;
+            elab_error(e, at, 108, "%s", what);
+            elab_remember(e, what);
             elab_note(e, v.inst->shown,
                       "the instance is made here; its first application, in the order of the text, must stand before this");
             return false;

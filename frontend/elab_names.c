@@ -185,8 +185,11 @@ static Val model_value(Elab *e, Val v, const AstNode *place, const char *name, L
     if (v.kind == VAL_ERROR) return v;
     if (v.kind == VAL_LIST) {
         Vec(Val) out = {0};
-        for (size_t i = 0; i < v.list->n; i++)
-            vec_push(e->a, &out, model_value(e, v.list->at[i], place, intern_printf("%s.%zu", name, i), loc));
+        for (size_t i = 0; i < v.list->n; i++) {
+            Val one = model_value(e, v.list->at[i], place, intern_printf("%s.%zu", name, i), loc);
+            if (one.kind == VAL_ERROR) return one;
+            vec_push(e->a, &out, one);
+        }
         return val_list(e, VAL_LIST, out.n, out.at);
     }
     if (v.kind == VAL_INSTANCE && !v.inst->owner && !v.inst->let_name) {
@@ -236,7 +239,10 @@ static Val evaluate(Elab *e, Decl *d) {
 Val decl_value(Elab *e, Decl *d, Loc use) {
     if (d->state == DECL_DONE) return d->val;
     if (d->state == DECL_BUSY) {
-        elab_error(e, use, 104, "`%s` needs itself", d->name);
+        const char *what = intern_printf("`%s` needs itself", d->name);
+        if (elab_missed(e, what, use, "here too")) return val_error();
+        elab_error(e, use, 104, "%s", what);
+        elab_remember(e, what);
         elab_note(e, d->node->loc, "`%s` is declared here", d->name);
         return val_error();
     }
@@ -401,7 +407,11 @@ Val names_lookup(Elab *e, const AstNode *n) {
         e->errors++;
         return val_error();
     }
+    if (e->command) e->command->misses = true;
+    if ((elab_missed_here(e, n->name) || !hint_is_elsewhere(e, n)) && elab_missed(e, n->name, n->loc, "nor is it known here"))
+        return val_error();
     elab_error(e, n->loc, 101, "`%s` is not known here", n->name);
+    elab_remember(e, n->name);
     if (!hint_elsewhere(e, n)) names_suggest(e, n->name);
     return val_error();
 }
@@ -433,7 +443,9 @@ void names_check(Elab *e, const AstNode *n) {
     bool found;
     builtin_or_type(e, n->name, &found);
     if (found || names_spoilt(e, n->name) || names_lost(e, n->name)) return;
+    if (elab_missed(e, n->name, n->loc, "nor is it known here")) return;
     elab_error(e, n->loc, 101, "`%s` is not known here", n->name);
+    elab_remember(e, n->name);
     names_suggest(e, n->name);
 }
 
@@ -448,7 +460,12 @@ Val names_lookup_applied(Elab *e, const AstNode *n) {
     v = lookup(e, n, false); /* a value: say what it is */
     if (v.kind == VAL_NONE && v.batch) return names_lookup(e, n);
     if (v.kind == VAL_ERROR) return v;
-    return elab_error(e, n->loc, 103, "`%s` is %s: it cannot be applied", n->name, val_text(e, v));
+    const char *what = intern_printf("`%s` is %s: it cannot be applied", n->name, val_text(e, v));
+    if (elab_missed(e, what, n->loc, "here too")) return val_error();
+    elab_error(e, n->loc, 103, "%s", what);
+    elab_remember(e, what);
+    if (strcmp(n->name, "step") == 0) elab_remember(e, n->name); /* a function of that name is missed outside, too */
+    return val_error();
 }
 
 /* For a name in a type: the constant it stands for, if it stands for one. Dimension variables of functions around are no

@@ -261,7 +261,7 @@ static void walk_skipped(AstNode *n, void *data) {
     case AST_YIELD:
     case AST_ERROR: may_lack_result(e); break;
     case AST_NAME:
-        if (!e->quiet) vec_push(e->a, &e->mentioned, n->name);
+        if (!e->quiet) map_put(e->a, &e->mentioned, n->name, (void *)n->name);
         break;
     default: break;
     }
@@ -519,7 +519,12 @@ static Flow exec(Elab *e, const AstNode *s) {
     if (!e->library_text) e->user_loc = s->loc;
     if (e->command && e->command->depth == 0 && !e->b.func) stretch_open(e, s->loc);
     emit_at(e, s->loc);
-    return exec_kind(e, s);
+    int errors = e->errors;
+    Flow flow = exec_kind(e, s);
+    bool block =
+        s->kind == AST_FOR || s->kind == AST_BRANCH || s->kind == AST_WHILE || s->kind == AST_REPEAT || s->kind == AST_SCAN;
+    if (e->errors != errors && !block) mention(e, s); /* of a block each statement by itself */
+    return flow;
 }
 
 Flow exec_block(Elab *e, const Nodes *body) {

@@ -148,7 +148,7 @@ void track_spoilt(Elab *e, const Nodes *body) {
 static bool watched(Elab *e, const AstNode *s, const char *word) {
     const char *name = s->keep.name;
     if (scope_find_local(e->scope, name) || names_decl(e, name)) return true;
-    if (names_spoilt(e, name)) return false;
+    if (names_spoilt(e, name) || elab_missed_here(e, name)) return false;
     for (size_t i = 0; i < e->command->pending.n; i++) {
         const Node *n = e->command->pending.at[i];
         for (size_t k = 0; n->kind == NODE_TRACK && k < n->tracked.n; k++) {

@@ -421,11 +421,13 @@ void exec_update(Elab *e, const AstNode *s) {
     Values gs = {0};
     OwnedList owned = {0};
     bool ok = true;
+    int errors = e->errors;
     if (e->command && e->command->loop)
         e->command->loop->updates = true; /* also where an error keeps it from moving anything: the mode must not swing */
     /* the loss first: it may be what applies the models */
     Val loss = val_none();
     if (s->kind == AST_MINIMIZE) loss = expr_read(e, s->update.value);
+    if (loss.kind == VAL_ERROR) mention(e, s->update.value);
     for (uint32_t i = 0; i < s->update.models.n; i++) {
         const AstNode *n = s->update.models.at[i];
         bool known = owned_collect(e, expr(e, n), false, n->loc, &owned);
@@ -442,7 +444,7 @@ void exec_update(Elab *e, const AstNode *s) {
             elab_error(e, s->loc, 305, "`%s` is a state: only parameters are trained", owned.at[i]->name);
             return;
         }
-    if (owned.n == 0 && applied_in_vain(e, s)) return; /* and that was said */
+    if (owned.n == 0 && ((diag_errors(e->d) && e->errors != errors) || applied_in_vain(e, s))) return; /* and that was said */
     if (owned.n == 0) {
         elab_error(e, s->loc, 305, "there is nothing to move: no parameter is named behind `%s`",
                    s->kind == AST_MINIMIZE ? "over" : "update");

@@ -59,7 +59,8 @@ Module *elaborate(Arena *a, Diag *d, const Ast *program, const ElaborateOptions 
     e->nameless = program->nameless;
     for (size_t i = 0; i < program->beside.n; i++) map_put(a, &e->beside, program->beside.at[i], (void *)program->beside.at[i]);
     e->holes = diag_errors(d) > 0;
-    for (size_t i = 0; i < program->mentioned.n; i++) vec_push(a, &e->mentioned, program->mentioned.at[i]);
+    for (size_t i = 0; i < program->mentioned.n; i++)
+        map_put(a, &e->mentioned, program->mentioned.at[i], (void *)program->mentioned.at[i]);
     names_declare(e, program);
     e->scope = &e->user.scope;
     check_headers(e, program);

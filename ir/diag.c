@@ -147,6 +147,15 @@ void diag_note(Diag *d, Loc at, const char *format, ...) {
     vec_push(d->arena, &d->last->notes, note);
 }
 
+struct Report *diag_last(const Diag *d) { return d->last; }
+
+void diag_note_to(Diag *d, Report *r, Loc at, const char *text) {
+    Report *last = d->last;
+    d->last = r;
+    diag_note(d, at, "%s", text);
+    d->last = last;
+}
+
 int diag_errors(const Diag *d) { return d->errors; }
 
 bool diag_said_within(const Diag *d, Loc from, int last) {

@@ -33,6 +33,10 @@ void diag_warning(Diag *d, Loc at, int code, const char *format, ...) __attribut
 /* Adds a line to the error or warning reported last. With a place of its own, or none (loc.file NULL). */
 void diag_note(Diag *d, Loc at, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* The error or warning reported last, and a note to it that comes later. NULL: none, or it was not kept. */
+struct Report *diag_last(const Diag *d);
+void diag_note_to(Diag *d, struct Report *r, Loc at, const char *text);
+
 int diag_errors(const Diag *d);
 /* Whether an error of this code was reported in the line of `at`. */
 bool diag_said(const Diag *d, Loc at, int code);
