@@ -598,10 +598,11 @@ static void spoil_rest(Parsing *p, const Token *t) {
 
 /* A statement that lacks the very name it binds: `param : f32[4] = 0`, `let = x`, `a, = f(x)`, `fn (x)`, ` = x`. */
 static bool nameless(const Slip *s) {
-    if (s->kind == '=' && s->p->shown == s->first) return true;
+    if ((s->kind == '=' || s->kind == ',') && s->p->shown == s->first) return true;
     if (s->p->shown == 0 || s->p->shown == s->first) return false;
     int before = s->p->tokens[s->p->shown - 1].kind;
-    if (s->kind == '=' && before == ',') return true;
+    if ((s->kind == '=' || s->kind == ':') && before == ',') return true;
+    if ((s->kind == ':' && before == '(') || (s->kind == ',' && before == T_FOR)) return true;
     return (s->kind == '=' || s->kind == ':' || s->kind == '(' || s->kind == '[' || s->kind == '{') &&
            (before == T_LET || is_declaration_word(before, NULL));
 }
@@ -716,11 +717,11 @@ void report_unexpected(Parsing *p, const int *expected, int n_expected) {
     if (p->at.first_line == p->quiet_line) return;
     if (p->real && p->shown > 0 && p->tokens[p->shown - 1].kind == -1)
         return; /* behind a bracket that was thrown away, and said to be wrong */
+    if (diag_errors(p->diag) < 100 && diag_said(p->diag, loc(&s), 7)) return; /* the slip is the bracket, and was said */
     if (slip_unfinished(&s) || slip_at_top(&s) || slip_sign(&s) || slip_operator(&s) || slip_habit(&s) || slip_word(&s) ||
         slip_reserved(&s) || slip_infix(&s) || slip_block(&s) || slip_juxtaposed(&s))
         return;
-    /* the slip is the bracket, or the number, and was said */
-    if (diag_errors(p->diag) < 100 && (diag_said(p->diag, loc(&s), 7) || diag_said(p->diag, loc(&s), 4))) return;
+    if (diag_errors(p->diag) < 100 && diag_said(p->diag, loc(&s), 4)) return; /* or the number */
     const char *list = expectation(&s), *what = found(&s);
     Loc at = loc(&s);
     if (p->real && s.kind == '}' && s.token->first && p->shown > 0) { /* what is missing is missing on the line before */

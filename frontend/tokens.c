@@ -226,6 +226,18 @@ static void note_header(Parsing *p, size_t opener) {
     }
 }
 
+/* A closer that closes nothing, or the wrong thing: what its line declares or binds is not known then. */
+static void note_stray(Parsing *p, size_t i) {
+    size_t first = i;
+    while (first > 0 && !p->tokens[first].first) first--;
+    if (is_word(p->tokens[first].kind) && first + 1 < i) vec_push(p->arena, &p->spoilt_headers, (uint32_t)first + 1);
+    for (size_t k = first; p->ast && k < i && k < first + 2; k++) {
+        const Token *t = &p->tokens[k];
+        bool named = k == first ? t[1].kind == '=' : is_word(t[-1].kind);
+        if (t->kind == T_NAME && named) vec_push(p->arena, &p->ast->spoilt, name_intern(p->arena, p->text + t->at, t->n));
+    }
+}
+
 /* Closes the innermost bracket before token i, and says that its own closer is missing. */
 static void close_unclosed(Mending *m, size_t i) {
     const Token *opener = &m->p->tokens[m->open[--m->n].token];
@@ -308,6 +320,7 @@ static bool beyond_parenthesis(Mending *m, size_t i) {
     /* `b = ...` no further in than the line of the bracket is a statement, and no keyword of a call whose line ended in a comma */
     if (kind == T_NAME && p->tokens[i + 1].kind == '=' && p->tokens[i].col <= m->open[m->n - 1].indent) return true;
     if (kind == T_FOR && before != T_NAME && !ends_operand(before)) return true;
+    if (kind == T_IF && ends_operand(before)) return true;
     return ends_operand(before) && begins_operand(kind) && kind != '(' && kind != '[' && !closes_later(m, i);
 }
 
@@ -414,11 +427,13 @@ static void meet_closer(Mending *m, size_t i, uint32_t indent) {
     } else if (m->n > floor) {
         const Token *opener = &p->tokens[m->open[--m->n].token];
         diag_error(p->diag, token_loc(p, t), 7, "`%c` where `%c` is expected", t->kind, closer_of(opener->kind));
+        note_stray(p, i);
         diag_note(p->diag, token_loc(p, opener), "to close this");
         t->kind = (int16_t)closer_of(opener->kind);
     } else {
         if (t->line != m->quiet_line && !diag_said(p->diag, token_loc(p, t), 7))
             diag_error(p->diag, token_loc(p, t), 7, "this `%c` closes nothing", t->kind);
+        note_stray(p, i);
         t->kind = -1;
     }
 }
