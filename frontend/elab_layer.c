@@ -333,7 +333,8 @@ bool owned_in_doubt(Elab *e, Val v) {
     if (v.kind != VAL_INSTANCE || !diag_errors(e->d)) return false;
     const AstNode *decl = v.inst->layer->decl;
     if (!decl->function->has_inputs) return true; /* one of its functions may not have run */
-    return v.inst->failed || (!v.inst->applied && not_reached(e, v.inst)) || diag_said_within(e->d, decl->loc, decl->end_line);
+    return v.inst->failed || (!v.inst->applied && (e->missed.n || not_reached(e, v.inst))) ||
+           diag_said_within(e->d, decl->loc, decl->end_line);
 }
 
 bool owned_collect(Elab *e, Val v, bool states, Loc at, OwnedList *out) {
