@@ -700,6 +700,21 @@ static void note_form(const Slip *s) {
     note_inside(s);
 }
 
+/* Whether the slip is a bracket of this very statement, which was said: one that was thrown away, or one that was put in. */
+static bool bracket_said(const Slip *s) {
+    const Parsing *p = s->p;
+    size_t end = s->first + 1;
+    if (p->tokens[s->first].kind == -1) return true;
+    for (; end < p->n_tokens && end < s->first + MAX_BACK && !p->tokens[end].first; end++) {
+        int kind = p->tokens[end].kind;
+        if (kind == -1) return true;
+        if (kind == '{' || kind == '}' || kind == T_SEPARATOR) break;
+    }
+    for (size_t i = 0; i < p->mends.n && p->mends.at[i].before <= end; i++)
+        if (p->mends.at[i].before > s->first && p->mends.at[i].kind != '{' && p->mends.at[i].kind != '}') return true;
+    return false;
+}
+
 void report_unexpected(Parsing *p, const int *expected, int n_expected) {
     Slip s = {.p = p, .kind = p->before, .expected = expected, .n = n_expected};
     bool boundary = s.kind == T_SEPARATOR || s.kind == '{' || s.kind == '}' || s.kind == T_END;
@@ -717,11 +732,12 @@ void report_unexpected(Parsing *p, const int *expected, int n_expected) {
     if (p->at.first_line == p->quiet_line) return;
     if (p->real && p->shown > 0 && p->tokens[p->shown - 1].kind == -1)
         return; /* behind a bracket that was thrown away, and said to be wrong */
-    if (diag_errors(p->diag) < 100 && diag_said(p->diag, loc(&s), 7)) return; /* the slip is the bracket, and was said */
+    if (bracket_said(&s)) return;
     if (slip_unfinished(&s) || slip_at_top(&s) || slip_sign(&s) || slip_operator(&s) || slip_habit(&s) || slip_word(&s) ||
         slip_reserved(&s) || slip_infix(&s) || slip_block(&s) || slip_juxtaposed(&s))
         return;
-    if (diag_errors(p->diag) < 100 && diag_said(p->diag, loc(&s), 4)) return; /* or the number */
+    /* the slip is the bracket, or the number, and was said */
+    if (diag_errors(p->diag) < 100 && (diag_said(p->diag, loc(&s), 7) || diag_said(p->diag, loc(&s), 4))) return;
     const char *list = expectation(&s), *what = found(&s);
     Loc at = loc(&s);
     if (p->real && s.kind == '}' && s.token->first && p->shown > 0) { /* what is missing is missing on the line before */
