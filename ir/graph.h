@@ -69,6 +69,8 @@ const Type *type_with_elem(const Type *t, Elem elem);
 bool dim_same(Dim a, Dim b);
 /* Elements for a batch of B samples; for types without B any B does. */
 int64_t type_count(const Type *t, int64_t B);
+/* Has it more elements than a tensor may have (D6), with the largest batch? */
+bool type_too_large(const Type *t, int64_t bound);
 int64_t dim_size(Dim d, int64_t B);
 bool type_has_batch(const Type *t);
 bool elem_is_float(Elem e);

@@ -672,6 +672,8 @@ static bool buffer(Parser *p, Loc around) {
     const Type *t = want(p, ":") ? reader_type(&p->r, &bound, type_fault_in_memory) : NULL;
     if (!t) return false;
     if (type_has_batch(t) && !p->step->batch) return reader_error(&p->r, MISFIT, "the step has no batch");
+    if (type_has_batch(t) && type_too_large(t, p->step->batch_bound))
+        return reader_error(&p->r, MISFIT, "with the largest batch %%%s has more than 2^40 elements", name);
     Buffer *b = step_buffer(p->arena, p->step, name, t->elem, t->rank, t->dim, (Loc){0});
     if (!place(p, b)) return false;
     if (take(p, "stride")) {
@@ -703,6 +705,7 @@ static bool step_header(Parser *p, LoopsProgram *out) {
     if (take(p, "batch")) {
         s->batch = step_var(p->arena, s, VAR_BATCH, intern("B"));
         if (!want(p, "B") || !want(p, "<=") || !integer(p, &s->batch_bound)) return false;
+        if (s->batch_bound < 1) return reader_error(&p->r, MISFIT, "the batch bound is %" PRId64, s->batch_bound);
         s->func->batch_bound = s->batch_bound;
     }
     if (take(p, "threads") && !integer(p, &s->threads)) return false;

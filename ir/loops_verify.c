@@ -300,7 +300,7 @@ static void check_slot(Check *c, const Buffer *b) {
         fault(c, "%%%s is taken for %s, which its slot is not", b->name, batch ? "memory of the program" : "a batch of data");
     if (b->elem != t->elem || buffer_bytes(c->step, b) > type_count(t, c->step->batch_bound) * elem_size(t->elem))
         fault(c, "%%%s is not %s, as its slot is", b->name, type_name(t));
-    if (type_has_batch(t) && c->step->batch_bound < b->slot->batch_bound)
+    if (type_has_batch(t) && c->step->batch_bound != b->slot->batch_bound)
         fault(c, "%%%s has batches of %" PRId64 ", and the step of %" PRId64, b->name, b->slot->batch_bound,
               c->step->batch_bound);
 }

@@ -364,6 +364,9 @@ static Slot *read_slot_use(Reader *r, Func *f) {
     if (t != s->type) return reader_error(r, 604, "%%%s is %s, not %s", s->name, type_name(s->type), type_name(t)), NULL;
     if (bound && f->batch_bound && bound != f->batch_bound)
         return reader_error(r, 604, "the batch has two bounds, %" PRId64 " and %" PRId64, f->batch_bound, bound), NULL;
+    if (bound && bound != s->batch_bound)
+        return reader_error(r, 604, "%%%s has batches of at most %" PRId64 ", not %" PRId64, s->name, s->batch_bound, bound),
+               NULL;
     if (bound) f->batch_bound = bound;
     return s;
 }

@@ -97,6 +97,8 @@ int64_t type_count(const Type *t, int64_t B) {
     return n;
 }
 
+bool type_too_large(const Type *t, int64_t bound) { return type_count(t, bound) > (int64_t)1 << COUNT_LIMIT_LOG2; }
+
 int type_batch_axis(const Type *t) {
     for (int i = 0; i < t->rank; i++)
         if (t->dim[i].batch) return i;

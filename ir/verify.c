@@ -5,7 +5,7 @@
  * functions  every operand is defined before it is used, in this block or one around it; types are what op_infer says; lists,
  * blocks and values point at each other as they must; parameters and results match their slots; only ops that the stage allows.
  * slots      names, shapes, bounds of B, kinds; the functions that make first values give just that.
- * commands   every node has its parts, and they fit.
+ * commands   every node has its parts, and they fit; what has a batch has room for that of the loop it stands in.
  *
  * The fault is told as text: the reason on the first line, then the op with its neighbours and its place.
  */
@@ -44,8 +44,9 @@ static const char *op_fault(Verifier *v, const Op *op, const char *why) {
 static const char *check_type(const Type *t, const Func *f) {
     const char *why = type_fault(t->rank, t->dim);
     if (why) return why;
-    return type_has_batch(t) && f->batch_bound < 1 ? "a tensor has the batch dimension B, but the function has no bound for it"
-                                                   : NULL;
+    if (!type_has_batch(t)) return NULL;
+    if (f->batch_bound < 1) return "a tensor has the batch dimension B, but the function has no bound for it";
+    return type_too_large(t, f->batch_bound) ? "with the largest batch a tensor has more than 2^40 elements" : NULL;
 }
 
 /* A value that becomes visible here. */
@@ -137,6 +138,9 @@ static const char *check_slots(Verifier *v, const char *what, Slot *const *slots
         if (slots[i]->type != values[i]->type)
             return FAULT(v, "@%s: %s %zu is %s, but its slot %%%s is %s", v->func->name, what, i + 1, type_name(values[i]->type),
                          slots[i]->name, type_name(slots[i]->type));
+        if (v->func->batch_bound && type_has_batch(slots[i]->type) && slots[i]->batch_bound != v->func->batch_bound)
+            return FAULT(v, "@%s has batches of at most %" PRId64 ", and its slot %%%s of at most %" PRId64, v->func->name,
+                         v->func->batch_bound, slots[i]->name, slots[i]->batch_bound);
         for (size_t k = 0; k < i; k++)
             if (slots[k] == slots[i]) return FAULT(v, "@%s: two %ss for the slot %%%s", v->func->name, what, slots[i]->name);
     }
@@ -167,14 +171,9 @@ static bool has_func(const Module *m, const Func *f) {
     return false;
 }
 
-/* The step that makes a first value stores it, and reads no batch: there are no data yet. */
+/* The step that makes a first value stores it. */
 static const char *check_init_step(Verifier *v, const Slot *s) {
     bool makes = false;
-    for (size_t i = 0; i < s->init->in_slots.n; i++) {
-        const Slot *used = s->init->in_slots.at[i];
-        if (slot_is_batch(used))
-            return FAULT(v, "%%%s: @%s, which makes its first value, reads %%%s", s->name, s->init->name, used->name);
-    }
     for (size_t i = 0; i < s->init->out_slots.n; i++) makes |= s->init->out_slots.at[i] == s;
     return makes ? NULL : FAULT(v, "%%%s: @%s does not make its first value", s->name, s->init->name);
 }
@@ -185,6 +184,12 @@ static const char *check_init(Verifier *v, const Slot *s) {
         return FAULT(v, "%%%s is no parameter or state: nothing makes its first value", s->name);
     if (!has_func(v->m, s->init))
         return FAULT(v, "%%%s: its first value comes from a function that is not in the module", s->name);
+    if (s->init->batch_bound) return FAULT(v, "%%%s: @%s, which makes its first value, has a batch", s->name, s->init->name);
+    for (size_t i = 0; i < s->init->in_slots.n; i++) { /* there are no data yet */
+        const Slot *used = s->init->in_slots.at[i];
+        if (slot_is_batch(used))
+            return FAULT(v, "%%%s: @%s, which makes its first value, reads %%%s", s->name, s->init->name, used->name);
+    }
     if (v->steps) return check_init_step(v, s);
     const Block *b = s->init->body;
     if (b->results.n != 1 || b->results.at[0]->type != s->type)
@@ -211,6 +216,12 @@ static const char *check_slot(Verifier *v, const Slot *s) {
     if (slot_by_name(v->m, s->name) != s) return FAULT(v, "two slots are called %%%s", s->name);
     if (type_has_batch(s->type) != (s->batch_bound > 0))
         return FAULT(v, "%%%s is %s, with the bound %" PRId64 " of B", s->name, type_name(s->type), s->batch_bound);
+    if (s->batch_bound && (s->kind == SLOT_PARAM || s->kind == SLOT_STATE || s->kind == SLOT_OPTSTATE))
+        return FAULT(v, "%%%s, a %s, is %s: its size cannot depend on the batch", s->name, slot_words[s->kind],
+                     type_name(s->type));
+    if (s->batch_bound && type_too_large(s->type, s->batch_bound))
+        return FAULT(v, "%%%s is %s: with the largest batch it has more than 2^40 elements", s->name,
+                     type_name_bound(s->type, s->batch_bound));
     const Type *want = kind_type(s->kind);
     if (want && s->type != want)
         return FAULT(v, "%%%s, a %s, is %s, not %s", s->name, slot_words[s->kind], type_name(s->type), type_name(want));
@@ -254,6 +265,9 @@ static const char *check_field(CommandCheck *x, const Node *n, const DataUse *u,
     for (int k = 0; fits && k < one->rank; k++) fits = dim_same(s->type->dim[k + 1], one->dim[k]);
     if (!fits) return BAD(x, n, "%%%s is %s, and takes samples of %s", s->name, type_name(s->type), type_name(one));
     Dim d = s->type->dim[0];
+    if (d.batch && u->batch < n->sets.at[0].batch) /* B is the first set's */
+        return BAD(x, n, "%%%s takes batches of %" PRId64 " beside larger ones, of %" PRId64, s->name, u->batch,
+                   n->sets.at[0].batch);
     if (d.batch ? d.n != 1 || s->batch_bound < u->batch
                 : d.n != u->batch || !(u->drop_last || u->lanes ||
                                        u != n->sets.at)) /* sets beside the first wrap inside a batch: always whole */
@@ -275,13 +289,28 @@ static const char *check_data_use(CommandCheck *x, const Node *n, const DataUse 
     return why;
 }
 
-/* What a command shows, writes and watches is the program's own: batches of data lie elsewhere. */
-static bool has_own_slot(const CommandCheck *x, const Slot *s) { return has_slot(x->v->m, s) && !slot_is_batch(s); }
+/* The most samples that the batch at hand has: of the data of the innermost loop over some, or of the command's inputs. */
+static int64_t most_samples(const CommandCheck *x) {
+    if (x->around.n) return x->around.at[x->around.n - 1]->sets.at[0].batch;
+    int64_t most = 0;
+    for (size_t i = 0; i < x->c->inputs.n; i++) {
+        int64_t bound = x->c->inputs.at[i].slot->batch_bound;
+        if (bound && (!most || bound < most)) most = bound; /* they have the same number */
+    }
+    return most ? most : 1;
+}
+
+/* What a command shows, writes and watches is the program's own: batches of data lie elsewhere. It has room for the batch at hand, by
+ * which its size is reckoned. */
+static bool has_own_slot(const CommandCheck *x, const Slot *s) {
+    return has_slot(x->v->m, s) && !slot_is_batch(s) && (!type_has_batch(s->type) || s->batch_bound >= most_samples(x));
+}
 
 static const char *check_track(CommandCheck *x, const Node *n) {
     for (size_t i = 0; i < n->tracked.n; i++) {
         const Tracked *t = &n->tracked.at[i];
-        if (!has_own_slot(x, t->value) || !t->name) return BAD(x, n, "something tracked has no slot or no name");
+        if (!has_own_slot(x, t->value) || !t->name)
+            return BAD(x, n, "something tracked has no slot with room for it, or no name");
         if (!t->average) continue;
         if (!has_slot(x->v->m, t->average) || t->average->kind != SLOT_VAR ||
             t->average->type != type_with_elem(t->value->type, F32))
@@ -293,28 +322,41 @@ static const char *check_track(CommandCheck *x, const Node *n) {
 static const char *check_pieces(CommandCheck *x, const Node *n) {
     for (size_t i = 0; i < n->pieces.n; i++) {
         const Piece *g = &n->pieces.at[i];
-        if (g->slot ? !has_own_slot(x, g->slot) : !g->text) return BAD(x, n, "piece %zu of a text is nothing", i + 1);
+        if (g->slot ? !has_own_slot(x, g->slot) : !g->text)
+            return BAD(x, n, "piece %zu of a text is nothing, or has no room for the batch", i + 1);
     }
     return NULL;
 }
 
-/* Does a loop around bind this field? */
-static bool has_field(const CommandCheck *x, const Slot *s) {
-    for (size_t i = 0; i < x->around.n; i++)
-        for (size_t k = 0; k < x->around.at[i]->sets.n; k++) {
-            const DataUse *u = &x->around.at[i]->sets.at[k];
-            for (size_t f = 0; f < u->fields.n; f++)
-                if (u->fields.at[f] == s) return true;
-        }
+static bool binds(const Node *loop, const Slot *s) {
+    for (size_t k = 0; k < loop->sets.n; k++)
+        for (size_t f = 0; f < loop->sets.at[k].fields.n; f++)
+            if (loop->sets.at[k].fields.at[f] == s) return true;
     return false;
+}
+
+/* A batch that a function reads is there, and where its type has B it is the one at hand, which says how large B is. */
+static const char *check_read(CommandCheck *x, const Node *n, const Slot *s) {
+    bool found = false, at_hand = !x->around.n;
+    if (s->kind == SLOT_INPUT) {
+        for (size_t i = 0; i < x->c->inputs.n; i++) found |= x->c->inputs.at[i].slot == s;
+        if (!found) return BAD(x, n, "@%s reads %%%s, which is no input of this command", n->func->name, s->name);
+    } else {
+        for (size_t i = 0; i < x->around.n; i++) found |= at_hand = binds(x->around.at[i], s);
+        if (!found) return BAD(x, n, "@%s reads the field %%%s, which no loop around binds", n->func->name, s->name);
+    }
+    if (at_hand || !type_has_batch(s->type)) return NULL;
+    return BAD(x, n, "@%s reads %%%s, a batch of another loop than the one around", n->func->name, s->name);
 }
 
 static const char *check_call(CommandCheck *x, const Node *n) {
     if (!has_func(x->v->m, n->func)) return BAD(x, n, "a call of a function that is not in the module");
+    if (n->func->batch_bound && n->func->batch_bound < most_samples(x))
+        return BAD(x, n, "@%s has batches of at most %" PRId64 ", and is called with %" PRId64, n->func->name,
+                   n->func->batch_bound, most_samples(x));
     for (size_t i = 0; i < n->func->in_slots.n; i++) {
-        const Slot *s = n->func->in_slots.at[i];
-        if (s->kind == SLOT_FIELD && !has_field(x, s))
-            return BAD(x, n, "@%s reads the field %%%s, which no loop around binds", n->func->name, s->name);
+        const char *why = slot_is_batch(n->func->in_slots.at[i]) ? check_read(x, n, n->func->in_slots.at[i]) : NULL;
+        if (why) return why;
     }
     return NULL;
 }
@@ -346,7 +388,7 @@ static const char *check_node(CommandCheck *x, const Node *n, bool in_loop) {
         if (!has_own_slot(x, n->slot) || n->slot->type->rank) return BAD(x, n, "keep or stop watches no scalar slot");
         return n->kind == NODE_STOP && n->stalls < 1 ? BAD(x, n, "stop after %" PRId64 " turns", n->stalls) : NULL;
     case NODE_WRITE:
-        if (!has_own_slot(x, n->slot)) return BAD(x, n, "write of no slot");
+        if (!has_own_slot(x, n->slot)) return BAD(x, n, "write of no slot, or of one without room for the batch");
         return check_pieces(x, n);
     case NODE_PRINT: return check_pieces(x, n);
     case NODE_SAVE:
@@ -371,8 +413,8 @@ static const char *check_command(Verifier *v, const Command *c) {
         if (!has_slot(v->m, c->inputs.at[i].slot) || c->inputs.at[i].slot->kind != SLOT_INPUT)
             return FAULT(v, "command @%s: input `%s` has no input slot", c->name, c->inputs.at[i].name);
     for (size_t i = 0; i < c->outputs.n; i++)
-        if (!has_slot(v->m, c->outputs.at[i].slot))
-            return FAULT(v, "command @%s: output `%s` has no slot", c->name, c->outputs.at[i].name);
+        if (!has_own_slot(&x, c->outputs.at[i].slot))
+            return FAULT(v, "command @%s: output `%s` has no slot with room for it", c->name, c->outputs.at[i].name);
     for (size_t i = 0; i < c->options.n; i++)
         if (!has_slot(v->m, c->options.at[i]) || c->options.at[i]->kind != SLOT_OPTION)
             return FAULT(v, "command @%s: an option has no option slot", c->name);
