@@ -110,6 +110,16 @@ static bool integer(Parser *p, int64_t *v) {
     return reader_error(&p->r, MISFIT, "a number beyond 2^40");
 }
 
+/* Bytes of an arena, of a buffer, or a place in one. An arena holds many buffers, so it is larger than any shape; a thread's part, times the
+ * threads of a run, is a number still. */
+static bool bytes(Parser *p, int64_t *v) {
+    Token at = p->r.token;
+    if (!any_integer(p, v)) return false;
+    if (*v >= 0 && *v <= LOOPS_BYTES_MOST) return true;
+    p->r.token = at;
+    return reader_error(&p->r, MISFIT, "a number of bytes is from 0 to 2^50");
+}
+
 /* ---- affine indices ---- */
 
 /* [number "*"] variable, or a number */
@@ -646,8 +656,8 @@ static bool data(Parser *p, Buffer *b) {
 }
 
 static bool place(Parser *p, Buffer *b) {
-    if (take(p, "arena")) return b->place = PLACE_ARENA, integer(p, &b->offset);
-    if (take(p, "thread")) return b->place = PLACE_THREAD, integer(p, &b->offset);
+    if (take(p, "arena")) return b->place = PLACE_ARENA, bytes(p, &b->offset);
+    if (take(p, "thread")) return b->place = PLACE_THREAD, bytes(p, &b->offset);
     if (take(p, "data")) return b->place = PLACE_DATA, data(p, b);
     bool slot = take(p, "slot");
     if (!slot && !take(p, "field")) return true;
@@ -689,7 +699,7 @@ static bool buffer(Parser *p, Loc around) {
         if (!want(p, "]")) return false;
         b->bytes = buffer_bytes(p->step, b);
     }
-    if (take(p, "bytes") && !integer(p, &b->bytes)) return false;
+    if (take(p, "bytes") && !bytes(p, &b->bytes)) return false;
     if (take(p, "same") && !(b->same = known_buffer(p))) return false;
     if (b->same == b) return reader_error(&p->r, MISFIT, "%%%s shares the memory of itself", b->name);
     return end_of_line(p, &b->loc, around);
@@ -709,8 +719,8 @@ static bool step_header(Parser *p, LoopsProgram *out) {
         s->func->batch_bound = s->batch_bound;
     }
     if (take(p, "threads") && !integer(p, &s->threads)) return false;
-    if (take(p, "arena") && !integer(p, &s->arena)) return false;
-    if (take(p, "own") && !integer(p, &s->own)) return false;
+    if (take(p, "arena") && !bytes(p, &s->arena)) return false;
+    if (take(p, "own") && !bytes(p, &s->own)) return false;
     return want(p, "{") && end_of_line(p, &s->func->loc, (Loc){0});
 }
 

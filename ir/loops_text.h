@@ -9,6 +9,7 @@
 enum { NO_ELEM = -1 };
 
 #define LOOPS_NUMBER_MOST (INT64_C(1) << 40) /* as many elements as a shape has at most */
+#define LOOPS_BYTES_MOST  (INT64_C(1) << 50)
 
 /* The element type that argument i of an op has when the op gives `elem` (NO_ELEM: not known), or NO_ELEM if that does not follow.
  * Where a type follows, numbers and `convert` are written without one. */
