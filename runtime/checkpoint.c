@@ -21,6 +21,7 @@
 #include "safetensors.h"
 #include "value.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,38 +221,56 @@ static bool check_same(struct nn_run *r, const char *path, const char *const not
     return good;
 }
 
-static bool read_integer(const char **at, int64_t *value) {
+/* Counters are far from where one more turn, or their sums, would overflow. */
+#define MOST_COUNT (INT64_C(1) << 62)
+
+/* Behind a number stands the sign that parts it from the next, or the end of the text: as it was written, nothing else. */
+static bool goes_on(const char **at, const char *end, char sign) {
+    bool good = end != *at && (*end == sign || !*end);
+    *at = end + (*end != 0);
+    return good;
+}
+
+static bool read_integer(const char **at, char sign, int64_t least, int64_t most, int64_t *value) {
+    if (!**at || !strchr("-0123456789", **at)) return false; /* strtoll skips spaces */
     char *end;
     *value = strtoll(*at, &end, 10);
-    bool good = end != *at;
-    *at = end + (*end == ' ' || *end == ':');
-    return good;
+    return goes_on(at, end, sign) && *value >= least && *value <= most;
 }
 
 static bool read_real(const char **at, double *value) {
+    if (!**at || **at == ' ') return false;
     char *end;
     *value = strtod(*at, &end);
-    bool good = end != *at;
-    *at = end + (*end == ' ' || *end == ':');
-    return good;
+    return goes_on(at, end, ' ');
 }
 
-static bool read_items(struct nn_run *r, const char *sums, const char *stops) {
+/* A note that is one number. */
+static bool read_count(const char *at, int64_t *value) { return read_integer(&at, 0, 0, MOST_COUNT, value); }
+
+static bool read_sums(struct nn_run *r, const char *at) {
     for (int64_t i = 0; i < r->n_items; i++) {
         struct nn_item *item = &r->items[i];
-        if (item->node->kind == NN_TRACK) {
-            if (!read_real(&sums, &item->weight)) return false;
-            for (int64_t k = 0; k < item->n_sums; k++) {
-                if (!read_real(&sums, &item->sums[k])) return false;
-            }
-        } else if (item->node->kind == NN_KEEP || item->node->kind == NN_STOP) {
-            int64_t any;
-            if (!read_integer(&stops, &any) || !read_real(&stops, &item->best) || !read_integer(&stops, &item->stalled))
-                return false;
-            item->any = any != 0;
+        if (item->node->kind != NN_TRACK) continue;
+        if (!read_real(&at, &item->weight) || !(item->weight >= 0)) return false;
+        for (int64_t k = 0; k < item->n_sums; k++) {
+            if (!read_real(&at, &item->sums[k])) return false;
         }
     }
-    return true;
+    return *at == 0;
+}
+
+static bool read_stops(struct nn_run *r, const char *at) {
+    for (int64_t i = 0; i < r->n_items; i++) {
+        struct nn_item *item = &r->items[i];
+        if (item->node->kind != NN_KEEP && item->node->kind != NN_STOP) continue;
+        int64_t any;
+        if (!read_integer(&at, ' ', 0, 1, &any) || !read_real(&at, &item->best) ||
+            !read_integer(&at, ' ', 0, MOST_COUNT, &item->stalled))
+            return false;
+        item->any = any != 0;
+    }
+    return *at == 0;
 }
 
 static int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
@@ -270,24 +289,28 @@ static bool read_carried(struct nn_run *r, const char *at) {
     return *at == 0;
 }
 
+/* A loop around: its turns are looked at again when it begins (begin_loops). */
+static bool read_loop(struct nn_item *item, const char **at) {
+    if (!read_integer(at, ':', 0, MOST_COUNT, &item->turn) || !read_integer(at, ':', 0, MOST_COUNT, &item->turns) ||
+        !read_integer(at, ':', INT32_MIN, INT32_MAX, &item->lo) || !read_integer(at, ':', 0, MOST_COUNT, &item->samples) ||
+        !read_integer(at, ':', 0, MOST_COUNT, &item->batch) || !read_real(at, &item->before))
+        return false;
+    return item->turn < item->turns && item->before >= 0 && isfinite(item->before);
+}
+
 /* Where the run was: r->at, r->loop, and the loops around. */
 static bool read_phase(struct nn_run *r, const char *at) {
     int64_t next, loop = -1;
-    if (!read_integer(&at, &next)) return false;
+    if (!read_integer(&at, ' ', 0, r->n_items, &next)) return false;
     while (*at) {
         int64_t index;
-        if (!read_integer(&at, &index) || index < 0 || index >= r->n_items || r->items[index].loop != loop) return false;
+        if (!read_integer(&at, ':', 0, r->n_items - 1, &index) || r->items[index].loop != loop) return false;
         struct nn_item *item = &r->items[index];
-        if (item->node->kind != NN_RANGE && item->node->kind != NN_DATA) return false;
-        if (!read_integer(&at, &item->turn) || !read_integer(&at, &item->turns) || !read_integer(&at, &item->lo) ||
-            !read_integer(&at, &item->samples) || !read_integer(&at, &item->batch) || !read_real(&at, &item->before)) {
-            return false;
-        }
-        if (item->turn < 0 || item->turn >= item->turns) return false;
+        if ((item->node->kind != NN_RANGE && item->node->kind != NN_DATA) || !read_loop(item, &at)) return false;
         loop = index;
     }
-    int64_t first = loop < 0 ? 0 : loop + 1, last = loop < 0 ? r->n_items : r->items[loop].end;
-    if (next < first || next > last) return false;
+    int64_t last = loop < 0 ? r->n_items : r->items[loop].end;
+    if (next != last && (next > last || r->items[next].loop != loop)) return false; /* an item of this loop, or its end */
     r->at = next;
     r->loop = loop;
     return true;
@@ -318,11 +341,20 @@ static bool read_kept(struct nn_run *r, struct nn_tensors *f) {
     return good;
 }
 
-static bool begin_loops(struct nn_run *r, int64_t loop) {
+/* The loops around, from the outside: the turns of one can hang on the turn of another. What the file says of them is what the run that
+ * wrote it must have come to. */
+static bool begin_loops(struct nn_run *r, const char *path, int64_t loop) {
     if (loop < 0) return true;
-    if (!begin_loops(r, r->items[loop].loop)) return false;
-    r->items[loop].started = nn_now(r->env);
-    return nn_run_turn(r, loop);
+    struct nn_item *item = &r->items[loop];
+    int64_t batch = item->batch, each = 1;
+    item->batch = 0; /* that of a loop over a range */
+    bool fits;
+    if (!begin_loops(r, path, item->loop) || !nn_run_turns_fit(r, loop, &fits)) return false;
+    if (!fits) return damaged(r, path, note_names[PHASE]);
+    item->started = nn_now(r->env);
+    if (!nn_run_turn(r, loop)) return false;
+    if (item->node->kind == NN_DATA) each = item->node->sets[0].batch; /* a turn behind which others come is whole */
+    return (item->samples == item->turn * each && item->batch == batch) || damaged(r, path, note_names[PHASE]);
 }
 
 static bool read_all(struct nn_run *r, struct nn_tensors *f, const char *path, int64_t *log_bytes) {
@@ -333,15 +365,16 @@ static bool read_all(struct nn_run *r, struct nn_tensors *f, const char *path, i
         if (!notes[i]) return damaged(r, path, note_names[i]);
     }
     if (!check_same(r, path, notes)) return false;
-    const char *step = notes[STEP], *computed = notes[COMPUTED], *log = notes[LOG];
-    if (!read_phase(r, notes[PHASE])) return damaged(r, path, "phase");
-    if (!read_items(r, notes[SUMS], notes[STOPS])) return damaged(r, path, "sums");
-    if (!read_integer(&step, &r->steps) || !read_integer(&computed, &r->computed) || !read_integer(&log, log_bytes))
-        return damaged(r, path, "step");
+    if (!read_phase(r, notes[PHASE])) return damaged(r, path, note_names[PHASE]);
+    if (!read_sums(r, notes[SUMS])) return damaged(r, path, note_names[SUMS]);
+    if (!read_stops(r, notes[STOPS])) return damaged(r, path, note_names[STOPS]);
+    if (!read_count(notes[STEP], &r->steps)) return damaged(r, path, note_names[STEP]);
+    if (!read_count(notes[COMPUTED], &r->computed)) return damaged(r, path, note_names[COMPUTED]);
+    if (!read_count(notes[LOG], log_bytes)) return damaged(r, path, note_names[LOG]);
     r->saved_computed = r->computed;
     if (!read_kept(r, f)) return false;
-    if (!read_carried(r, notes[CARRIED])) return damaged(r, path, "carried");
-    return begin_loops(r, r->loop);
+    if (!read_carried(r, notes[CARRIED])) return damaged(r, path, note_names[CARRIED]);
+    return begin_loops(r, path, r->loop);
 }
 
 bool nn_checkpoint_read(struct nn_run *r, const char *path, int64_t *log_bytes) {

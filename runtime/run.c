@@ -317,6 +317,25 @@ static bool count_turns(struct nn_run *r, struct nn_item *item) {
     return true;
 }
 
+bool nn_run_turns_fit(struct nn_run *r, int64_t index, bool *fit) {
+    struct nn_item *item = &r->items[index];
+    const struct nn_node *node = item->node;
+    int64_t turns = item->turns, lo = item->lo;
+    if (node->kind == NN_RANGE) {
+        *fit = turns - 1 <= INT32_MAX - lo;
+        if (!known_before(r, node->lo_slot) || !known_before(r, node->hi_slot)) return true; /* other numbers now, perhaps */
+        if (!count_turns(r, item)) return false;
+        *fit = turns == item->turns && lo == item->lo;
+    } else {
+        bool known = known_before(r, node->sets[0].from_slot) && known_before(r, node->sets[0].to_slot);
+        if (!count_turns(r, item)) return false;
+        *fit = lo == 0 && (known ? turns == item->turns : turns <= item->turns);
+    }
+    item->turns = turns;
+    item->lo = lo;
+    return true;
+}
+
 static bool end_loop(struct nn_run *r, int64_t index) {
     struct nn_item *loop = &r->items[index];
     double start = r->settings->profile ? nn_now(r->env) : 0;

@@ -113,6 +113,8 @@ void nn_text_position(struct nn_run *r, struct nn_text *t);
 
 /* Begins turn `item->turn` of a loop: counter, key, batch. */
 bool nn_run_turn(struct nn_run *r, int64_t item);
+/* Can a loop have begun with item->lo and item->turns? They are not changed. False after an error: it cannot begin at all. */
+bool nn_run_turns_fit(struct nn_run *r, int64_t item, bool *fit);
 /* All slots of a kind that a checkpoint or weights hold, as tensors in the frame. kinds: bits 1 << enum nn_slot_kind. NULL: no
  * memory. */
 struct nn_tensor *nn_run_tensors(struct nn_run *r, unsigned kinds, int64_t *n);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define RUN "train --epochs=5 --progress=none"
 enum { CALLS = 5 * (8 + 3), TRIED = 50 };
@@ -228,6 +229,113 @@ START_TEST(test_of_another_run) {
 }
 END_TEST
 
+/* The checkpoint with another text for a note, and the checksum of that. NULL: the text that is there; freed by the caller. */
+static char *change_note(const char *file, size_t n, const char *key, const char *text) {
+    char mark[40];
+    uint64_t header;
+    memcpy(&header, file, 8);
+    const char *at = strstr(file + 8, (snprintf(mark, sizeof mark, "\"%s\":\"", key), mark)) + strlen(mark),
+               *end = strchr(at, '"');
+    if (!text) return strndup(at, (size_t)(end - at));
+    size_t before = (size_t)(at - file), behind = 8 + header - (size_t)(end - file), tensors = n - 8 - header;
+    char *out = calloc(1, n + strlen(text) + 8);
+    memcpy(out, file, before);
+    size_t m = before + (size_t)sprintf(out + before, "%s", text);
+    memcpy(out + m, end, behind);
+    for (m += behind; m % 8; m++) out[m] = ' ';
+    header = m - 8;
+    memcpy(out, &header, 8);
+    memcpy(out + m, file + n - tensors, tensors);
+    m += tensors;
+    char *sum = strstr(out + 8, "\"checksum\":\"") + 12, digits[9];
+    memcpy(sum, "00000000", 8);
+    snprintf(digits, sizeof digits, "%08lx", crc32_z(0, (const Bytef *)out, m));
+    memcpy(sum, digits, 8);
+    toy_write("run.checkpoint", out, m);
+    return out;
+}
+
+/* Notes that no run can have written. */
+static const char *const wrong[][2] = {
+    {"phase", ""},
+    {"phase", "x"},
+    {"phase", " 0"},
+    {"phase", "99"},
+    {"phase", "3"}, /* stands inside a loop */
+    {"phase", "3 1:2:5:0:2:0:0x0p+0"},
+    {"phase", "1 1:2:5:0:2:0:0x0p+0"},
+    {"phase", "2 1:2:6:0:2:0:0x0p+0"}, /* turns */
+    {"phase", "2 1:2:9223372036854775807:0:2:0:0x0p+0"},
+    {"phase", "2 1:2:5:-1:2:0:0x0p+0"}, /* lo */
+    {"phase", "2 1:2:5:2147483647:2:0:0x0p+0"},
+    {"phase", "2 1:2:5:0:3:0:0x0p+0"},  /* samples */
+    {"phase", "2 1:2:5:0:2:7:0x0p+0"},  /* batch */
+    {"phase", "2 1:2:5:0:2:0:-0x1p+0"}, /* seconds */
+    {"phase", "2 1:2:5:0:2:0:nan"},
+    {"phase", "2 1:5:5:0:5:0:0x0p+0"},
+    {"phase", "2 1:-1:5:0:-1:0:0x0p+0"},
+    {"phase", "2 1:2x:5:0:2:0:0x0p+0"},
+    {"phase", "3 1:2:5:0:2:0:0x0p+0 2:1:9:0:5:5:0x0p+0"}, /* 37 samples in batches of 5 */
+    {"phase", "3 1:2:5:0:2:0:0x0p+0 2:1:9223372036854775807:0:5:5:0x0p+0"},
+    {"phase", "3 1:2:5:0:2:0:0x0p+0 2:1:8:1:5:5:0x0p+0"},
+    {"phase", "3 1:2:5:0:2:0:0x0p+0 2:1:8:0:9:5:0x0p+0"},
+    {"phase", "3 1:2:5:0:2:0:0x0p+0 2:1:8:0:5:4611686018427387904:0x0p+0"},
+    {"phase", "3 1:2:5:0:2:0:0x0p+0 2:7:8:0:35:5:0x0p+0"}, /* the last has 2 */
+    {"phase", "3 2:1:8:0:5:5:0x0p+0"},
+    {"step", "5x"},
+    {"step", ""},
+    {"step", " 5"},
+    {"step", "-1"},
+    {"step", "9223372036854775807"},
+    {"computed", "9223372036854775807"},
+    {"computed", "five"},
+    {"log", "-1"},
+    {"log", "0.5"},
+    {"sums", ""},
+    {"stops", "1"},
+    {"carried", "00"},
+};
+
+static void refused_note(struct toy *toy, const char *file, size_t n, const char *key, const char *text) {
+    char want[100];
+    free(change_note(file, n, key, text));
+    snprintf(want, sizeof want, "this checkpoint is damaged: `%s` cannot be read", key);
+    int status = run(toy, "--resume");
+    ck_assert_msg(status == 2 && strstr(toy->err, want), "%s = %s: %d, %s", key, text, status, toy->err);
+    ck_assert_int_eq(toy->calls, 0);
+}
+
+/* What a checksum does not show. */
+START_TEST(test_notes) {
+    struct toy toy;
+    size_t n;
+    make_checkpoint(&toy);
+    char *good = toy_read("run.checkpoint", &n), *phase = change_note(good, n, "phase", NULL);
+    char *sums = change_note(good, n, "sums", NULL), *stops = change_note(good, n, "stops", NULL), more[4][300];
+    ck_assert_msg(strncmp(phase, "4 1:2:5:0:2:0:0x", 16) == 0 && strstr(phase, " 2:3:8:0:15:5:0x"), "%s", phase);
+    snprintf(more[0], sizeof more[0], "%s0x1p+0 ", sums);
+    snprintf(more[1], sizeof more[1], "-%s", sums);
+    snprintf(more[2], sizeof more[2], "%s1 0x1p+0 0 ", stops);
+    snprintf(more[3], sizeof more[3], "2%s", stops + 1);
+    const char *about[][2] = {
+        {"sums", more[0]},
+        {"sums", more[1]},
+        {"stops", more[2]},
+        {"stops", more[3]},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) refused_note(&toy, good, n, wrong[i][0], wrong[i][1]);
+    for (size_t i = 0; i < sizeof about / sizeof *about; i++) refused_note(&toy, good, n, about[i][0], about[i][1]);
+    free(change_note(good, n, "phase", phase)); /* as it was */
+    ck_assert_int_eq(run(&toy, "--resume"), 0);
+    same_as_whole(26);
+    free(good);
+    free(phase);
+    free(sums);
+    free(stops);
+    toy_free(&toy);
+}
+END_TEST
+
 START_TEST(test_shortened_log) {
     struct toy toy;
     make_checkpoint(&toy);
@@ -282,6 +390,7 @@ Suite *runtime_checkpoint_suite(void) {
     tcase_add_test(t, test_end_of_run);
     tcase_add_test(t, test_spoilt);
     tcase_add_test(t, test_of_another_run);
+    tcase_add_test(t, test_notes);
     tcase_add_test(t, test_shortened_log);
     tcase_add_test(t, test_usage);
     tcase_add_test(t, test_full_disk);
