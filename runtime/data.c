@@ -235,6 +235,15 @@ failed:
     return NULL;
 }
 
+bool nn_folder_file(struct nn_env *env, const char *path) {
+    struct stat s;
+    if (stat(path, &s) != 0 || S_ISREG(s.st_mode) || S_ISDIR(s.st_mode)) return true;
+    return nn_fail(env, NN_BAD_INPUT, "%s: this is %s: a folder of data holds files", path,
+                   S_ISFIFO(s.st_mode)   ? "a pipe"
+                   : S_ISSOCK(s.st_mode) ? "a socket"
+                                         : "a device");
+}
+
 /* ---- columns ---- */
 
 /* Files are opened and unpacked by functions that know of no field: whose file it was is added to what they say. Returns false.
@@ -296,7 +305,7 @@ static bool load_file(struct nn_load *l, const char *path, const char *kind) {
         good = inside != NULL;
         if (good && nn_is_file(inside)) {
             l->path = inside;
-            good = nn_data_note(l->reader, inside) && load(l);
+            good = nn_folder_file(l->env, inside) && nn_data_note(l->reader, inside) && load(l);
             l->file++;
         }
         nn_free(l->env, inside);

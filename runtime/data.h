@@ -131,6 +131,9 @@ int64_t nn_load_sample(const struct nn_load *l);                             /* 
 const struct nn_arg *nn_load_arg(const struct nn_load *l, const char *name); /* NULL: not given */
 /* A number read from a text, into element i of `at`, if the type can hold it; else a message with the line. */
 bool nn_load_number(struct nn_load *l, int64_t line, const char *text, size_t n, void *at, int64_t i);
+/* A file that is found in a folder is read if it is one: a pipe or a device there would be waited for, or never end. False after an error. (One that is named
+ * itself may be anything.) */
+bool nn_folder_file(struct nn_env *env, const char *path);
 /* Names in a folder, sorted by bytes, hidden ones left out; NULL: failed. Free each and the list. */
 char **nn_folder_names(struct nn_env *env, const char *path, int64_t *n);
 void nn_names_free(struct nn_env *env, char **names, int64_t n);

@@ -192,6 +192,8 @@ static bool add_folder(struct nn_load *l, const struct form *f, const char *path
             good = false;
         else if (nn_is_folder(inside))
             good = label >= 0 || add_class(l, f, inside, class ++);
+        else if (is_picture(inside) && !nn_folder_file(l->env, inside))
+            good = false;
         else if (is_picture(inside) && !f->label)
             good = add_picture(l, f, inside);
         else if (is_picture(inside) && label >= 0)

@@ -164,7 +164,7 @@ static bool count_path(struct counts *c, const char *path, enum nn_cut cut) {
     bool good = names != NULL;
     for (int64_t i = 0; good && i < n; i++) {
         char *inside = nn_path_join(c->env, path, names[i]);
-        good = inside && (nn_is_folder(inside) || count_file(c, inside, cut));
+        good = inside && (nn_is_folder(inside) || (nn_folder_file(c->env, inside) && count_file(c, inside, cut)));
         nn_free(c->env, inside);
     }
     if (names) nn_names_free(c->env, names, n);

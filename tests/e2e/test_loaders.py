@@ -20,6 +20,9 @@ data folder {
     x: u8[4] = lines("folder", length=4)
     y: u8    = lines("folder", part="file")
 }
+vocab w = words("folder", size=6)
+data vocab_ { x: i32[4] = lines("pairs.tsv", vocab=w, length=4) }
+command c_vocab { for x in vocab_ batch 9 { print x } }
 command c_lines { for a, b, d, e in lines_ batch 9 { print a, b, d, e } }
 command c_windows { for x in windows batch 9 { print x } }
 command c_letters { for x in letters[0..2] batch 9 { print x } }
@@ -65,6 +68,7 @@ WANT_TEXT = {
 }
 WANT_TREES = "[[2, 3, 4, 0, 0], [2, 0, 0, 0, 0]] [[0, 0, 0, 1, 0], [0, 0, 0, 0, 0]] [[0, 0, 0, 2, 3], [0, 0, 0, 0, 0]] [[2, 2, 3, 4, 3], [1, -1, -1, -1, -1]]"
 MARK = b"\xef\xbb\xbf"  # of the byte order
+PIPE = object()
 
 
 class Folder:
@@ -77,8 +81,12 @@ class Folder:
     def put(self, name, content):
         path = os.path.join(self.data, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        if os.path.exists(path): os.remove(path)
-        if content is not None:
+        if os.path.lexists(path): os.remove(path)
+        if content is PIPE:
+            os.mkfifo(path)
+        elif isinstance(content, str):
+            os.symlink(content, path)
+        elif content is not None:
             with open(path, "wb") as f: f.write(content)
 
     def prints(self, command, *want):
@@ -111,6 +119,12 @@ def test_text(t):
     f.bad("c_letters", "words.txt", None, "no such file", "letters.x")
     f.put("folder/a.txt", b"\n")
     f.bad("c_folder", "folder/b.txt", b"", "no samples", names="folder")
+    for command in ("c_folder", "c_vocab"):  # nobody writes to the pipe, and zeros have no end
+        f.bad(command, "folder/c.txt", PIPE, "folder/c.txt: this is a pipe")
+        f.bad(command, "folder/c.txt", "/dev/zero", "folder/c.txt: this is a device")
+    f.put("folder/c.txt", os.path.join(f.data, "folder/b.txt"))
+    f.put("folder/inside/d.txt", b"four\n")  # of folders inside nothing is read
+    f.prints("c_folder", "[[116, 104, 114, 101], [116, 104, 114, 101]] [1, 2]")
 
 
 def test_trees(t):
@@ -143,6 +157,8 @@ def test_pictures(t):
     f.put("set/cats/1.png", GOOD["set/cats/1.png"])
     f.bad("c_grey", "set/cats/1.png", GOOD["set/cats/1.png"][:-30], "PNG")
     f.bad("c_grey", "set/cats/1.png", b"no picture", "neither a PNG nor a JPEG")
+    for command in ("c_grey", "c_fitted"): f.bad(command, "set/cats/0.png", PIPE, "set/cats/0.png: this is a pipe")
+    f.bad("c_fitted", "set/0.png", "/dev/zero", "set/0.png: this is a device")
     f.bad("c_grey", "set/birds/notes.txt", b"", "no pictures", names="set/birds")
     f.put("set/birds/notes.txt", None)
     os.rmdir(os.path.join(f.data, "set/birds"))
