@@ -57,6 +57,9 @@ int64_t nn_no_bool(const void *at, int64_t n) {
 
 int64_t nn_count(const int64_t *dims, int64_t n) {
     int64_t count = 1;
+    for (int64_t i = 0; i < n; i++) { /* of a tensor without elements the other axes can be any */
+        if (dims[i] == 0) return 0;
+    }
     for (int64_t i = 0; i < n; i++) count *= dims[i];
     return count;
 }
@@ -88,13 +91,28 @@ void nn_text_number(struct nn_env *env, struct nn_text *t, const void *at, int64
         nn_text_printf(env, t, "%" PRId64, (int64_t)nn_value_at(at, elem, i));
 }
 
+/* A tensor without elements still has brackets, as many as its axes before the first of size 0 say: any number. Here they are not worth it. */
+static bool all_brackets(const int64_t *dims, int64_t n) {
+    enum { MOST_BRACKETS = 1000 };
+    int64_t brackets = 1;
+    if (nn_count(dims, n) != 0) return false;
+    for (int64_t i = 0; i < n && dims[i] > 0; i++) {
+        if (dims[i] > MOST_BRACKETS || (brackets *= dims[i]) > MOST_BRACKETS) return true;
+    }
+    return false;
+}
+
 void nn_text_tensor(struct nn_env *env, struct nn_text *t, const void *at, int64_t elem, const int64_t *dims, int64_t n,
                     int digits, enum nn_style style) {
     if (n == 0) {
         nn_text_number(env, t, at, elem, 0, digits, style);
         return;
     }
-    int64_t bytes = nn_count(dims + 1, n - 1) * nn_elem_size(elem);
+    if (all_brackets(dims, n)) {
+        nn_text_add(env, t, style == NN_JSON ? "[]" : "[...]");
+        return;
+    }
+    int64_t bytes = dims[0] > 1 ? nn_count(dims + 1, n - 1) * nn_elem_size(elem) : 0;
     nn_text_add(env, t, "[");
     for (int64_t i = 0; i < dims[0]; i++) {
         if (i > 0) nn_text_add(env, t, style == NN_JSON ? "," : ", ");
