@@ -544,7 +544,9 @@ static bool run_passes(Compilation *c, const char *stop_after) {
         o.check = pass_check;
         o.check_arg = &check;
     }
-    return pipeline_run(&ctx, &c->program, &o);
+    bool good = pipeline_run(&ctx, &c->program, &o);
+    pass_check_end(&check);
+    return good;
 }
 
 static int emit_text(Compilation *c) {

@@ -19,9 +19,10 @@ typedef struct CheckFunc {
     int64_t batch;
     size_t n_in, n_out;
     Slot **in, **out;
-    Tensor **given;        /* f64, by parameter */
-    Tensor **f64;          /* by result; NULL: hangs on a grad that is not expanded yet */
-    Tensor **f32;          /* by result, of the last graph */
+    Tensor **given; /* f64, by parameter */
+    Tensor **f64;   /* by result; NULL: hangs on a grad that is not expanded yet */
+    Tensor **f32;   /* by result, of the last graph: n_f32 of them */
+    size_t n_f32;
     Vec(double) constants; /* of the last graph */
 } CheckFunc;
 
@@ -158,9 +159,9 @@ static const char *begin(PassCheck *c, Program *p) {
         check.n_out = f->out_slots.n;
         check.out = f->out_slots.at;
         check.f64 = arena_make_n(c->arena, Tensor *, check.n_out + 1);
-        if (!evaluate(c->arena, &check, f, EVAL_F64, check.f64, &fault)) return fault.text;
         note_constants(c->arena, f, &check);
-        vec_push(c->arena, &c->state->funcs, check);
+        vec_push(c->arena, &c->state->funcs, check); /* what it holds is released whatever comes */
+        if (!evaluate(c->arena, &check, f, EVAL_F64, check.f64, &fault)) return fault.text;
     }
     return NULL;
 }
@@ -203,7 +204,7 @@ static const char *check_graph(PassCheck *c, const Func *f, CheckFunc *check) {
     const char *why = NULL;
     bool *rounded = tainted_values(a, f, blames_new_constants, check);
     if (!evaluate(a, check, f, EVAL_F64, now, &fault)) why = arena_printf(c->arena, "@%s: %s", f->name, fault.text);
-    for (size_t i = 0; i < f->out_slots.n && !why; i++) {
+    for (size_t i = 0; i < f->out_slots.n; i++) {
         for (size_t k = 0; k < check->n_out && !why; k++)
             if (now[i] && strcmp(check->out[k]->name, f->out_slots.at[i]->name) == 0)
                 why = check_result(c, check, k, now[i], rounded[f->body->results.at[i]->id]);
@@ -256,7 +257,8 @@ static const char *check_step(PassCheck *c, const Step *s, CheckFunc *check, con
     EvalFault fault = {0};
     const char *why = NULL;
     if (!check->f32) {
-        check->f32 = arena_make_n(c->arena, Tensor *, f->out_slots.n + 1);
+        check->n_f32 = f->out_slots.n;
+        check->f32 = arena_make_n(c->arena, Tensor *, check->n_f32 + 1);
         if (!evaluate(a, check, f, EVAL_F32, check->f32, &fault)) why = arena_printf(c->arena, "@%s: %s", f->name, fault.text);
     }
     void **memory = arena_make_n(a, void *, s->buffers.n + 1);
@@ -307,4 +309,17 @@ const char *pass_check(void *arg, Program *p, const char *pass) {
         if (why) return why;
     }
     return NULL;
+}
+
+static void release(Tensor **x, size_t n) {
+    for (size_t i = 0; x && i < n; i++) tensor_release(x[i]);
+}
+
+void pass_check_end(PassCheck *c) {
+    for (size_t i = 0; c->state && i < c->state->funcs.n; i++) {
+        const CheckFunc *f = &c->state->funcs.at[i];
+        release(f->given, f->n_in);
+        release(f->f64, f->n_out);
+        release(f->f32, f->n_f32);
+    }
 }

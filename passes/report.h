@@ -26,5 +26,7 @@ typedef struct PassCheck {
  * graphs are compared in f64 (they may change the order of sums), loops bit for bit with the last graph in f32, autodiff by
  * directional differences. Returns what changed, or NULL. */
 const char *pass_check(void *check, Program *p, const char *pass);
+/* Releases the inputs and results that it kept from pass to pass: these lie in no arena. */
+void pass_check_end(PassCheck *c);
 
 #endif

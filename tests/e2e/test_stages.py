@@ -99,3 +99,10 @@ def test_panels_over_the_batch_are_read_again(t):
     with open(loops) as f: assert re.search(r"buffer %.*, \d+\*B, ", f.read())
     for name, text in ("source", source), ("again", loops): t.run(t.nnc, text, "-o", t.path(name))
     with open(t.path("source"), "rb") as f, open(t.path("again"), "rb") as g: assert f.read() == g.read()
+
+
+def test_verify_passes_leaves_nothing(t):
+    """What --verify-passes keeps from pass to pass is released: said by a nnc that was built with -Db_sanitize=address; others know nothing of it."""
+    for sample in ("hebb", "mlp"):
+        done = t.run(t.nnc, os.path.join(t.root, "samples", sample + ".nn"), "--verify-passes", "--emit=loops", env={"ASAN_OPTIONS": "detect_leaks=1"})
+        assert done.stderr == "", done.stderr[-1500:]
