@@ -319,6 +319,11 @@ Value *tensor_of(Elab *e, Val v, Loc at) {
             elab_error(e, at, 110, "this is not known when the program is compiled");
             return NULL;
         }
+        if (type_has_batch(v.t.slot->type) && v.t.slot->kind == SLOT_INPUT && e->info->batch && e->info->batch->data) {
+            elab_error(e, at, 213, "%s is of the command's inputs, and this loop has batches of its own",
+                       type_name(v.t.slot->type));
+            return NULL;
+        }
         return read_slot(e, v.t.slot);
     case VAL_OWNED: return owned_read(e, v.owned, at);
     case VAL_BOOL: return emit_constant(e, type_scalar(BOOL), v.truth);
